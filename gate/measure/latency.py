@@ -1,0 +1,93 @@
+"""Latencies of one operation: the recorder and the loop that fills it."""
+
+import gc
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from gate.model import MAX_SAMPLES, summarise
+
+
+@dataclass
+class PerformanceBaseline:
+    """The latencies of one operation in one run, in milliseconds."""
+
+    name: str
+    latencies: list[float] = field(default_factory=list[float])
+    cpu: float | None = None
+    """CPU time per operation of the whole process in ms; None if it was not measured."""
+
+    def add(self, milliseconds: float) -> None:
+        """Record one latency."""
+        self.latencies.append(milliseconds)
+
+    @property
+    def count(self) -> int:
+        """How many latencies were recorded."""
+        return len(self.latencies)
+
+    @property
+    def mean(self) -> float:
+        """Arithmetic mean in ms."""
+        return self._statistic("mean")
+
+    @property
+    def p50(self) -> float:
+        """Median in ms."""
+        return self._statistic("p50")
+
+    @property
+    def p95(self) -> float:
+        """95th percentile in ms."""
+        return self._statistic("p95")
+
+    @property
+    def p99(self) -> float:
+        """99th percentile in ms."""
+        return self._statistic("p99")
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation in ms."""
+        return self._statistic("std")
+
+    def _statistic(self, name: str) -> float:
+        if not self.latencies:
+            raise ValueError(f"{self.name}: nothing was recorded yet")
+        return summarise(self.latencies)[name]
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How often an operation is repeated.
+
+    After the warm-up at least `iterations` turns are measured; short operations go on until `seconds`
+    have passed or `most` turns are done, so that their percentiles rest on more than a handful of values.
+    """
+
+    iterations: int = 10
+    warmup: int = 3
+    seconds: float = 0.4
+    most: int = MAX_SAMPLES
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1 or self.warmup < 0:
+            raise ValueError("measure: iterations must be at least 1 and warmup at least 0")
+
+    def fill(self, recorder: PerformanceBaseline) -> Iterator[None]:
+        """Yield once per turn; what the caller does until it asks for the next turn is the operation.
+
+        A generator serves sync and async operations alike: `for _ in turns.fill(it): await operation()`.
+        Rubbish is collected before the first measured turn, not during the warm-up of the next operation.
+        """
+        for _ in range(self.warmup):
+            yield
+        gc.collect()
+        begun, cpu = time.perf_counter(), time.process_time()
+        while recorder.count < self.iterations or (
+            recorder.count < self.most and time.perf_counter() - begun < self.seconds
+        ):
+            started = time.perf_counter_ns()
+            yield
+            recorder.add((time.perf_counter_ns() - started) / 1e6)
+        recorder.cpu = (time.process_time() - cpu) * 1e3 / recorder.count

@@ -1,0 +1,120 @@
+"""The pytest plugin: the `measure` fixture, and what it leaves in pytest's own reports.
+
+Registered by the entry point `pytest11: gate`. It is silent unless a test asks for the fixture; in
+the JSON report it adds one key per run, `gate`, with the environment and the commit.
+"""
+
+import json
+import os
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from gate.measure.environment import checked_out_commit, this_environment
+from gate.measure.latency import Turns
+from gate.measure.recorder import Measure
+
+RUN_SCHEMA: Final = "gate.run/1"
+SUITE_VARIABLE: Final = "GATE_SUITE"
+PROGRESS_VARIABLE: Final = "GATE_PROGRESS_FD"
+
+_measures = pytest.StashKey[Measure]()
+_owners = pytest.StashKey[dict[str, str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker; remember the commit before the first test can change it."""
+    config.addinivalue_line(
+        "markers", "measure(iterations=10, warmup=3): how often the `measure` fixture repeats an operation"
+    )
+    config.stash[_owners] = {}
+    if not hasattr(config, "workerinput"):  # of a distributed run only the controller writes the report
+        commit, dirty = checked_out_commit(config.rootpath)
+        config.pluginmanager.register(_RunMetadata(commit, dirty=dirty), "gate-run-metadata")
+        if channel := _progress_channel():
+            config.pluginmanager.register(_Progress(channel), "gate-progress")
+
+
+@pytest.fixture
+def measure(request: pytest.FixtureRequest) -> Iterator[Measure]:
+    """Measure operations and record values: see `gate.measure.Measure`."""
+    node: pytest.Item = request.node
+    marker = node.get_closest_marker("measure")
+    try:
+        turns = Turns(**(marker.kwargs if marker else {}))
+    except (TypeError, ValueError) as error:
+        raise pytest.UsageError(f"{node.nodeid}: wrong @pytest.mark.measure: {error}") from None
+    measures = Measure(node.nodeid, turns, node.config.stash[_owners])
+    node.stash[_measures] = measures
+    yield measures
+    measures.finish()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Put the measurements into JUnit's properties, if a JUnit file is written."""
+    measures = item.stash.get(_measures, None)
+    if call.when == "call" and measures and measures.measurements and item.config.getoption("xmlpath", None):
+        item.user_properties.append(("gate.metrics", json.dumps(msgspec.to_builtins(measures.measurements))))
+    return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_json_runtest_metadata(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, Any] | None:
+    """Put the measurements into the JSON report's metadata of the test."""
+    measures = item.stash.get(_measures, None)
+    if call.when != "call" or measures is None or not measures.measurements:
+        return None
+    return {"gate": {"metrics": msgspec.to_builtins(measures.measurements)}}
+
+
+class _RunMetadata:
+    """Adds to the JSON report what holds for the whole run."""
+
+    def __init__(self, commit: str, *, dirty: bool) -> None:
+        self._commit = commit
+        self._dirty = dirty
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_json_modifyreport(self, json_report: dict[str, Any]) -> None:
+        json_report["gate"] = {
+            "schema": RUN_SCHEMA,
+            "suite": os.environ.get(SUITE_VARIABLE, ""),
+            "commit": self._commit,
+            "dirty": self._dirty,
+            "environment": msgspec.to_builtins(this_environment()),
+        }
+
+
+class _Progress:
+    """Tells `gate run` about each test, one JSON line per event."""
+
+    def __init__(self, channel: int) -> None:
+        self._channel = channel
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._say(total=len(session.items))
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._say(started=nodeid)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self._say(finished=nodeid)
+
+    def _say(self, **event: object) -> None:
+        with suppress(OSError):  # nobody listens any more: the run goes on
+            os.write(self._channel, json.dumps(event).encode() + b"\n")
+
+
+def _progress_channel() -> int | None:
+    number = os.environ.get(PROGRESS_VARIABLE, "")
+    if not number.isdecimal():
+        return None
+    try:
+        os.fstat(int(number))
+    except OSError:
+        return None
+    return int(number)

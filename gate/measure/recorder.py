@@ -1,0 +1,204 @@
+"""The `measure` fixture: what a test calls, and what it leaves for the report."""
+
+import inspect
+import math
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, ParamSpec, TypeVar, overload
+
+from gate.measure.latency import PerformanceBaseline, Turns
+from gate.measure.load import LoadTestMetrics, Request, drive
+from gate.measure.resources import ResourceUsage
+from gate.model import Better, Measurement, join_name, split_name, systematic
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Measure:
+    """Measures for one test. Call it to time an operation; its methods record everything else.
+
+    Args:
+        nodeid: the test.
+        turns: how often an operation is repeated.
+        owners: metric name -> test that recorded it, shared by all tests of a session, so that a
+            name that is used twice is refused where it happens.
+    """
+
+    def __init__(self, nodeid: str, turns: Turns, owners: dict[str, str]) -> None:
+        self._nodeid = nodeid
+        self._turns = turns
+        self._owners = owners
+        self._unawaited: dict[str, None] = {}
+        self.measurements: list[Measurement] = []
+        """What was recorded so far, in order."""
+
+    @overload
+    def __call__(
+        self, name: str, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Awaitable[T]: ...
+
+    @overload
+    def __call__(self, name: str, func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    def __call__(self, name: str, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Time `func(*args, **kwargs)` over many turns and return its last result.
+
+        Records a sample of latencies and the CPU time per operation. The first call is part of the
+        warm-up. If `func` is a coroutine function (or returns an awaitable), await the call.
+
+        Raises:
+            ValueError: the name is no metric name or was recorded before.
+        """
+        recorder = PerformanceBaseline(self._claim(name))
+        operation = partial(func, *args, **kwargs)
+        first = operation()
+        if inspect.isawaitable(first):
+            self._unawaited[recorder.name] = None
+            return self._repeat_async(recorder, first, operation)
+        result: Any = first
+        for _ in self._turns.fill(recorder):
+            result = operation()
+        self._keep(recorder)
+        return result
+
+    def record(
+        self, name: str, value: float, *, unit: str, better: Better = "lower", **labels: object
+    ) -> None:
+        """Record one value, e.g. `measure.record("cache.hit_rate", 0.83, unit="ratio", better="higher")`.
+
+        Raises:
+            ValueError: the value is not a finite number, or the name is wrong or taken.
+        """
+        self._add(name, labels, unit=unit, better=better, value=_finite(name, value))
+
+    def count(self, name: str, value: int, **labels: object) -> None:
+        """Record an exact work count, e.g. calls to a paid service per operation. Fewer is better.
+
+        Raises:
+            ValueError: the value is not a whole number from 0 on, or the name is wrong or taken.
+        """
+        if value != int(value) or value < 0:
+            raise ValueError(
+                f"measure.count({name!r}): a work count is a whole number from 0 on, not {value!r}"
+            )
+        self._add(name, labels, unit="count", value=int(value), exact=True)
+
+    async def load(self, name: str, request: Request, *, users: int, requests: int) -> LoadTestMetrics:
+        """Drive `users` concurrent users with `requests` requests each and record what they saw.
+
+        Records the latencies under `name`, and `.throughput` (successes per second) and `.error_rate`.
+        An error is counted, never raised: assert on the result's `errors` and `first_error`.
+
+        Raises:
+            ValueError: the name is wrong or taken, or there is nothing to send.
+        """
+        base, labels = split_name(self._claim(name))
+        metrics = await drive(request, users, requests)
+        self._add_sample(name, metrics.latencies)
+        self._add(
+            f"{base}.throughput",
+            labels,
+            unit="req/s",
+            better="higher",
+            value=metrics.throughput,
+            count=metrics.total,
+        )
+        self._add(f"{base}.error_rate", labels, unit="ratio", value=metrics.error_rate, count=metrics.total)
+        return metrics
+
+    @contextmanager
+    def resources(self, name: str, **labels: object) -> Generator[ResourceUsage]:
+        """Watch memory and CPU of this process while the block runs.
+
+        Records `.memory.peak` and `.memory.growth` in MB, and `.cpu.mean` as a share of the machine.
+        Nothing is recorded if the block raises; a CPU share that could not be measured is an error.
+        """
+        with ResourceUsage() as usage:
+            yield usage
+        if usage.cpu is None:
+            raise RuntimeError(
+                f"measure.resources({name!r}): the block was too short to measure its CPU share"
+            )
+        self._add(f"{name}.memory.peak", labels, unit="MB", value=usage.peak, count=usage.samples)
+        self._add(f"{name}.memory.growth", labels, unit="MB", value=usage.growth)
+        self._add(f"{name}.cpu.mean", labels, unit="ratio", value=usage.cpu)
+
+    def finish(self) -> None:
+        """Refuse a test that forgot to await a measurement: it would silently record nothing.
+
+        Raises:
+            RuntimeError: with the names that were left.
+        """
+        if self._unawaited:
+            names = ", ".join(self._unawaited)
+            raise RuntimeError(f"measure({names!r}) was not awaited; a call with an async function has to be")
+
+    async def _repeat_async(
+        self,
+        recorder: PerformanceBaseline,
+        first: Awaitable[object],
+        operation: Callable[[], Awaitable[object]],
+    ) -> object:
+        del self._unawaited[recorder.name]
+        result = await first
+        for _ in self._turns.fill(recorder):
+            result = await operation()
+        self._keep(recorder)
+        return result
+
+    def _keep(self, recorder: PerformanceBaseline) -> None:
+        base, labels = split_name(recorder.name)
+        self._add_sample(recorder.name, recorder.latencies)
+        self._add(f"{base}.cpu", labels, unit="ms", value=recorder.cpu or 0.0, count=recorder.count)
+
+    def _add_sample(self, name: str, latencies: list[float]) -> None:
+        base, labels = split_name(name)
+        kept = systematic(latencies)
+        self.measurements.append(
+            Measurement(
+                name=base,
+                unit="ms",
+                labels=labels,
+                samples=[float(f"{value:.6g}") for value in kept],
+                count=len(latencies),
+                sampling="all" if len(kept) == len(latencies) else "systematic",
+            )
+        )
+
+    def _add(
+        self,
+        name: str,
+        labels: dict[str, Any],
+        *,
+        unit: str,
+        value: float,
+        better: Better = "lower",
+        count: int = 1,
+        exact: bool = False,
+    ) -> None:
+        base, own = split_name(self._claim(name, labels))
+        self.measurements.append(
+            Measurement(
+                name=base, unit=unit, better=better, labels=own, value=value, count=count, exact=exact
+            )
+        )
+
+    def _claim(self, name: str, labels: dict[str, Any] | None = None) -> str:
+        """Check a name, add labels to it and make sure that nobody else records it."""
+        base, own = split_name(name)
+        full = join_name(base, own | {key: str(value) for key, value in (labels or {}).items()})
+        split_name(full)
+        owner = self._owners.setdefault(full, self._nodeid)
+        if owner != self._nodeid or any(join_name(m.name, m.labels) == full for m in self.measurements):
+            raise ValueError(
+                f"metric {full!r} was recorded before, by {owner}; add a label to tell them apart"
+            )
+        return full
+
+
+def _finite(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"measure.record({name!r}): {value!r} is not a finite number")
+    return value

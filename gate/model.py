@@ -1,0 +1,232 @@
+"""The nouns of the gate. No I/O and no rules: what was measured, not what to think of it."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+Better = Literal["lower", "higher"]
+Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed"]
+
+MAX_SAMPLES: Final = 2000
+"""How many raw values of one measurement travel in a report; beyond it every k-th is kept."""
+
+STATISTICS: Final = ("mean", "p50", "p95", "p99", "std")
+"""What the reader derives from a sample, in this order."""
+
+_NAME: Final = re.compile(r"(?P<base>[A-Za-z_][\w-]*(?:\.[\w-]+)*)(?:\{(?P<labels>[^{}]*)\})?")
+_LABEL: Final = re.compile(r"(?P<key>[A-Za-z_]\w*)=(?P<value>[^={},\s](?:[^={},]*[^={},\s])?)")
+
+
+class Measurement(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One entry of `tests[].metadata.gate.metrics` in a report: what a suite recorded.
+
+    Either `value` or `samples` is set. A sample belongs to a subject (`api.home`) and becomes the
+    metrics `api.home.mean`, `.p50`, `.p95`, `.p99`, `.std`; a value is a metric already.
+    """
+
+    name: str
+    unit: str
+    better: Better = "lower"
+    labels: dict[str, str] = {}
+    value: float | None = None
+    samples: list[float] | None = None
+    count: int | None = None
+    """How many raw measurements were made; None: as many as there are samples, or one."""
+    sampling: Literal["all", "systematic"] = "all"
+    """`systematic`: every k-th of `count` values was kept."""
+    exact: bool = False
+    """A work count: the same code gives the same number, on every machine."""
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """A named quantity of one run, e.g. `bot.seller.workflow.p95{profile=delayed}`."""
+
+    name: str
+    unit: str
+    better: Better
+    value: float
+    count: int
+    """Raw measurements behind the value."""
+    exact: bool
+    suite: str
+    nodeid: str
+    """The test that measured it."""
+
+    @property
+    def statistic(self) -> str:
+        """The last part of the name without labels: `p95`, `calls`, `hit_rate`."""
+        return statistic_of(self.name)
+
+    @property
+    def subject(self) -> str:
+        """The name without its statistic, labels kept: `load.api{users=100}`."""
+        base, labels = split_name(self.name)
+        return join_name(base.rpartition(".")[0] or base, labels)
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """How a test failed, and the part of it that stays the same from run to run."""
+
+    signature: str
+    """Exception type, file of the top frame of ours, normalised message."""
+    message: str
+    """First line of the message as it was."""
+    where: str
+    """`path:line` of the top frame of ours, or an empty text."""
+
+
+class TestOutcome(msgspec.Struct, frozen=True):
+    """What became of one test."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+    nodeid: str
+    suite: str
+    outcome: Outcome
+    duration: float
+    """Seconds of the call phase."""
+    failure: Failure | None = None
+    reason: str = ""
+    """Why it was skipped or expected to fail."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether this outcome alone would make a suite red."""
+        return self.outcome in {"failed", "error"}
+
+    @property
+    def silent(self) -> bool:
+        """Whether the test says nothing about the code: skipped, or expected to fail and failing."""
+        return self.outcome in {"skipped", "xfailed"}
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """What a run's numbers depend on. Runs compare only within one environment."""
+
+    cpu: str
+    cores: int
+    os: str
+    python: str
+
+    @property
+    def id(self) -> str:
+        """A readable name that is safe as a file name, e.g. `amd-epyc-2c-debian-12-py3.11`."""
+        parts = (self.cpu, f"{self.cores}c", self.os, f"py{self.python}")
+        return "-".join(
+            slug for part in parts if (slug := re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-."))
+        )
+
+
+UNKNOWN_ENVIRONMENT: Final = Environment(cpu="unknown", cores=0, os="unknown", python="0")
+"""For reports whose producer did not say where it ran; never comparable with anything."""
+
+
+class SuiteRun(msgspec.Struct, frozen=True):
+    """One suite's part of a run."""
+
+    name: str
+    environment: Environment
+    commit: str
+    """Empty if the report does not say."""
+    created: float
+    """Seconds since the epoch."""
+    tests: dict[str, TestOutcome]
+    metrics: dict[str, Metric]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something that kept a report, or a part of it, from being read: never a pass."""
+
+    subject: str
+    """The file, or the file and the place in it."""
+    message: str
+    remedy: str
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One execution of the suites on one machine at one commit, as far as it could be read."""
+
+    suites: dict[str, SuiteRun]
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def commit(self) -> str:
+        """The commit that was measured, empty if no report says."""
+        return next((suite.commit for suite in self.suites.values() if suite.commit), "")
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """All metrics by name."""
+        return {name: metric for suite in self.suites.values() for name, metric in suite.metrics.items()}
+
+
+def split_name(name: str) -> tuple[str, dict[str, str]]:
+    """Take `subject{label=value,...}` apart into the name and its labels.
+
+    Raises:
+        ValueError: the text is no metric name; the message says what a name looks like.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name!r} is no metric name; write e.g. api.home or load.api{{users=100}}")
+    labels: dict[str, str] = {}
+    for part in (match["labels"] or "").split(",") if match["labels"] else ():
+        label = _LABEL.fullmatch(part.strip())
+        if label is None or label["key"] in labels:
+            raise ValueError(
+                f"{name!r} has a label that is not key=value, or twice the same key: {part.strip()!r}"
+            )
+        labels[label["key"]] = label["value"]
+    return match["base"], labels
+
+
+def join_name(base: str, labels: Mapping[str, str]) -> str:
+    """The inverse of `split_name`, labels in alphabetical order so that a name is unique."""
+    if not labels:
+        return base
+    return f"{base}{{{','.join(f'{key}={labels[key]}' for key in sorted(labels))}}}"
+
+
+def statistic_of(name: str) -> str:
+    """The statistic of a metric name: its last part, without labels."""
+    return name.partition("{")[0].rpartition(".")[2]
+
+
+def systematic(values: Sequence[float], limit: int = MAX_SAMPLES) -> list[float]:
+    """Keep at most `limit` values, evenly spaced over the sequence; all of them if they fit."""
+    if len(values) <= limit:
+        return list(values)
+    step = len(values) / limit
+    return [values[int(index * step)] for index in range(limit)]
+
+
+def quantile(ordered: Sequence[float], q: float) -> float:
+    """The q-quantile of values in ascending order, 0 <= q <= 1.
+
+    Linear interpolation between order statistics: definition 7 of Hyndman & Fan (1996), "Sample
+    Quantiles in Statistical Packages", The American Statistician 50(4).
+    """
+    position = (len(ordered) - 1) * q
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+def summarise(values: Sequence[float]) -> dict[str, float]:
+    """The `STATISTICS` of a sample with at least one value, in the sample's unit.
+
+    `std` is the sample standard deviation (n - 1), 0 for a single value.
+    """
+    ordered = sorted(values)
+    mean = math.fsum(ordered) / len(ordered)
+    variance = math.fsum((value - mean) ** 2 for value in ordered) / max(1, len(ordered) - 1)
+    return {
+        "mean": mean,
+        "p50": quantile(ordered, 0.50),
+        "p95": quantile(ordered, 0.95),
+        "p99": quantile(ordered, 0.99),
+        "std": math.sqrt(variance),
+    }

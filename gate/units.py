@@ -1,0 +1,151 @@
+"""Quantities with units: parse what people write, convert, format for people.
+
+A unit belongs to one dimension; only units of one dimension convert into each other. Numbers are
+floats, a `Quantity` keeps the unit that was written so that messages can repeat it.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
+
+FACTORS: Final[dict[str, dict[str, float]]] = {
+    "time": {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3, "min": 6e4, "h": 3.6e6},
+    "size": {
+        "B": 1e-6,
+        "KB": 1e-3,
+        "kB": 1e-3,
+        "KiB": 1.024e-3,
+        "MB": 1.0,
+        "MiB": 1.048576,
+        "GB": 1e3,
+        "GiB": 1073.741824,
+    },
+    "ratio": {"ratio": 1.0, "%": 0.01},
+    "rate": {"req/s": 1.0, "/s": 1.0, "op/s": 1.0},
+    "count": {"count": 1.0, "": 1.0},
+}
+"""Dimension -> unit -> factor to the dimension's own unit (ms, MB, ratio, req/s, count)."""
+
+_DIMENSION: Final = {unit: dimension for dimension, units in FACTORS.items() for unit in units}
+_QUANTITY: Final = re.compile(r"(?P<number>[+-]?[\d.,_]*\d(?:[eE][+-]?\d+)?)\s*(?P<unit>[^\d\s].*)?")
+
+
+class UnitError(ValueError):
+    """A text is no quantity, or two units do not fit together. The message holds the remedy."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number with the unit it was written in, e.g. 150 ms."""
+
+    value: float
+    unit: str
+
+    def to(self, unit: str) -> float:
+        """Return the number in another unit of the same dimension.
+
+        Raises:
+            UnitError: the units belong to different dimensions.
+        """
+        return convert(self.value, self.unit, unit)
+
+    def __str__(self) -> str:
+        """As a person would write it: `150 ms`, `10 %`, `3`."""
+        return f"{self.value:g} {self.unit}".rstrip()
+
+
+def dimension(unit: str) -> str | None:
+    """Return the dimension of a unit, or None for a unit we do not know (it then only equals itself)."""
+    return _DIMENSION.get(unit)
+
+
+def convert(value: float, unit: str, to: str) -> float:
+    """Convert between units of one dimension.
+
+    Raises:
+        UnitError: the units belong to different dimensions.
+    """
+    if unit == to:
+        return value
+    here, there = dimension(unit), dimension(to)
+    if here == "count" and there is not None and unit == "":
+        # A bare number takes the unit of what it is compared with; for a ratio that is 0.7, not 70.
+        return value
+    if here is None or here != there:
+        raise UnitError(f"cannot compare {unit or 'a bare number'} with {to or 'a bare number'}")
+    return value * FACTORS[here][unit] / FACTORS[here][to]
+
+
+def parse(text: str) -> Quantity:
+    """Read a quantity such as `150 ms`, `2 GB`, `3 %`, `1,000 req/s` or `0`.
+
+    Raises:
+        UnitError: no number, a number that is not finite, or an unknown unit (with a suggestion).
+    """
+    match = _QUANTITY.fullmatch(text.strip())
+    if match is None:
+        raise UnitError(f"{text!r} is no quantity; write a number and a unit, e.g. 150 ms or 10 %")
+    digits, unit = match["number"].replace("_", ""), (match["unit"] or "").strip()
+    if "," in digits and not re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", digits):
+        raise UnitError(f"{text!r} is ambiguous; write decimals with a point, thousands as 1,000")
+    try:
+        value = float(digits.replace(",", ""))
+    except ValueError:
+        raise UnitError(f"{text!r} is no quantity; write a number and a unit, e.g. 150 ms or 10 %") from None
+    if not math.isfinite(value):
+        raise UnitError(f"{text!r} is too large for a number")
+    if unit not in _DIMENSION:
+        near = get_close_matches(unit, _DIMENSION, n=1, cutoff=0.4)
+        hint = (
+            f"did you mean {value:g} {near[0]}?"
+            if near
+            else f"known units: {', '.join(u for u in _DIMENSION if u)}"
+        )
+        raise UnitError(f"unknown unit {unit!r}; {hint}")
+    return Quantity(value, unit)
+
+
+_STEPS: Final = {
+    "time": (("µs", 1e-3), ("ms", 1.0), ("s", 1e3), ("min", 6e4)),
+    "size": (("kB", 1e-3), ("MB", 1.0), ("GB", 1e3)),
+}
+
+
+def format_value(value: float, unit: str) -> str:
+    """Format a measured value for a person: three significant digits and the unit that reads best.
+
+    >>> format_value(0.0421, "ms"), format_value(0.83, "ratio"), format_value(5118, "req/s")
+    ('42.1 µs', '83 %', '5,118 req/s')
+    """
+    kind = dimension(unit)
+    if kind == "ratio":
+        return f"{_digits(convert(value, unit, '%'))} %"
+    if kind in _STEPS:
+        own = value * FACTORS[kind][unit]
+        best = next((step for step in reversed(_STEPS[kind]) if abs(own) >= step[1]), _STEPS[kind][0])
+        if own == 0:
+            best = (unit, FACTORS[kind][unit])
+        return f"{_digits(own / best[1])} {best[0]}"
+    return f"{_digits(value)} {'' if unit == 'count' else unit}".rstrip()
+
+
+def format_change(ratio: float) -> str:
+    """Format a relative change: `+19.5 %`; a factor from five times on: `x 12`."""
+    if ratio >= 4:
+        return f"× {_digits(1 + ratio)}"
+    percent = 100 * ratio
+    return f"{percent:+.{0 if abs(percent) >= 99.5 else 1}f} %"
+
+
+def _digits(value: float) -> str:
+    """Three significant digits, thousands grouped, no exponent for everyday sizes."""
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    if magnitude >= 15 or magnitude < -6:
+        return f"{value:.3g}"
+    if value == int(value) or magnitude >= 2:
+        return f"{value:,.0f}"
+    return f"{value:.{2 - magnitude}f}".rstrip("0").rstrip(".")
