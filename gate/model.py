@@ -63,8 +63,7 @@ class Metric(msgspec.Struct, frozen=True):
     @property
     def subject(self) -> str:
         """The name without its statistic, labels kept: `load.api{users=100}`."""
-        base, labels = split_name(self.name)
-        return join_name(base.rpartition(".")[0] or base, labels)
+        return subject_of(self.name)
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -135,6 +134,8 @@ class SuiteRun(msgspec.Struct, frozen=True):
     """Seconds since the epoch."""
     tests: dict[str, TestOutcome]
     metrics: dict[str, Metric]
+    source: str = ""
+    """The file it was read from."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -193,6 +194,12 @@ def join_name(base: str, labels: Mapping[str, str]) -> str:
 def statistic_of(name: str) -> str:
     """The statistic of a metric name: its last part, without labels."""
     return name.partition("{")[0].rpartition(".")[2]
+
+
+def subject_of(name: str) -> str:
+    """A metric name without its statistic, labels kept: `load.api{users=100}`."""
+    base, labels = split_name(name)
+    return join_name(base.rpartition(".")[0] or base, labels)
 
 
 def systematic(values: Sequence[float], limit: int = MAX_SAMPLES) -> list[float]:

@@ -15,11 +15,10 @@ import pytest
 
 from gate.measure.environment import checked_out_commit, this_environment
 from gate.measure.latency import Turns
+from gate.measure.names import PROGRESS_VARIABLE, SUITE_VARIABLE
 from gate.measure.recorder import Measure
 
 RUN_SCHEMA: Final = "gate.run/1"
-SUITE_VARIABLE: Final = "GATE_SUITE"
-PROGRESS_VARIABLE: Final = "GATE_PROGRESS_FD"
 
 _measures = pytest.StashKey[Measure]()
 _owners = pytest.StashKey[dict[str, str]]()

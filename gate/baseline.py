@@ -1,0 +1,229 @@
+"""The stored baseline: a bounded window of accepted runs, one file per environment and suite.
+
+A file is JSON lines, sorted, so that a diff shows what changed and a merge rarely conflicts:
+a header, one line per metric, one per test, one per accepted run.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import msgspec
+
+from gate.model import Better, Environment, Outcome, SuiteRun
+
+SCHEMA: Final = "gate.baseline/1"
+WINDOW: Final = 30
+"""How many accepted runs are kept per environment and suite."""
+_DIGITS: Final = 6
+
+
+class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="baseline"):
+    """First line of a file: what it is about."""
+
+    schema: str
+    suite: str
+    environment: Environment
+
+
+class KnownMetric(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="metric"):
+    """A metric that the last accepted run had."""
+
+    name: str
+    unit: str
+    better: Better
+    nodeid: str
+    exact: bool = False
+
+
+class KnownTest(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="test"):
+    """A test of the last accepted run: its outcome and, if it failed, how."""
+
+    nodeid: str
+    outcome: Outcome
+    signature: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it failed then."""
+        return self.outcome in {"failed", "error"}
+
+
+class AcceptedRun(msgspec.Struct, frozen=True, tag_field="kind", tag="run"):
+    """The values of one accepted run."""
+
+    commit: str
+    created: str
+    """ISO 8601, UTC, when the report was written."""
+    values: dict[str, float]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes a run the same run: adding it twice changes nothing."""
+        return self.created, self.commit
+
+
+Line = Header | KnownMetric | KnownTest | AcceptedRun
+
+
+class SuiteBaseline(msgspec.Struct, frozen=True):
+    """What is remembered of one suite in one environment. Runs are in order of time."""
+
+    suite: str
+    environment: Environment
+    metrics: Mapping[str, KnownMetric]
+    tests: Mapping[str, KnownTest]
+    runs: tuple[AcceptedRun, ...]
+
+    def history(self, name: str) -> list[float]:
+        """The values of a metric, oldest first; runs without it are left out."""
+        return [run.values[name] for run in self.runs if name in run.values]
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """All that is remembered."""
+
+    suites: tuple[SuiteBaseline, ...] = ()
+
+    def comparable(self, suite: str, environment: Environment) -> SuiteBaseline | None:
+        """The accepted runs of a suite that were measured where this run was."""
+        return next((b for b in self.suites if b.suite == suite and b.environment.id == environment.id), None)
+
+    def latest(self, suite: str) -> SuiteBaseline | None:
+        """The environment with the youngest accepted run: tests and work counts hold everywhere."""
+        candidates = [b for b in self.suites if b.suite == suite and b.runs]
+        return max(candidates, key=lambda b: b.runs[-1].key, default=None)
+
+
+class BaselineError(Exception):
+    """A baseline cannot be read. The message names the place, `remedy` what to do."""
+
+    def __init__(self, place: str, message: str, remedy: str) -> None:
+        super().__init__(f"{place}: {message}")
+        self.place = place
+        self.message = message
+        self.remedy = remedy
+
+
+def read_baseline(directory: Path) -> Baseline:
+    """Read all files of a baseline directory; a directory that does not exist holds no runs.
+
+    Raises:
+        BaselineError: a file is damaged or of a newer format.
+    """
+    if not directory.exists():
+        return Baseline()
+    try:
+        files = {str(path): path.read_bytes() for path in sorted(directory.rglob("*.jsonl"))}
+    except OSError as error:
+        raise BaselineError(
+            str(directory), f"cannot be read: {error.strerror}", "check its permissions"
+        ) from None
+    return parse_baseline(files)
+
+
+def parse_baseline(files: Mapping[str, bytes]) -> Baseline:
+    """Read the contents of baseline files, by path.
+
+    Raises:
+        BaselineError: a file is damaged or of a newer format.
+    """
+    return Baseline(tuple(_parse_file(path, data) for path, data in sorted(files.items())))
+
+
+_RESTORE: Final = "restore the file from git, or rebuild it with gate baseline update"
+
+
+def _parse_file(path: str, data: bytes) -> SuiteBaseline:
+    decoder = msgspec.json.Decoder(Line)
+    lines: list[Line] = []
+    for number, text in enumerate(data.splitlines(), start=1):
+        try:
+            lines.append(decoder.decode(text))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BaselineError(f"{path}:{number}", f"damaged line: {error}", _RESTORE) from None
+    header = lines[0] if lines else None
+    if not isinstance(header, Header):
+        raise BaselineError(f"{path}:1", "the file does not begin with a baseline header", _RESTORE)
+    if header.schema != SCHEMA:
+        raise BaselineError(
+            f"{path}:1", f"schema {header.schema} is not known here", f"use a gate that reads {header.schema}"
+        )
+    where = PurePosixPath(path)
+    if (where.parent.name, where.stem) != (header.environment.id, header.suite):
+        expected = f"{header.environment.id}/{header.suite}.jsonl"
+        raise BaselineError(
+            f"{path}:1", f"the header belongs to {expected}", "move the file there, or restore it from git"
+        )
+    runs = {line.key: line for line in lines if isinstance(line, AcceptedRun)}
+    return SuiteBaseline(
+        suite=header.suite,
+        environment=header.environment,
+        metrics={line.name: line for line in lines if isinstance(line, KnownMetric)},
+        tests={line.nodeid: line for line in lines if isinstance(line, KnownTest)},
+        runs=tuple(runs[key] for key in sorted(runs)),
+    )
+
+
+def accept(known: SuiteBaseline | None, run: SuiteRun, commit: str, window: int = WINDOW) -> SuiteBaseline:
+    """Add a suite's run to what is known of it. Adding the same run twice changes nothing."""
+    accepted = AcceptedRun(
+        commit=commit,
+        created=datetime.fromtimestamp(run.created, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z"),
+        values={name: float(f"{metric.value:.{_DIGITS}g}") for name, metric in sorted(run.metrics.items())},
+    )
+    runs = {other.key: other for other in (known.runs if known else ())} | {accepted.key: accepted}
+    youngest = max(runs) == accepted.key
+    if known is not None and not youngest:
+        metrics, tests = known.metrics, known.tests
+    else:
+        metrics = {
+            m.name: KnownMetric(name=m.name, unit=m.unit, better=m.better, nodeid=m.nodeid, exact=m.exact)
+            for m in run.metrics.values()
+        }
+        tests = {
+            t.nodeid: KnownTest(t.nodeid, t.outcome, t.failure.signature if t.failure else "")
+            for t in run.tests.values()
+        }
+    return SuiteBaseline(
+        suite=run.name,
+        environment=run.environment,
+        metrics=metrics,
+        tests=tests,
+        runs=tuple(runs[key] for key in sorted(runs)[-window:]),
+    )
+
+
+def to_lines(known: SuiteBaseline) -> bytes:
+    """The file of one suite and environment."""
+    lines: Iterable[Line] = (
+        Header(SCHEMA, known.suite, known.environment),
+        *(known.metrics[name] for name in sorted(known.metrics)),
+        *(known.tests[nodeid] for nodeid in sorted(known.tests)),
+        *known.runs,
+    )
+    encoder = msgspec.json.Encoder()
+    return b"".join(encoder.encode(line) + b"\n" for line in lines)
+
+
+def write_suite(directory: Path, known: SuiteBaseline) -> Path:
+    """Write one suite's file, whole or not at all, and return its path."""
+    path = directory / known.environment.id / f"{known.suite}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{known.suite}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(to_lines(known))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path

@@ -1,0 +1,332 @@
+"""The commands: parse arguments, call, exit code. What they do is elsewhere.
+
+Exit codes: 0 passed, 1 failed, 2 wrong usage or configuration, 3 inconclusive, 4 error.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import click
+
+from gate.baseline import BaselineError
+from gate.git import GitError
+from gate.located import LocatedError
+from gate.model import Problem, Run
+from gate.policy import FILE_NAME, Policy
+from gate.verdict import EXIT_CODES, EXIT_USAGE
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gate.report.document import Document
+
+REPORTS: Final = Path(".gate")
+"""Where reports are written and looked for when nobody says otherwise."""
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def common(command: _F) -> _F:
+    """Options that every command has."""
+    for option in (
+        click.option(
+            "--thresholds",
+            "thresholds",
+            type=click.Path(path_type=Path),
+            default=FILE_NAME,
+            show_default=True,
+            metavar="FILE",
+            help="The policy.",
+        ),
+        click.option("--quiet", is_flag=True, help="Print only what matters most."),
+        click.option("--no-color", is_flag=True, help="Print without colours."),
+    ):
+        command = option(command)
+    return command
+
+
+_BASELINE = click.option(
+    "--baseline",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="The stored baseline (default: as thresholds.yaml says).",
+)
+_REPORTS = click.argument("reports", type=click.Path(path_type=Path), nargs=-1, metavar="[REPORT]...")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="regression-gate")
+def app() -> None:
+    """Judge a service's test suites against its history and its limits."""
+
+
+@app.command()
+@click.argument("suites", nargs=-1, metavar="[SUITE]...")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=REPORTS, show_default=True,
+              metavar="DIR", help="Where the reports go.")  # fmt: skip
+@common
+def run(suites: tuple[str, ...], out: Path, thresholds: Path, quiet: bool, no_color: bool) -> None:
+    """Run the suites of thresholds.yaml; leave DIR/SUITE.json and DIR/SUITE.log.
+
+    Failing tests are for `gate check` to judge: the exit code is 0 when every suite wrote its whole
+    report, 4 when one did not.
+    """
+    from gate.report.progress import run_with_progress
+    from gate.sources import load_policy
+
+    policy = load_policy(thresholds)
+    unknown = [name for name in suites if name not in policy.suites]
+    if unknown:
+        known = ", ".join(policy.suites)
+        raise click.UsageError(f"unknown suite {unknown[0]!r}; thresholds.yaml has: {known}")
+    chosen = [policy.suites[name] for name in dict.fromkeys(suites)] or list(policy.suites.values())
+    results = run_with_progress(chosen, thresholds.resolve().parent, out, _console(no_color), quiet=quiet)
+    sys.exit(EXIT_CODES["error"] if any(result.problem for result in results) else 0)
+
+
+@app.command()
+@_REPORTS
+@_BASELINE
+@click.option("--base", metavar="REF", help="Take policy and baseline from the merge base with REF.")
+@click.option("--no-confirm", is_flag=True, help="Judge by the stored baseline alone.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the verdict as JSON.")  # fmt: skip
+@click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the verdict as Markdown.")  # fmt: skip
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the verdict as a page.")  # fmt: skip
+@common
+def check(
+    reports: tuple[Path, ...],
+    baseline: Path | None,
+    base: str | None,
+    no_confirm: bool,
+    json_file: Path | None,
+    markdown: Path | None,
+    html: Path | None,
+    thresholds: Path,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    """Judge reports: tests, limits, work counts and times. Without REPORT: those of the last run."""
+    from gate.judge import judge
+    from gate.report.terminal import print_verdict
+    from gate.sources import load_sources
+    from gate.verdict import to_json
+
+    sources = load_sources(thresholds, baseline, base)
+    run = _read_reports(reports, sources.policy, thresholds, sources.problems)
+    unconfirmed = "" if no_confirm or sources.policy.confirm == "off" else _UNCONFIRMED
+    verdict = judge(
+        run, sources.baseline, sources.policy, base=sources.base, notes=sources.notes, unconfirmed=unconfirmed
+    )
+    if json_file:
+        _write(json_file, to_json(verdict))
+    if markdown or html:
+        from gate.report.summary import verdict_document
+
+        document = verdict_document(verdict)
+        for path, suffix in ((markdown, ".md"), (html, ".html")):
+            if path:
+                _write(path, _render(document, suffix).encode())
+    print_verdict(verdict, _console(no_color), quiet=quiet)
+    sys.exit(verdict.exit_code)
+
+
+@app.group()
+def baseline() -> None:
+    """The accepted runs that new runs are compared with."""
+
+
+@baseline.command()
+@_REPORTS
+@_BASELINE
+@click.option("--commit", metavar="SHA", help="The commit that was measured (default: as the report says).")
+@common
+def update(
+    reports: tuple[Path, ...],
+    baseline: Path | None,
+    commit: str | None,
+    thresholds: Path,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    """Accept a run: add it to the baseline of its environment. The same run twice changes nothing."""
+    from gate.baseline import accept, read_baseline, write_suite
+    from gate.sources import load_policy
+
+    policy = load_policy(thresholds)
+    directory = baseline or thresholds.parent / policy.baseline
+    known = read_baseline(directory)
+    run = _read_reports(reports, policy, thresholds, (), head=commit)
+    console = _console(no_color)
+    if run.problems:
+        for problem in run.problems:
+            _complain(f"{problem.subject}: {problem.message}; {problem.remedy}")
+        _complain("nothing was accepted")
+        sys.exit(EXIT_CODES["error"])
+    for suite in run.suites.values():
+        measured = commit or suite.commit or _head(thresholds)
+        if not measured:
+            raise click.UsageError(f"{suite.source} does not say which commit it measured; add --commit SHA")
+        updated = accept(known.comparable(suite.name, suite.environment), suite, measured)
+        path = write_suite(directory, updated)
+        if not quiet:
+            failed = sum(test.failed for test in suite.tests.values())
+            tail = f", {failed} known failures" if failed else ""
+            console.print(
+                f"{suite.name}: accepted {measured[:12]} on {suite.environment.id}: "
+                f"{len(suite.metrics)} metrics, {len(suite.tests)} tests{tail}; "
+                f"{len(updated.runs)} runs in {path}",
+                soft_wrap=True, highlight=False, markup=False,
+            )  # fmt: skip
+
+
+@baseline.command()
+@click.argument("pattern", required=False)
+@_BASELINE
+@common
+def show(pattern: str | None, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
+    """Show what the baseline holds; with PATTERN the metrics that match it, with their noise."""
+    from gate.baseline import read_baseline
+    from gate.report.memory import print_baseline, print_metrics
+    from gate.sources import load_policy
+
+    directory = baseline or thresholds.parent / load_policy(thresholds).baseline
+    known = read_baseline(directory)
+    console = _console(no_color)
+    if pattern is None:
+        print_baseline(known, directory, console, quiet=quiet)
+    elif not print_metrics(known, pattern, console):
+        raise click.UsageError(f"no metric of the baseline in {directory} matches {pattern!r}")
+
+
+@app.command()
+@_REPORTS
+@_BASELINE
+@click.option("-o", "--output", "outputs", type=click.Path(path_type=Path, dir_okay=False), multiple=True,
+              metavar="FILE.md|FILE.html", help="Where to write it (default: print Markdown).")  # fmt: skip
+@common
+def report(
+    reports: tuple[Path, ...],
+    baseline: Path | None,
+    outputs: tuple[Path, ...],
+    thresholds: Path,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    """Write the baseline report of a run: targets, response times, load, resources, tests."""
+    from gate.judge import judge
+    from gate.report.baseline_report import baseline_document
+    from gate.sources import load_sources
+
+    for path in outputs:
+        if path.suffix not in {".md", ".html"}:
+            raise click.UsageError(f"{path}: the name must end with .md or .html")
+    sources = load_sources(thresholds, baseline, None)
+    run = _read_reports(reports, sources.policy, thresholds, sources.problems)
+    verdict = judge(run, sources.baseline, sources.policy)
+    document = baseline_document(run, verdict, sources.policy)
+    for path in outputs:
+        _write(path, _render(document, path.suffix).encode())
+        if not quiet:
+            _console(no_color).print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
+    if not outputs:
+        click.echo(_render(document, ".md"), nl=False)
+    for problem in run.problems:
+        _complain(f"{problem.subject}: {problem.message}; {problem.remedy}")
+    sys.exit(EXIT_CODES["error"] if run.problems else 0)
+
+
+def main() -> NoReturn:
+    """Run the command line. A user never sees a traceback; GATE_DEBUG=1 shows it to a developer."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except (LocatedError, GitError) as error:
+        _complain(str(error))
+        sys.exit(EXIT_USAGE)
+    except BaselineError as error:
+        _complain(f"{error}; {error.remedy}")
+        sys.exit(EXIT_CODES["error"])
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted; nothing was judged")
+        sys.exit(EXIT_CODES["inconclusive"])
+    except Exception as error:
+        if os.environ.get("GATE_DEBUG"):
+            raise
+        _complain(f"internal error, no verdict: {type(error).__name__}: {error} (GATE_DEBUG=1 shows where)")
+        sys.exit(EXIT_CODES["error"])
+    sys.exit(0)
+
+
+_UNCONFIRMED: Final = "suspects were not measured again on this machine, so none of them is confirmed"
+
+
+def _read_reports(
+    reports: tuple[Path, ...],
+    policy: Policy,
+    thresholds: Path,
+    problems: tuple[Problem, ...],
+    *,
+    head: str | None = None,
+) -> Run:
+    """Read the reports of a command, and everything that is wrong with them, into one run."""
+    from gate.git import head_commit
+    from gate.readers import read_run
+    from gate.readers.freshness import stale_reports
+    from gate.runner import expand
+
+    files, lost = expand(reports or (REPORTS,), list(policy.suites))
+    run = read_run(files, policy)
+    checked_out = head_commit(thresholds.resolve().parent) if head is None else ""
+    stale = stale_reports(run, checked_out, time.time(), policy.max_age)
+    return Run(suites=run.suites, problems=(*problems, *lost, *run.problems, *stale))
+
+
+def _head(thresholds: Path) -> str:
+    from gate.git import head_commit
+
+    return head_commit(thresholds.resolve().parent)
+
+
+def _render(document: Document, suffix: str) -> str:
+    from gate.report.html import to_html
+    from gate.report.markdown import to_markdown
+
+    return to_html(document) if suffix == ".html" else to_markdown(document)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _console(no_color: bool) -> Console:
+    from rich.console import Console
+
+    # A log file has no width; 120 columns read well in CI.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    return Console(no_color=no_color or None, width=width)
+
+
+def _complain(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,88 @@
+"""What the gate asks git: which commit, what stood in a file there, what changed."""
+
+import subprocess
+from pathlib import Path, PurePosixPath
+
+
+class GitError(Exception):
+    """Git could not answer; the message says what to do."""
+
+
+def head_commit(directory: Path) -> str:
+    """The commit checked out in a directory; an empty text outside a repository."""
+    try:
+        return _git(directory, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
+    except GitError:
+        return ""
+
+
+def merge_base(directory: Path, ref: str) -> str:
+    """The commit that the checked-out one and `ref` have in common.
+
+    Raises:
+        GitError: not a repository, an unknown ref, or a history too shallow to tell.
+    """
+    if ref.startswith("-"):
+        raise GitError(f"{ref!r} is no git ref")
+    try:
+        _git(directory, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+    except GitError:
+        if not head_commit(directory):
+            raise GitError("--base needs a git repository with a commit; leave it out elsewhere") from None
+        raise GitError(
+            f"{ref!r} is not known in this repository; fetch it first: git fetch origin {ref}"
+        ) from None
+    try:
+        return _git(directory, "merge-base", ref, "HEAD").decode().strip()
+    except GitError:
+        message = f"{ref!r} and HEAD have no common commit here; fetch more history: git fetch --unshallow"
+        raise GitError(message) from None
+
+
+def file_at(directory: Path, commit: str, path: Path) -> bytes | None:
+    """The contents of a file as of a commit; None if it did not exist there."""
+    try:
+        return _git(directory, "show", f"{commit}:{_in_repository(directory, path)}")
+    except GitError:
+        return None
+
+
+def files_at(directory: Path, commit: str, below: Path, suffix: str) -> dict[str, bytes]:
+    """The files below a directory as of a commit, by path."""
+    inside = _in_repository(directory, below)
+    listing = _git(directory, "ls-tree", "-r", "-z", "--full-tree", "--name-only", commit, "--", str(inside))
+    names = [name for name in listing.decode().split("\0") if name.endswith(suffix)]
+    return {name: _git(directory, "show", f"{commit}:{name}") for name in names}
+
+
+def inside_repository(directory: Path, path: Path) -> bool:
+    """Whether a path lies in the work tree of a directory's repository."""
+    try:
+        _in_repository(directory, path)
+    except GitError:
+        return False
+    return True
+
+
+def _in_repository(directory: Path, path: Path) -> PurePosixPath:
+    """A path as git names it: relative to the top of the work tree."""
+    top = Path(_git(directory, "rev-parse", "--show-toplevel").decode().strip())
+    try:
+        return PurePosixPath(path.resolve().relative_to(top.resolve()).as_posix())
+    except ValueError:
+        raise GitError(
+            f"{path} lies outside the repository {top}; --base cannot read it from a commit"
+        ) from None
+
+
+def _git(directory: Path, *arguments: str) -> bytes:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(directory), *arguments], capture_output=True, timeout=120, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise GitError(f"git {arguments[0]} did not work: {error}") from None
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise GitError(f"git {arguments[0]}: {lines[-1] if lines else f'exit code {done.returncode}'}")
+    return done.stdout

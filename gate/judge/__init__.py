@@ -1,0 +1,136 @@
+"""(Run, Baseline, Policy) -> Verdict. Pure: same input, same verdict; no file, no clock, no network."""
+
+from collections import Counter
+
+from gate.baseline import Baseline
+from gate.judge.limits import judge_limits, unanswered_limits
+from gate.judge.metrics import judge_metrics
+from gate.judge.outcomes import judge_outcomes
+from gate.model import Run, SuiteRun
+from gate.policy import Policy
+from gate.verdict import (
+    EXIT_CODES,
+    SCHEMA,
+    Commit,
+    EnvironmentSummary,
+    Finding,
+    SuiteSummary,
+    Summary,
+    TestCounts,
+    Verdict,
+    decide,
+    in_reading_order,
+)
+
+__all__ = ["judge"]
+
+
+def judge(
+    run: Run,
+    baseline: Baseline,
+    policy: Policy,
+    *,
+    base: str = "",
+    notes: tuple[Finding, ...] = (),
+    unconfirmed: str = "",
+) -> Verdict:
+    """Judge a run.
+
+    Args:
+        run: what was measured, problems included.
+        baseline: the accepted runs to compare with.
+        policy: the rules.
+        base: the commit that baseline and policy were read from, if any.
+        notes: findings from outside the run, such as a policy change.
+        unconfirmed: what to say about suspects that nobody confirmed or cleared; empty: nothing.
+
+    Raises:
+        LocatedError: a limit's unit does not fit the metric it is for.
+    """
+    findings = list(notes)
+    findings += [
+        Finding(kind="report-error", level="fail", subject=p.subject, message=p.message, remedy=p.remedy)
+        for p in run.problems
+    ]
+    for suite in run.suites.values():
+        findings += judge_outcomes(suite, baseline.latest(suite.name))
+        findings += judge_limits(suite, policy)
+        findings += _comparability(suite, baseline)
+    if not run.problems and policy.suites.keys() <= run.suites.keys():
+        findings += unanswered_limits(run, policy)
+    comparison = judge_metrics(run, baseline, policy)
+    findings += comparison.findings
+    if unconfirmed and any(finding.state == "suspect" for finding in findings):
+        findings.append(
+            Finding(kind="environment", level="warn", subject="confirmation", message=unconfirmed)
+        )
+    ordered = in_reading_order(findings)
+    word = decide(ordered)
+    suites = tuple(_suite_summary(run.suites[name], baseline) for name in sorted(run.suites))
+    return Verdict(
+        schema=SCHEMA,
+        verdict=word,
+        exit_code=EXIT_CODES[word],
+        head=Commit(run.commit),
+        base=Commit(base),
+        policy=policy.source,
+        environment=min(
+            (suite.environment for suite in suites),
+            key=lambda environment: environment.comparable_runs,
+            default=EnvironmentSummary("", 0),
+        ),
+        suites=suites,
+        summary=_summary(run, comparison.compared, ordered),
+        findings=ordered,
+    )
+
+
+def _comparability(suite: SuiteRun, baseline: Baseline) -> list[Finding]:
+    """Say loudly when a suite's measurements could not be compared with anything."""
+    known = baseline.comparable(suite.name, suite.environment)
+    if known is not None and known.runs:
+        return []
+    if baseline.latest(suite.name) is None:
+        message = f"no accepted run of suite {suite.name!r} yet: judged by limits alone"
+    else:
+        message = (
+            f"no accepted run of suite {suite.name!r} in this environment ({suite.environment.id}): "
+            "judged by limits, work counts and tests; times were not compared"
+        )
+    return [
+        Finding(
+            kind="environment",
+            level="warn",
+            subject=suite.environment.id,
+            suite=suite.name,
+            message=message,
+            remedy="add runs of accepted code with gate baseline update",
+        )
+    ]
+
+
+def _suite_summary(suite: SuiteRun, baseline: Baseline) -> SuiteSummary:
+    known = baseline.comparable(suite.name, suite.environment)
+    return SuiteSummary(
+        name=suite.name,
+        environment=EnvironmentSummary(suite.environment.id, len(known.runs) if known else 0),
+        tests=len(suite.tests),
+        metrics=len(suite.metrics),
+    )
+
+
+def _summary(run: Run, compared: int, findings: tuple[Finding, ...]) -> Summary:
+    levels = Counter(finding.level for finding in findings)
+    return Summary(
+        tests=_test_counts(run),
+        metrics=len(run.metrics),
+        compared=compared,
+        fail=levels["fail"],
+        warn=levels["warn"],
+    )
+
+
+def _test_counts(run: Run) -> TestCounts:
+    tests = [test for suite in run.suites.values() for test in suite.tests.values()]
+    failed, silent = sum(test.failed for test in tests), sum(test.silent for test in tests)
+    return TestCounts(passed=len(tests) - failed - silent, failed=failed, skipped=silent)

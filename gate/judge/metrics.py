@@ -1,0 +1,208 @@
+"""Metrics of a run against those of the accepted runs."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from gate.baseline import Baseline, SuiteBaseline
+from gate.model import Metric, Run, SuiteRun, statistic_of, subject_of
+from gate.policy import OFF, Policy, Rule
+from gate.statistics import Screened, common_shift, enough_for, screen, shift
+from gate.units import dimension, format_change, format_value
+from gate.verdict import Finding, Kind, State
+
+NOTABLE_SHIFT: Final = 0.05
+"""A whole machine slower by less than this is not worth a word."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the comparison found, and how much was compared."""
+
+    findings: list[Finding]
+    compared: int
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A metric with a history to compare with."""
+
+    metric: Metric
+    rule: Rule
+    history: list[float]
+
+
+def judge_metrics(run: Run, baseline: Baseline, policy: Policy) -> Comparison:
+    """Compare work counts exactly and everything else by screening.
+
+    Raises:
+        LocatedError: an entry's unit does not fit its metric.
+    """
+    findings: list[Finding] = []
+    candidates: list[_Candidate] = []
+    counted = 0
+    for suite in run.suites.values():
+        latest = baseline.latest(suite.name)
+        findings += _appeared_or_vanished(suite, latest)
+        comparable = baseline.comparable(suite.name, suite.environment)
+        for metric in suite.metrics.values():
+            rule = policy.rule(metric)
+            if rule.tolerance == OFF:
+                continue
+            if metric.exact:
+                history = latest.history(metric.name) if latest else []
+                counted += bool(history)
+                findings += _compare_exact(metric, rule, history[-1]) if history else []
+                continue
+            history = comparable.history(metric.name) if comparable else []
+            if history and enough_for(metric.statistic, metric.count):
+                candidates.append(_Candidate(metric, rule, history))
+    return Comparison(findings + _screen(candidates), counted + len(candidates))
+
+
+def _compare_exact(metric: Metric, rule: Rule, before: float) -> list[Finding]:
+    """A work count has no noise: any worsening over its tolerance is a fact, not a suspicion."""
+    grown = metric.value - before
+    worse = grown if rule.better == "lower" else -grown
+    allowed = rule.tolerance.to("ratio") * abs(before)
+    if worse > max(allowed, rule.floor.to(metric.unit)):
+        change = f"{format_value(before, metric.unit)} → {format_value(metric.value, metric.unit)}"
+        return [
+            _finding(
+                metric, rule, "regression", before, state="confirmed",
+                message=f"{change}; a work count has no noise, one run is enough",
+            )
+        ]  # fmt: skip
+    if worse < 0:
+        change = f"{format_value(before, metric.unit)} → {format_value(metric.value, metric.unit)}"
+        return [_finding(metric, rule, "improvement", before, message=change)]
+    return []
+
+
+def _screen(candidates: list[_Candidate]) -> list[Finding]:
+    shifts = [
+        shift(c.history, c.metric.value, c.rule.better)
+        for c in candidates
+        if dimension(c.metric.unit) in {"time", "rate"} and c.metric.statistic not in {"p95", "p99"}
+    ]
+    common = common_shift(shifts)
+    findings: list[Finding] = []
+    for candidate in candidates:
+        metric, rule = candidate.metric, candidate.rule
+        screened = screen(
+            candidate.history, metric.value, rule.better, common=common, metrics=len(candidates)
+        )
+        if abs(metric.value - screened.centre) < rule.floor.to(metric.unit):
+            continue
+        if screened.suspect and _relative(screened.worse, rule) > rule.tolerance.to("ratio"):
+            findings.append(_suspect(metric, rule, screened))
+        elif screened.improved and -_relative(screened.worse, rule) > rule.tolerance.to("ratio"):
+            message = _figures(metric, screened)
+            findings.append(_finding(metric, rule, "improvement", screened.centre, message=message))
+    if math.expm1(common) > NOTABLE_SHIFT:
+        findings.append(_slow_machine(common, len(shifts)))
+    return findings
+
+
+def _relative(worse: float, rule: Rule) -> float:
+    """A worsening on the log scale as a share of the centre, in the metric's own direction."""
+    return math.expm1(worse) if rule.better == "lower" else -math.expm1(-worse)
+
+
+def _figures(metric: Metric, screened: Screened) -> str:
+    before, now = format_value(screened.centre, metric.unit), format_value(metric.value, metric.unit)
+    return f"{before} → {now} ({format_change(screened.change)})"
+
+
+def _suspect(metric: Metric, rule: Rule, screened: Screened) -> Finding:
+    runs = f"{screened.runs} accepted run{'s' if screened.runs > 1 else ''}"
+    message = f"{_figures(metric, screened)}; noise explains {format_change(screened.visible)} ({runs})"
+    return _finding(metric, rule, "regression", screened.centre, state="suspect", message=message)
+
+
+def _slow_machine(common: float, metrics: int) -> Finding:
+    percent = format_change(math.expm1(common))
+    return Finding(
+        kind="environment",
+        level="warn",
+        subject="machine",
+        message=f"the whole machine was slower than on the baseline ({percent} over {metrics} metrics); "
+        "this share was taken out of every comparison",
+        remedy="run again on a quiet machine if a slowdown of everything is possible",
+    )
+
+
+def _finding(
+    metric: Metric, rule: Rule, kind: Kind, before: float, *, message: str, state: State | None = None
+) -> Finding:
+    return Finding(
+        kind=kind,
+        level="fail" if kind == "regression" else "info",
+        subject=metric.name,
+        suite=metric.suite,
+        state=state,
+        baseline=before,
+        head=metric.value,
+        unit=metric.unit,
+        change=metric.value / before - 1 if before else None,
+        message=message,
+        rule=rule.cite("tolerance"),
+        nodeids=(metric.nodeid,),
+        reproduce=f"pytest '{metric.nodeid}'",
+    )
+
+
+def _appeared_or_vanished(suite: SuiteRun, latest: SuiteBaseline | None) -> list[Finding]:
+    """Metrics by subject: a sample that vanished is one fact, not six."""
+    if latest is None:
+        return []
+    measured = [name for name in latest.metrics if _was_measured(suite, latest.metrics[name].nodeid)]
+    findings = [
+        Finding(
+            kind="missing-metric",
+            level="fail",
+            subject=subject,
+            suite=suite.name,
+            message=f"is in the baseline and was not measured ({', '.join(statistics)})",
+            nodeids=(latest.metrics[names[0]].nodeid,),
+            remedy="measure it again, or accept its removal with gate baseline update",
+        )
+        for subject, names, statistics in _by_subject(name for name in measured if name not in suite.metrics)
+    ]
+    findings += [
+        Finding(
+            kind="new-metric",
+            level="info",
+            subject=subject,
+            suite=suite.name,
+            message=f"measured for the first time ({', '.join(statistics)})",
+            nodeids=(suite.metrics[names[0]].nodeid,),
+        )
+        for subject, names, statistics in _by_subject(
+            name for name in suite.metrics if name not in latest.metrics
+        )
+    ]
+    return findings
+
+
+def _was_measured(suite: SuiteRun, nodeid: str) -> bool:
+    """Whether a metric's test ran to its end: if not, the test's own finding says all."""
+    test = suite.tests.get(nodeid)
+    return test is not None and not test.failed and not test.silent
+
+
+def _by_subject(names: Iterable[str]) -> list[tuple[str, list[str], list[str]]]:
+    """Group metric names that differ in their statistic only; a lone metric is its own subject.
+
+    Returns:
+        (subject, metric names, statistics) in order of first appearance.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[subject_of(name)].append(name)
+    return [
+        (subject if len(group) > 1 else group[0], group, [statistic_of(name) for name in group])
+        for subject, group in groups.items()
+    ]

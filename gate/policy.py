@@ -1,0 +1,174 @@
+"""The policy: what thresholds.yaml says, in types, and which entry holds for which metric."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, Literal
+
+from gate.located import LocatedError, Mistake, Place
+from gate.model import Better, Metric, split_name
+from gate.units import Quantity, UnitError, dimension
+
+FILE_NAME: Final = "thresholds.yaml"
+DEFAULT_TOLERANCE: Final = Quantity(10, "%")
+DEFAULT_BASELINE: Final = "tests/baseline"
+DEFAULT_TIMEOUT: Final = Quantity(30, "min")
+DEFAULT_MAX_AGE: Final = Quantity(24, "h")
+
+LIMITS: Final = ("target", "warning", "critical")
+
+Confirm = Literal["budget", "suspects", "all", "off"]
+
+OFF: Final = Quantity(float("inf"), "")
+"""A tolerance that nothing exceeds: the metric has limits only."""
+
+FLOORS: Final[dict[str, Quantity]] = {
+    "time": Quantity(0.2, "µs"),
+    "size": Quantity(1, "MB"),
+    "ratio": Quantity(1, "%"),
+}
+"""Dimension -> the smallest absolute change worth a word, unless an entry says `floor`."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One suite and how to run it."""
+
+    name: str
+    run: str
+    durations: bool = False
+    """Take the call durations that pytest reports anyway as metrics."""
+    timeout: Quantity = DEFAULT_TIMEOUT
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of `metrics`: a pattern and what holds for the metrics it matches."""
+
+    pattern: str
+    place: Place
+    values: Mapping[str, Any]
+    """Only what the entry says: better, target, warning, critical, tolerance, floor."""
+
+    @cached_property
+    def _parts(self) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]], int]:
+        base, labels = split_pattern(self.pattern)
+        literal = len(base.replace("*", "")) + (1000 if "*" not in base else 0)
+        return _glob(base), {key: _glob(value) for key, value in labels.items()}, literal
+
+    @property
+    def specificity(self) -> tuple[int, int]:
+        """Order of precedence: an exact name, then more literal characters; then more labels."""
+        _, labels, literal = self._parts
+        return literal, len(labels)
+
+    def matches(self, name: str) -> bool:
+        """Whether the entry is about a metric. Labels the pattern does not name may be anything."""
+        pattern, wanted, _ = self._parts
+        base, labels = split_name(name)
+        return pattern.fullmatch(base) is not None and all(
+            key in labels and value.fullmatch(labels[key]) for key, value in wanted.items()
+        )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What holds for one metric, and which entry of the policy says so, field by field."""
+
+    better: Better
+    tolerance: Quantity
+    floor: Quantity
+    target: Quantity | None = None
+    warning: Quantity | None = None
+    critical: Quantity | None = None
+    sources: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def cite(self, name: str) -> str:
+        """Name the rule behind a field: `metrics[bot.*.p50].tolerance = 10 %`."""
+        return f"{self.sources[name]}.{name} = {getattr(self, name)}"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The whole of thresholds.yaml."""
+
+    suites: Mapping[str, Suite] = field(default_factory=dict[str, Suite])
+    entries: tuple[Entry, ...] = ()
+    tolerance: Quantity = DEFAULT_TOLERANCE
+    confirm: Confirm = "budget"
+    baseline: str = DEFAULT_BASELINE
+    max_age: Quantity = DEFAULT_MAX_AGE
+    source: str = FILE_NAME
+    """Where it was read from, for the verdict: `thresholds.yaml@<commit>`."""
+
+    def rule(self, metric: Metric) -> Rule:
+        """Find what holds for a metric: per field the most specific entry that says something.
+
+        Raises:
+            LocatedError: an entry's unit does not fit the metric's.
+        """
+        found: dict[str, Any] = {
+            "better": metric.better,
+            "tolerance": Quantity(0, "") if metric.exact else self.tolerance,
+            "floor": Quantity(0, "")
+            if metric.exact
+            else FLOORS.get(dimension(metric.unit) or "", Quantity(0, "")),
+        }
+        sources = dict.fromkeys(found, "built-in") | {
+            "tolerance": "work count" if metric.exact else "defaults"
+        }
+        ranked = sorted(
+            (e for e in (*BUILT_IN, *self.entries) if e.matches(metric.name)), key=lambda e: e.specificity
+        )
+        for entry in ranked:
+            if metric.exact and entry in BUILT_IN:
+                continue
+            for key, value in entry.values.items():
+                if key not in {"better", "tolerance"}:
+                    self._check_unit(entry, key, value, metric)
+                found[key] = value
+                sources[key] = "built-in" if entry in BUILT_IN else f"metrics[{entry.pattern}]"
+        return Rule(**found, sources=sources)
+
+    def _check_unit(self, entry: Entry, key: str, value: Quantity, metric: Metric) -> None:
+        try:
+            value.to(metric.unit)
+        except UnitError:
+            message = f"{key} {value} does not fit {metric.name}, which is measured in {metric.unit}"
+            raise LocatedError(self.source, [Mistake(entry.place, message)]) from None
+
+
+def _built_in(pattern: str, tolerance: Quantity) -> Entry:
+    return Entry(pattern, Place(0, 0), {"tolerance": tolerance})
+
+
+BUILT_IN: Final = (
+    # Averages and spreads follow every outlier, growth is a difference near zero: limits only.
+    _built_in("*.mean", OFF),
+    _built_in("*.std", OFF),
+    _built_in("*.growth", OFF),
+    # High percentiles are wide tripwires; the judge also asks for enough requests.
+    _built_in("*.p95", Quantity(30, "%")),
+    _built_in("*.p99", Quantity(50, "%")),
+)
+"""Tolerances by statistic, weaker than any entry of the file that is as specific."""
+
+
+def split_pattern(pattern: str) -> tuple[str, dict[str, str]]:
+    """Take a pattern such as `load.*.p95{users=*}` apart.
+
+    Raises:
+        ValueError: it is no pattern of metric names.
+    """
+    try:
+        base, labels = split_name(pattern.replace("*", "STAR_"))
+    except ValueError:
+        raise ValueError(
+            f"{pattern!r} is no metric name or glob; write e.g. load.api.p95{{users=100}}"
+        ) from None
+    return base.replace("STAR_", "*"), {key: value.replace("STAR_", "*") for key, value in labels.items()}
+
+
+def _glob(text: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(part) for part in text.split("*")))

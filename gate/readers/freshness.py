@@ -1,0 +1,35 @@
+"""Whether a report is about the code that is judged, or left over from an earlier run."""
+
+from datetime import UTC, datetime
+
+from gate.model import Problem, Run
+from gate.policy import OFF
+from gate.units import Quantity
+
+_RERUN = "run the suite again"
+
+
+def stale_reports(run: Run, head: str, now: float, max_age: Quantity) -> tuple[Problem, ...]:
+    """Find reports of another commit, and reports that are too old.
+
+    A report that does not say which commit it measured (written without the gate's plugin) cannot be
+    told fresh from stale, so only its commit is checked when it names one.
+
+    Args:
+        run: the reports that could be read.
+        head: the commit that is checked out; empty outside a repository.
+        now: seconds since the epoch.
+        max_age: how old a report may be.
+    """
+    problems: list[Problem] = []
+    for suite in run.suites.values():
+        if not suite.commit:
+            continue
+        written = datetime.fromtimestamp(suite.created, UTC).isoformat(sep=" ", timespec="seconds")
+        if head and suite.commit != head:
+            commits = f"it measured {suite.commit[:10]}, checked out is {head[:10]}"
+            problems.append(Problem(suite.source, f"stale report of suite {suite.name!r}: {commits}", _RERUN))
+        elif max_age != OFF and now - suite.created > max_age.to("s"):
+            message = f"stale report of suite {suite.name!r}: written {written}, more than {max_age} ago"
+            problems.append(Problem(suite.source, message, f"{_RERUN}, or raise max_age in thresholds.yaml"))
+    return tuple(problems)

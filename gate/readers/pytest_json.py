@@ -1,0 +1,341 @@
+"""pytest-json-report -> SuiteRun.
+
+The plugin writes its file once, at the end. So a missing, cut or half-filled file means that pytest
+did not finish, and every such sign is an error here: a report is used whole or not at all.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gate.model import (
+    UNKNOWN_ENVIRONMENT,
+    Environment,
+    Measurement,
+    Metric,
+    Outcome,
+    SuiteRun,
+    TestOutcome,
+    join_name,
+    split_name,
+    summarise,
+)
+from gate.policy import Policy
+from gate.readers.errors import ReportError, position
+from gate.readers.failures import describe
+
+DEFAULT_SUITE: Final = "default"
+_RERUN: Final = "run the suite again and read its log"
+
+_EXIT_CODES: Final = {
+    2: "pytest was interrupted",
+    3: "pytest had an internal error",
+    4: "pytest was called wrongly",
+    5: "pytest collected no test",
+}
+
+
+class _Crash(msgspec.Struct):
+    path: str = ""
+    lineno: int = 0
+    message: str = ""
+
+
+class _Frame(msgspec.Struct):
+    path: str = ""
+    lineno: int = 0
+    message: str = ""
+
+
+class _Stage(msgspec.Struct):
+    outcome: str
+    duration: float = 0.0
+    crash: _Crash | None = None
+    traceback: list[_Frame] = []
+    longrepr: Any = None
+
+
+class _GateMetadata(msgspec.Struct):
+    metrics: list[Measurement] = []
+
+
+class _Metadata(msgspec.Struct):
+    gate: _GateMetadata | None = None
+
+
+class _Test(msgspec.Struct):
+    nodeid: str
+    outcome: Outcome
+    setup: _Stage | None = None
+    call: _Stage | None = None
+    teardown: _Stage | None = None
+    metadata: _Metadata | None = None
+
+
+class _Collector(msgspec.Struct):
+    nodeid: str
+    outcome: str
+    longrepr: Any = None
+
+
+class _Summary(msgspec.Struct):
+    total: int = 0
+    collected: int | None = None
+    deselected: int = 0
+
+
+class _RunMetadata(msgspec.Struct):
+    suite: str = ""
+    commit: str = ""
+    environment: Environment | None = None
+
+
+class _Report(msgspec.Struct):
+    created: float
+    exitcode: int
+    summary: _Summary
+    root: str = ""
+    environment: dict[str, Any] = {}
+    collectors: list[_Collector] = []
+    tests: list[_Test] | None = None
+    gate: _RunMetadata | None = None
+
+
+def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
+    """Read one report.
+
+    Raises:
+        ReportError: the file is no whole report of a finished pytest, or holds values that no
+            measurement can have; with file, place and remedy.
+    """
+    report = _decode(path, data)
+    _check_complete(path, report)
+    name = _suite_name(path, report, policy)
+    tests: dict[str, TestOutcome] = {}
+    metrics: dict[str, Metric] = {}
+    suite = policy.suites.get(name)
+    for index, test in enumerate(report.tests or ()):
+        if test.nodeid in tests:
+            raise ReportError(
+                str(path),
+                f"tests[{index}]: {test.nodeid} is there twice",
+                "run the suite again, each test once",
+            )
+        tests[test.nodeid] = outcome = _outcome(path, test, name, report.root)
+        if outcome.failed or outcome.silent:
+            continue  # what a failed test measured is no measurement
+        for metric in _metrics(path, test, name):
+            if metric.name in metrics:
+                message = (
+                    f"metric {metric.name} is recorded by {metrics[metric.name].nodeid} and by {test.nodeid}"
+                )
+                raise ReportError(str(path), message, "add a label that tells the two apart")
+            metrics[metric.name] = metric
+        if suite is not None and suite.durations:
+            duration = _duration(outcome)
+            metrics[duration.name] = duration
+    return SuiteRun(
+        name=name,
+        environment=_environment(report),
+        commit=report.gate.commit if report.gate else "",
+        created=report.created,
+        tests=tests,
+        metrics=metrics,
+        source=str(path),
+    )
+
+
+def _decode(path: Path, data: bytes) -> _Report:
+    where = str(path)
+    if not data.strip():
+        raise ReportError(where, "the report is empty", f"pytest was stopped while it wrote; {_RERUN}")
+    try:
+        report = msgspec.json.decode(data, type=_Report)
+    except msgspec.ValidationError as error:
+        place = re.sub(r" - at `\$\.?(.*)`$", r" at \1", str(error).replace("`$`", "`$.`"))
+        raise ReportError(
+            where, f"not a pytest-json-report: {place}{_nodeid_at(data, place)}", _RERUN
+        ) from None
+    except msgspec.DecodeError as error:
+        text = str(error)
+        if "truncated" in text:
+            raise ReportError(
+                where,
+                f"the report is cut off after {len(data):,} bytes",
+                f"pytest was stopped while it wrote; {_RERUN}",
+            ) from None
+        offset = re.search(r"\(byte (\d+)\)", text)
+        place = f" ({position(data, int(offset[1]))})" if offset else ""
+        nonfinite = (
+            re.match(rb"-?(NaN|Infinity)", data[int(offset[1]) - 1 :].lstrip(b"-")) if offset else None
+        )
+        problem = (
+            f"{nonfinite[1].decode()} is not a number" if nonfinite else re.sub(r" \(byte \d+\)", "", text)
+        )
+        raise ReportError(where, f"not JSON: {problem}{place}", _RERUN) from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ReportError(where, f"not JSON: {error}", _RERUN) from None
+    if not math.isfinite(report.created) or report.created <= 0:
+        raise ReportError(where, f"'created' is {report.created}, not a time", _RERUN)
+    if report.tests is None:
+        raise ReportError(where, "the report holds no tests", "leave out --json-report-summary")
+    return report
+
+
+def _nodeid_at(data: bytes, place: str) -> str:
+    """The nodeid of `tests[3]`, so that nobody has to count."""
+    index = re.search(r"tests\[(\d+)\]", place)
+    if index is None:
+        return ""
+    try:
+        tests = msgspec.json.decode(data)["tests"]
+        return f" ({tests[int(index[1])]['nodeid']})"
+    except (KeyError, TypeError, IndexError):
+        return ""
+
+
+def _check_complete(path: Path, report: _Report) -> None:
+    """Refuse reports of a pytest that did not run everything it was asked to."""
+    where, tests, summary = str(path), report.tests or [], report.summary
+    broken = [collector for collector in report.collectors if collector.outcome == "failed"]
+    if broken:
+        first = broken[0]
+        reason = _last_line(first.longrepr)
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        message = f"collection of {first.nodeid or 'the tests'}{more} failed: {reason}"
+        raise ReportError(where, message, "mend the import or syntax error; its tests did not run")
+    if report.exitcode not in {0, 1}:
+        meaning = _EXIT_CODES.get(report.exitcode, "pytest did not finish")
+        raise ReportError(where, f"{meaning} (exit code {report.exitcode})", _RERUN)
+    if not tests:
+        raise ReportError(
+            where, "the report holds no test", "check the suite's 'run' command: it selects nothing"
+        )
+    expected = max(summary.total, (summary.collected or 0) - summary.deselected)
+    if len(tests) < expected:
+        message = f"only {len(tests):,} of {expected:,} tests are in the report"
+        raise ReportError(where, message, "pytest stopped early; run the suite without -x and --maxfail")
+    failed = any(test.outcome in {"failed", "error"} for test in tests)
+    if report.exitcode == 1 and not failed:
+        raise ReportError(where, "pytest ended with exit code 1 although no test failed", _RERUN)
+
+
+def _suite_name(path: Path, report: _Report, policy: Policy) -> str:
+    """Which suite this is: as the run says, else as the file is named, else the only one there is."""
+    if report.gate and report.gate.suite in policy.suites:
+        return report.gate.suite
+    if path.stem in policy.suites:
+        return path.stem
+    return next(iter(policy.suites)) if len(policy.suites) == 1 else DEFAULT_SUITE
+
+
+def _environment(report: _Report) -> Environment:
+    if report.gate and report.gate.environment:
+        return report.gate.environment
+    python, platform = report.environment.get("Python"), report.environment.get("Platform")
+    if not isinstance(python, str) or not isinstance(platform, str):
+        return UNKNOWN_ENVIRONMENT
+    return Environment(cpu="unknown", cores=0, os=platform, python=".".join(python.split(".")[:2]))
+
+
+def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
+    stages = [stage for stage in (test.setup, test.call, test.teardown) if stage is not None]
+    duration = test.call.duration if test.call else 0.0
+    if not math.isfinite(duration) or duration < 0:
+        raise ReportError(str(path), f"{test.nodeid}: a duration of {duration} s is impossible", _RERUN)
+    failure, reason = None, ""
+    if test.outcome in {"failed", "error"}:
+        stage = next((stage for stage in stages if stage.outcome in {"failed", "error"}), None)
+        crash = stage.crash if stage and stage.crash else _Crash()
+        message = crash.message or _last_line(stage.longrepr if stage else None)
+        frames = [(frame.path, frame.lineno) for frame in stage.traceback] if stage else []
+        kind = stage.traceback[-1].message if stage and stage.traceback else ""
+        failure = describe(
+            message, kind, frames or ([(crash.path, crash.lineno)] if crash.path else []), root
+        )
+    elif test.outcome == "skipped":
+        reason = _skip_reason(next((stage.longrepr for stage in stages if stage.outcome == "skipped"), None))
+    return TestOutcome(
+        nodeid=test.nodeid,
+        suite=suite,
+        outcome=test.outcome,
+        duration=duration,
+        failure=failure,
+        reason=reason,
+    )
+
+
+def _metrics(path: Path, test: _Test, suite: str) -> Iterator[Metric]:
+    measurements = test.metadata.gate.metrics if test.metadata and test.metadata.gate else []
+    for measurement in measurements:
+        try:
+            name = join_name(measurement.name, measurement.labels)
+            split_name(name)
+            values = _values(measurement)
+        except ValueError as error:
+            message = f"{test.nodeid}: metric {measurement.name!r}: {error}"
+            raise ReportError(str(path), message, "mend what records it") from None
+        for statistic, value in values.items():
+            base = f"{measurement.name}.{statistic}" if statistic else measurement.name
+            yield Metric(
+                name=join_name(base, measurement.labels),
+                unit=measurement.unit,
+                better=measurement.better,
+                value=value,
+                count=measurement.count or len(measurement.samples or (0,)),
+                exact=measurement.exact,
+                suite=suite,
+                nodeid=test.nodeid,
+            )
+
+
+def _values(measurement: Measurement) -> dict[str, float]:
+    """Statistic -> value; a single value has no statistic of its own, its name ends with it."""
+    if (measurement.value is None) == (measurement.samples is None):
+        raise ValueError("needs either 'value' or 'samples'")
+    numbers = [measurement.value] if measurement.value is not None else measurement.samples or []
+    if not numbers:
+        raise ValueError("'samples' is empty")
+    never_negative = (
+        measurement.samples is not None
+        or measurement.exact
+        or measurement.unit in {"s", "ms", "us", "µs", "ns"}
+    )
+    for number in numbers:
+        if not math.isfinite(number):
+            raise ValueError(f"{number} is not a finite number")
+        if number < 0 and never_negative:
+            raise ValueError(f"{number:g} {measurement.unit} is negative")
+    if (measurement.count or len(numbers)) < len(numbers):
+        raise ValueError(f"'count' is {measurement.count}, but there are {len(numbers)} samples")
+    return {"": numbers[0]} if measurement.value is not None else summarise(numbers)
+
+
+def _duration(outcome: TestOutcome) -> Metric:
+    label = re.sub(r"[{}=,\s]+", "_", outcome.nodeid)
+    return Metric(
+        name=join_name("test.duration", {"test": label}),
+        unit="s",
+        better="lower",
+        value=outcome.duration,
+        count=1,
+        exact=False,
+        suite=outcome.suite,
+        nodeid=outcome.nodeid,
+    )
+
+
+def _skip_reason(longrepr: object) -> str:
+    """The reason in `('path', 12, 'Skipped: reason')`, which pytest-json-report writes as text."""
+    text = str(longrepr or "")
+    match = re.search(r"Skipped: (.*?)['\"]?\)?$", text, re.DOTALL)
+    return (match[1] if match else text).strip()
+
+
+def _last_line(text: object) -> str:
+    lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
+    return lines[-1].removeprefix("E ").strip()[:300] if lines else "no reason given"

@@ -1,0 +1,16 @@
+"""Document -> one self-contained HTML page: no script, no font, nothing fetched."""
+
+from gate.report.document import Document
+
+
+def to_html(document: Document) -> str:
+    """The whole page. Every text is escaped by the template engine."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - heavy, only for pages
+
+    environment = Environment(
+        loader=PackageLoader("gate.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("page.html").render(document=document)

@@ -1,0 +1,63 @@
+"""Baseline -> terminal: what is remembered, and how much each metric moves."""
+
+import math
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from gate.baseline import Baseline
+from gate.located import Place
+from gate.policy import Entry
+from gate.statistics import screen
+from gate.units import format_change, format_value
+
+
+def print_baseline(baseline: Baseline, directory: Path, console: Console, *, quiet: bool) -> None:
+    """One row per environment and suite."""
+    if not baseline.suites:
+        console.print(f"no accepted runs in {directory}; add some: gate baseline update", highlight=False)
+        return
+    table = Table(
+        "Suite", "Environment", "Runs", "Last commit", "Written", "Metrics", "Tests", box=None, pad_edge=False
+    )
+    for known in baseline.suites:
+        last = known.runs[-1] if known.runs else None
+        table.add_row(
+            known.suite,
+            known.environment.id,
+            str(len(known.runs)),
+            last.commit[:12] if last else "-",
+            last.created[:16] if last and not quiet else "",
+            str(len(known.metrics)),
+            str(len(known.tests)),
+        )
+    console.print(table)
+
+
+def print_metrics(baseline: Baseline, pattern: str, console: Console) -> bool:
+    """One row per matching metric and environment: centre, last value, smallest visible change.
+
+    Returns:
+        Whether anything matched.
+    """
+    entry = Entry(pattern, Place(0, 0), {})
+    table = Table("Metric", "Environment", "Runs", "Median", "Last", "Visible from", box=None, pad_edge=False)
+    for known in baseline.suites:
+        for metric in known.metrics.values():
+            history = known.history(metric.name)
+            if not history or not entry.matches(metric.name):
+                continue
+            screened = screen(history, history[-1], metric.better)
+            visible = "any change" if metric.exact else format_change(math.expm1(screened.bound))
+            table.add_row(
+                metric.name,
+                known.environment.id,
+                str(len(history)),
+                format_value(screened.centre, metric.unit),
+                format_value(history[-1], metric.unit),
+                visible,
+            )
+    if table.row_count:
+        console.print(table)
+    return bool(table.row_count)

@@ -1,0 +1,100 @@
+"""Progress of running suites on a terminal or in a log."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+from gate.policy import Suite
+from gate.runner import Progress, SuiteResult, run_suite
+
+_LOG_EVERY: Final = 5.0
+"""Seconds between two lines about a running suite in a log."""
+_TAIL: Final = 15
+
+
+def run_with_progress(
+    suites: Sequence[Suite], root: Path, out: Path, console: Console, *, quiet: bool
+) -> list[SuiteResult]:
+    """Run suites one after the other, show how far they are, and say how each one ended."""
+    results: list[SuiteResult] = []
+    for suite in suites:
+        if quiet:
+            result = run_suite(suite, root, out, lambda _: None)
+        elif console.is_terminal:
+            result = _with_bar(suite, root, out, console)
+        else:
+            result = run_suite(suite, root, out, _log_lines(suite.name, console))
+        _report_end(result, console, quiet=quiet)
+        results.append(result)
+    return results
+
+
+def _with_bar(suite: Suite, root: Path, out: Path, console: Console) -> SuiteResult:
+    columns = (
+        TextColumn("{task.fields[suite]}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.description}", table_column=None),
+    )
+    with Bars(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("starting", total=None, suite=suite.name)
+        return run_suite(suite, root, out, _move(bars, task))
+
+
+def _move(bars: Bars, task: TaskID) -> Callable[[Progress], None]:
+    def listen(event: Progress) -> None:
+        if event.total is not None:
+            bars.update(task, total=event.total)
+        if event.started is not None:
+            bars.update(task, description=escape(event.started.rpartition("::")[2][:40]))
+        if event.finished is not None:
+            bars.advance(task)
+
+    return listen
+
+
+def _log_lines(suite: str, console: Console) -> Callable[[Progress], None]:
+    """Lines for a log: not more than one in a few seconds, whatever the number of tests."""
+    begun = said = time.monotonic()
+    total = done = 0
+
+    def listen(event: Progress) -> None:
+        nonlocal said, total, done
+        total = event.total or total
+        done += event.finished is not None
+        now = time.monotonic()
+        if event.started is None or now - said < _LOG_EVERY:
+            return
+        said = now
+        left = f", about {(now - begun) / done * (total - done):.0f} s left" if done else ""
+        text = f"{suite}: {done}/{total} tests, {now - begun:.0f} s{left}; now {event.started}"
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    return listen
+
+
+def _report_end(result: SuiteResult, console: Console, *, quiet: bool) -> None:
+    if result.problem:
+        line = f"{result.suite}: {result.problem}; see {result.log}"
+        console.print(line, style="magenta", soft_wrap=True, highlight=False, markup=False)
+        for text in result.log.read_text(errors="replace").splitlines()[-_TAIL:]:
+            console.print(f"  {text}", style="dim", soft_wrap=True, highlight=False, markup=False)
+    elif not quiet:
+        line = f"{result.suite}: ran in {result.seconds:.1f} s, report in {result.report}"
+        console.print(line, soft_wrap=True, highlight=False, markup=False)

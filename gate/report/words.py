@@ -1,0 +1,77 @@
+"""A verdict in words: the two lines that every output begins with."""
+
+from collections import Counter
+from typing import Final
+
+from gate.verdict import Finding, Kind, Verdict
+
+_NAMES: Final[dict[Kind, tuple[str, str]]] = {
+    "report-error": ("unusable report", "unusable reports"),
+    "policy-change": ("policy change", "policy changes"),
+    "new-failure": ("new failure", "new failures"),
+    "changed-failure": ("changed failure", "changed failures"),
+    "missing-test": ("missing test", "missing tests"),
+    "newly-skipped": ("newly skipped test", "newly skipped tests"),
+    "missing-metric": ("missing metric", "missing metrics"),
+    "limit": ("limit passed", "limits passed"),
+    "regression": ("regression", "regressions"),
+    "environment": ("environment warning", "environment warnings"),
+    "known-failure": ("known failure", "known failures"),
+    "fixed": ("fixed test", "fixed tests"),
+    "improvement": ("improvement", "improvements"),
+    "new-test": ("new test", "new tests"),
+    "new-metric": ("new metric", "new metrics"),
+}
+
+
+def counted(findings: tuple[Finding, ...]) -> str:
+    """Findings by kind, in reading order: `2 regressions, 1 new failure`."""
+    counts: Counter[Kind] = Counter(finding.kind for finding in findings)
+    return ", ".join(f"{number:,} {_NAMES[kind][number != 1]}" for kind, number in counts.items())
+
+
+def headline(verdict: Verdict) -> str:
+    """The verdict and what it rests on, in one line."""
+    summary, tests = verdict.summary, verdict.summary.tests
+    failing, warning = verdict.of_level("fail"), verdict.of_level("warn")
+    parts = [
+        counted(failing),
+        f"{counted(warning)} (no failure)" if warning and not failing else "",
+        _tests(tests.passed, tests.failed, tests.skipped),
+        f"{summary.metrics:,} metrics, {summary.compared:,} compared",
+    ]
+    return f"{verdict.verdict}: {' · '.join(part for part in parts if part)}"
+
+
+def advice(verdict: Verdict) -> str:
+    """What to do now, in one line."""
+    failing = verdict.of_level("fail")
+    if not failing:
+        return (
+            "Nothing to do." if not verdict.of_level("warn") else "Nothing has to be done; read the warnings."
+        )
+    first = failing[0]
+    match first.kind:
+        case "report-error":
+            return f"{_sentence(first.remedy)} Nothing was judged that could not be read."
+        case "new-failure" | "changed-failure":
+            return f"Mend the failing test first: {first.reproduce}"
+        case "regression" if first.state == "suspect":
+            return f"Look at {first.subject} first; it was compared with history only, run again to be sure."
+        case "regression" | "limit":
+            return f"Look at {first.subject} first: {first.reproduce}"
+        case _:
+            return _sentence(first.remedy or f"look at {first.subject}")
+
+
+def _tests(passed: int, failed: int, skipped: int) -> str:
+    parts = [
+        f"{passed:,} tests passed",
+        f"{failed:,} failed" if failed else "",
+        f"{skipped:,} skipped" if skipped else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

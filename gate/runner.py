@@ -1,0 +1,212 @@
+"""Run suites as child processes and leave one report per suite.
+
+The command of a suite is the user's own. What the gate needs of pytest travels in PYTEST_ADDOPTS, so
+that it works behind any wrapper. A manifest beside the reports says which suites were started and
+which ended: a report that was expected and is not there can then never go unnoticed.
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from gate.measure.names import PROGRESS_VARIABLE, SUITE_VARIABLE
+from gate.model import Problem
+from gate.policy import Suite
+
+MANIFEST: Final = ".run.json"
+_OMIT: Final = "log,streams,keywords"
+_GRACE: Final = 5.0
+"""Seconds between asking a suite to end and killing it."""
+
+State = Literal["running", "finished", "crashed"]
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """One event of a running suite: the number of tests, or a test that begins or ends."""
+
+    total: int | None = None
+    started: str | None = None
+    finished: str | None = None
+
+
+class Manifest(msgspec.Struct):
+    """What is known of the suites whose reports lie in a directory."""
+
+    suites: dict[str, State] = {}
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """How a suite's process ended."""
+
+    suite: str
+    report: Path
+    log: Path
+    exit_code: int
+    seconds: float
+    problem: str = ""
+    """Why there is no usable report; empty if there is one."""
+
+
+def run_suite(suite: Suite, root: Path, out: Path, listen: Callable[[Progress], None]) -> SuiteResult:
+    """Run one suite in `root` and leave `out/<suite>.json`, `.log` and an entry in the manifest.
+
+    Args:
+        suite: what to run.
+        root: the directory of thresholds.yaml.
+        out: where reports go; made if needed.
+        listen: called from a thread with every event of the suite.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    report, log = out.resolve() / f"{suite.name}.json", out / f"{suite.name}.log"
+    report.unlink(missing_ok=True)
+    _note(out, suite.name, "running")
+    begun = time.monotonic()
+    try:
+        code, problem = _execute(suite, root, report, log, listen)
+    except BaseException:
+        report.unlink(missing_ok=True)
+        raise
+    if not problem and not report.exists():
+        problem = f"ended with exit code {code} and wrote no report"
+    if problem:
+        report.unlink(missing_ok=True)
+    _note(out, suite.name, "crashed" if problem else "finished")
+    return SuiteResult(suite.name, out / report.name, log, code, time.monotonic() - begun, problem)
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of a directory of reports; empty if `gate run` did not write there."""
+    try:
+        return msgspec.json.decode((directory / MANIFEST).read_bytes(), type=Manifest)
+    except (OSError, msgspec.DecodeError):
+        return Manifest()
+
+
+def lost_reports(directory: Path) -> list[Problem]:
+    """Suites that were started in a directory and left no report, whatever files lie there."""
+    problems: list[Problem] = []
+    for name, state in sorted(read_manifest(directory).suites.items()):
+        report = directory / f"{name}.json"
+        if state == "finished" and report.exists():
+            continue
+        how = {"running": "did not finish", "crashed": "crashed"}.get(state, "lost its report")
+        remedy = f"read {directory / f'{name}.log'}, then run it again: gate run {name}"
+        problems.append(Problem(str(report), f"suite {name!r} {how}", remedy))
+    return problems
+
+
+def _note(out: Path, suite: str, state: State) -> None:
+    manifest = read_manifest(out)
+    manifest.suites[suite] = state
+    (out / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+
+
+def _execute(
+    suite: Suite, root: Path, report: Path, log: Path, listen: Callable[[Progress], None]
+) -> tuple[int, str]:
+    """Run the command; return its exit code and, if it was stopped, why."""
+    read_end, write_end = os.pipe()
+    with log.open("wb") as output, _listening(read_end, listen):
+        try:
+            process = subprocess.Popen(
+                suite.run,
+                shell=True,  # the command is the user's own, from the reviewed policy
+                cwd=root,
+                env=_environment(suite, report, write_end),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=(write_end,),
+                start_new_session=True,
+            )
+        finally:
+            os.close(write_end)
+        try:
+            code = process.wait(timeout=suite.timeout.to("s"))
+        except subprocess.TimeoutExpired:
+            _end(process)
+            return process.returncode, f"was stopped after {suite.timeout}"
+        finally:
+            _end(process)
+    if code < 0 or code > 128:
+        number = -code if code < 0 else code - 128
+        with suppress(ValueError):
+            return code, f"was killed by {signal.Signals(number).name}"
+    return code, ""
+
+
+def _environment(suite: Suite, report: Path, channel: int) -> dict[str, str]:
+    options = ["--json-report", f"--json-report-file={report}", f"--json-report-omit={_OMIT}"]
+    given = os.environ.get("PYTEST_ADDOPTS", "")
+    return {
+        **os.environ,
+        # The gate's own interpreter comes first, so that `pytest` is the one beside it.
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))),
+        "PYTEST_ADDOPTS": f"{given} {shlex.join(options)}".strip(),
+        SUITE_VARIABLE: suite.name,
+        PROGRESS_VARIABLE: str(channel),
+    }
+
+
+@contextmanager
+def _listening(read_end: int, listen: Callable[[Progress], None]) -> Generator[None]:
+    """Pass on the events of a suite from a pipe until every writer has closed it."""
+
+    def pump() -> None:
+        with os.fdopen(read_end, "rb") as events:
+            for line in events:
+                with suppress(msgspec.DecodeError):
+                    listen(msgspec.json.decode(line, type=Progress))
+
+    thread = threading.Thread(target=pump, name="gate-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(timeout=_GRACE)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End whatever is left of a suite's process group: first politely, then for certain."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_GRACE)
+
+
+def expand(reports: Sequence[Path], suites: Sequence[str]) -> tuple[list[Path], list[Problem]]:
+    """Turn the arguments of `gate check` into report files.
+
+    A directory stands for the reports of every suite that was run there, by its manifest; without a
+    manifest for every suite of the policy. Beside each file given by name the manifest is asked too.
+
+    Returns:
+        The files to read, and a problem for every report that should be there and is not.
+    """
+    files: list[Path] = []
+    problems: dict[Problem, None] = {}
+    for path in reports:
+        directory = path if path.is_dir() else path.parent
+        lost = lost_reports(directory)
+        problems |= dict.fromkeys(lost)
+        if path.is_dir():
+            known = {problem.subject for problem in lost}
+            names = read_manifest(directory).suites or dict.fromkeys(suites)
+            candidates = [directory / f"{name}.json" for name in names]
+            files += [file for file in candidates if str(file) not in known]
+        elif str(path) not in {problem.subject for problem in lost}:
+            files.append(path)
+    return list(dict.fromkeys(files)), list(problems)

@@ -1,0 +1,115 @@
+"""Where policy and baseline come from: the work tree, or a base commit that a pull request cannot edit."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from gate.baseline import Baseline, BaselineError, parse_baseline, read_baseline
+from gate.git import file_at, files_at, inside_repository, merge_base
+from gate.located import LocatedError, Mistake, Place
+from gate.model import Problem
+from gate.policy import Policy
+from gate.thresholds import parse_policy
+from gate.verdict import Finding
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The rules and the memory that a run is judged by."""
+
+    policy: Policy
+    baseline: Baseline
+    base: str
+    """The commit they were read from; empty: from the work tree."""
+    notes: tuple[Finding, ...]
+    """What the head changes about them."""
+    problems: tuple[Problem, ...]
+    """A baseline that cannot be read."""
+
+
+def load_policy(file: Path) -> Policy:
+    """Read thresholds.yaml from the work tree.
+
+    Raises:
+        LocatedError: the file is missing or wrong.
+    """
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        message = f"{error.strerror or error}; write the file (see README) or name it with --thresholds"
+        raise LocatedError(str(file), [Mistake(Place(1, 1), message)]) from None
+    return parse_policy(_decode(text, str(file)), str(file))
+
+
+def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sources:
+    """Load what `gate check` judges by.
+
+    Args:
+        file: thresholds.yaml.
+        baseline: the baseline directory; None: the one the policy names, beside thresholds.yaml.
+        base_ref: judge by the merge base with this ref instead of the work tree.
+
+    Raises:
+        LocatedError: thresholds.yaml is missing or wrong.
+        GitError: the base cannot be found.
+    """
+    policy = load_policy(file)
+    if base_ref is None:
+        read, problems = _guarded(lambda: read_baseline(baseline or file.parent / policy.baseline))
+        return Sources(policy, read, "", (), problems)
+    root = file.resolve().parent
+    base = merge_base(root, base_ref)
+    policy, notes = _policy_at(root, base, file, policy)
+    directory = baseline or root / policy.baseline
+    if not inside_repository(root, directory):  # out of the pull request's reach anyway
+        read, problems = _guarded(lambda: read_baseline(directory))
+        return Sources(policy, read, base, tuple(notes), problems)
+    files = files_at(root, base, directory, ".jsonl")
+    read, problems = _guarded(lambda: parse_baseline(files))
+    here = {path.as_posix(): path.read_bytes() for path in directory.rglob("*.jsonl")}
+    if _by_place(here) != _by_place(files):
+        notes.append(_change(policy.baseline, "the baseline differs from that of the base, which was used"))
+    return Sources(policy, read, base, tuple(notes), problems)
+
+
+def _policy_at(root: Path, base: str, file: Path, here: Policy) -> tuple[Policy, list[Finding]]:
+    """The policy of the base commit and what the head does to it."""
+    before = file_at(root, base, file)
+    if before is None:
+        return here, [
+            _change(file.name, "is new in this change: there are no rules at the base, its own were used")
+        ]
+    source = f"{file.name}@{base[:12]}"
+    changed = (
+        [_change(file.name, "differs from the base, whose rules were used")]
+        if before != file.read_bytes()
+        else []
+    )
+    return parse_policy(_decode(before, source), source), changed
+
+
+def _by_place(files: Mapping[str, bytes]) -> dict[tuple[str, ...], bytes]:
+    """Files by environment and suite, wherever their directory lies."""
+    return {PurePosixPath(name).parts[-2:]: data for name, data in files.items()}
+
+
+def _guarded(read: Callable[[], Baseline]) -> tuple[Baseline, tuple[Problem, ...]]:
+    """A baseline that cannot be read is a problem of the verdict; the rest is still judged."""
+    try:
+        return read(), ()
+    except BaselineError as error:
+        return Baseline(), (Problem(error.place, error.message, error.remedy),)
+
+
+def _change(subject: str, message: str) -> Finding:
+    return Finding(kind="policy-change", level="warn", subject=subject, message=message)
+
+
+def _decode(data: bytes, source: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise LocatedError(
+            source, [Mistake(Place(line, 1), "not UTF-8 text; save the file as UTF-8")]
+        ) from None

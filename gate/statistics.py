@@ -1,0 +1,152 @@
+"""Screening: does a new value fit the history of accepted runs? Pure functions on numbers.
+
+Everything works on the log scale where values are positive, because noise on shared machines is
+proportional to the value, and a change of the log is a relative change whatever the unit.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, median
+from typing import Final
+
+from gate.model import Better
+
+PRIOR_SD: Final = 0.06
+"""Noise between runs (sd of the log) that is assumed before there is a history: hosted and shared
+runners show 3-15 % on the same code."""
+PRIOR_RUNS: Final = 4.0
+"""How many runs' worth of evidence that assumption counts for."""
+FALSE_ALARMS: Final = 0.02
+"""Accepted rate of runs of unchanged code with at least one suspect, over all metrics."""
+MIN_COMMON: Final = 8
+"""Fewer metrics than this say nothing about the machine as a whole."""
+
+
+@dataclass(frozen=True)
+class Screened:
+    """What history says about one new value."""
+
+    centre: float
+    """Median of the accepted runs, in the metric's unit."""
+    change: float
+    """Relative change of the value against the centre, positive when it grew."""
+    worse: float
+    """How much worse, on the log scale, after the whole machine's shift was taken out; negative: better."""
+    bound: float
+    """How much worse one run of unchanged code may look, on the same scale."""
+    runs: int
+
+    @property
+    def suspect(self) -> bool:
+        """Worse than noise explains."""
+        return self.worse > self.bound
+
+    @property
+    def improved(self) -> bool:
+        """Better than noise explains."""
+        return -self.worse > self.bound
+
+    @property
+    def visible(self) -> float:
+        """The smallest relative worsening that this history can see."""
+        return math.expm1(self.bound)
+
+
+def shift(history: Sequence[float], value: float, better: Better) -> float:
+    """How much worse a value is than the median of its history, on the log scale.
+
+    Zero or negative numbers have no logarithm: then the difference relative to the centre is taken,
+    and any change from a centre of exactly zero is infinite.
+    """
+    centre = median(history)
+    sign = 1.0 if better == "lower" else -1.0
+    if centre > 0 and value > 0:
+        return sign * math.log(value / centre)
+    if value == centre:
+        return 0.0
+    return sign * (math.copysign(math.inf, value - centre) if centre == 0 else (value - centre) / abs(centre))
+
+
+def common_shift(shifts: Sequence[float]) -> float:
+    """How much slower the whole machine was, on the log scale: the median shift of all its metrics.
+
+    A machine that was faster is not corrected for: that could only make unchanged code look slow.
+    Fewer than `MIN_COMMON` metrics, or fewer than half of them worse, give 0.
+    """
+    finite = [value for value in shifts if math.isfinite(value)]
+    return max(0.0, median(finite)) if len(finite) >= MIN_COMMON else 0.0
+
+
+def screen(
+    history: Sequence[float], value: float, better: Better, *, common: float = 0.0, metrics: int = 1
+) -> Screened:
+    """Ask whether a new value is one more run of the same code.
+
+    A prediction interval for one new observation, one-sided: `t * s * sqrt(1 + 1/n)` (e.g. Hahn & Meeker,
+    "Statistical Intervals", ch. 4). The scale s is the robust 1.4826 * MAD of the history, moderated
+    with a prior as in Smyth (2004), "Linear models and empirical Bayes methods", eq. 3:
+    s^2 = (d0*s0^2 + d*s_mad^2) / (d0 + d) with d0 + d degrees of freedom. So one run is enough to judge
+    coarsely, and more runs sharpen it. The error rate is divided by the number of metrics (Bonferroni).
+
+    Args:
+        history: values of accepted runs, at least one, any order.
+        value: the new run's.
+        better: which direction is better.
+        common: what `common_shift` found, taken out of the worsening.
+        metrics: how many metrics are screened in this run.
+    """
+    centre = median(history)
+    degrees = len(history) - 1
+    spread = 1.4826 * median(abs(shift(history, other, "lower")) for other in history)
+    if not math.isfinite(spread):
+        spread = 0.0
+    total = PRIOR_RUNS + degrees
+    scale = math.sqrt((PRIOR_RUNS * PRIOR_SD**2 + degrees * spread**2) / total)
+    bound = t_quantile(1 - FALSE_ALARMS / max(1, metrics), total) * scale * math.sqrt(1 + 1 / len(history))
+    change = value / centre - 1 if centre > 0 else shift(history, value, "lower")
+    return Screened(
+        centre=centre,
+        change=change,
+        worse=shift(history, value, better) - common,
+        bound=bound,
+        runs=len(history),
+    )
+
+
+def t_quantile(p: float, degrees: float) -> float:
+    """The p-quantile of Student's t distribution, 0.5 <= p < 1, to about four digits from 3 degrees on.
+
+    Hill (1970), "Algorithm 396: Student's t-quantiles", Communications of the ACM 13(10).
+    """
+    if p == 0.5:
+        return 0.0
+    tail = 2 * (1 - p)
+    n = degrees
+    a = 1 / (n - 0.5)
+    b = 48 / a**2
+    c = ((20700 * a / b - 98) * a - 16) * a + 96.36
+    d = ((94.5 / (b + c) - 3) / b + 1) * math.sqrt(a * math.pi / 2) * n
+    y = (d * tail) ** (2 / n)
+    if y > 0.05 + a:
+        x = NormalDist().inv_cdf(1 - tail / 2)
+        y = x * x
+        if n < 5:
+            c += 0.3 * (n - 4.5) * (x + 0.6)
+        c += (((0.05 * d * x - 5) * x - 7) * x - 2) * x + b
+        y = (((((0.4 * y + 6.3) * y + 36) * y + 94.5) / c - y - 3) / b + 1) * x
+        y = math.expm1(a * y * y)
+    else:
+        y = ((1 / (((n + 6) / (n * y) - 0.089 * d - 0.822) * (n + 2) * 3) + 0.5 / (n + 4)) * y - 1) * (
+            n + 1
+        ) / (n + 2) + 1 / y
+    return math.sqrt(n * y)
+
+
+def enough_for(statistic: str, count: int) -> bool:
+    """Whether a percentile rests on enough measurements to be compared: 20 / (1 - p).
+
+    Twenty values beyond the percentile: 400 requests for p95, 2,000 for p99. Other statistics always do.
+    """
+    quantile = {"p95": 0.95, "p99": 0.99}.get(statistic)
+    return quantile is None or count >= round(20 / (1 - quantile))

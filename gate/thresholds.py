@@ -1,0 +1,260 @@
+"""Reading thresholds.yaml.
+
+The file's keys are described once, in the tables of `Field`s below; parsing, error messages and the
+JSON Schema for editors all come from them.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Final
+
+from gate.located import Located, LocatedError, Mistake, Place, read_yaml
+from gate.policy import DEFAULT_BASELINE, DEFAULT_TIMEOUT, FILE_NAME, OFF, Entry, Policy, Suite, split_pattern
+from gate.units import Quantity, UnitError, dimension, parse
+
+
+class _BadValueError(ValueError):
+    """What is wrong with one value; the place is added by the caller."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One key: how its text is read, and what the JSON Schema says about it."""
+
+    read: Callable[[str], Any]
+    schema: dict[str, Any]
+
+
+def _quantity(description: str, *, dimensions: tuple[str, ...] = (), off: bool = False) -> Field:
+    def read(text: str) -> Quantity:
+        if off and text.lower() in {"off", "false"}:
+            return OFF
+        quantity = parse(text)
+        if dimensions and dimension(quantity.unit) not in dimensions:
+            raise _BadValueError(
+                f"{text!r} has the wrong unit; write e.g. {'10 %' if 'ratio' in dimensions else '30 min'}"
+            )
+        if quantity.value < 0 and dimensions:
+            raise _BadValueError(f"{text!r} is negative")
+        return quantity
+
+    return Field(
+        read, {"type": ["string", "number", *(["boolean"] if off else [])], "description": description}
+    )
+
+
+def _choice(description: str, options: Mapping[str, Any]) -> Field:
+    def read(text: str) -> object:
+        if text.lower() not in options:
+            near = get_close_matches(text.lower(), options, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"one of: {', '.join(options)}"
+            raise _BadValueError(f"{text!r} is not allowed; {hint}")
+        return options[text.lower()]
+
+    boolean = set(options) == {"true", "false", "on", "off", "yes", "no"}
+    schema: dict[str, Any] = {"type": "boolean"} if boolean else {"enum": list(options)}
+    return Field(read, schema | {"description": description})
+
+
+def _text(description: str) -> Field:
+    def read(text: str) -> str:
+        if not text.strip():
+            raise _BadValueError("is empty")
+        return text
+
+    return Field(read, {"type": "string", "minLength": 1, "description": description})
+
+
+_YES_NO: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+TOP: Final = {
+    "version": Field(int, {"const": 1, "description": "The format of this file."}),
+    "baseline": _text(f"Directory of the stored baseline (default {DEFAULT_BASELINE})."),
+    "max_age": _quantity("A report older than this is stale (default 24 h).", dimensions=("time",), off=True),
+}
+SUITE: Final = {
+    "run": _text("The command, run by the shell in the directory of this file; it starts pytest."),
+    "durations": _choice("Take the tests' call durations as metrics.", _YES_NO),
+    "timeout": _quantity(
+        f"Stop the suite after this time (default {DEFAULT_TIMEOUT}).", dimensions=("time",)
+    ),
+}
+DEFAULTS: Final = {
+    "tolerance": _quantity("How much worse than the baseline is acceptable.", dimensions=("ratio", "count")),
+    "confirm": _choice(
+        "Measure suspects again, base and head on one machine; off: judge by the stored baseline alone.",
+        {
+            "true": "budget",
+            "budget": "budget",
+            "suspects": "suspects",
+            "all": "all",
+            "false": "off",
+            "off": "off",
+        },
+    ),
+}
+METRIC: Final = {
+    "better": _choice("Which direction is better.", {"lower": "lower", "higher": "higher"}),
+    "target": _quantity("Missed: the run fails."),
+    "warning": _quantity("Passed over: the run warns."),
+    "critical": _quantity("Passed over: the run fails."),
+    "tolerance": _quantity(
+        "How much worse than the baseline is acceptable; off: limits only.",
+        dimensions=("ratio", "count"),
+        off=True,
+    ),
+    "floor": _quantity("The smallest absolute change worth a word."),
+}
+
+
+def parse_policy(text: str, source: str = FILE_NAME) -> Policy:
+    """Read the text of a thresholds.yaml.
+
+    Raises:
+        LocatedError: with every mistake, each with line, column and a suggestion.
+    """
+    return _Reader(source).policy(read_yaml(text, source))
+
+
+class _Reader:
+    """Collects mistakes while it walks the document, so that a user sees all of them at once."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.mistakes: list[Mistake] = []
+
+    def policy(self, document: Located) -> Policy:
+        if document.value is None:
+            raise LocatedError(
+                self.source,
+                [Mistake(document.place, "the file is empty; begin with 'version: 1' and 'suites:'")],
+            )
+        top = self._section(document, "the file", (*TOP, "suites", "defaults", "metrics"))
+        if "version" not in top and not self.mistakes:
+            self._mistake(document.place, "'version: 1' is missing; add it as the first line")
+        plain = self._fields(top, TOP, "")
+        if plain.get("version", 1) != 1:
+            self._mistake(
+                top["version"].place,
+                f"version {plain['version']} is not known here; this gate reads version 1",
+            )
+        suites = self._suites(top["suites"]) if "suites" in top else {}
+        if "suites" not in top:
+            self._mistake(document.place, "'suites:' is missing; add e.g. suites: {api: {run: pytest tests}}")
+        defaults: dict[str, Any] = {}
+        if "defaults" in top:
+            defaults = self._fields(
+                self._section(top["defaults"], "defaults", DEFAULTS), DEFAULTS, "defaults."
+            )
+        entries = self._entries(top["metrics"]) if "metrics" in top else ()
+        if self.mistakes:
+            raise LocatedError(self.source, self.mistakes)
+        settings = {key: value for key, value in plain.items() if key != "version"}
+        return Policy(suites=suites, entries=entries, source=self.source, **settings, **defaults)
+
+    def _suites(self, node: Located) -> dict[str, Suite]:
+        suites: dict[str, Suite] = {}
+        for name, suite in self._section(node, "suites", None).items():
+            if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+                self._mistake(
+                    node.keys[name], f"suite {name!r}: use letters, digits, '.', '_' and '-'; it names a file"
+                )
+            values = self._fields(self._section(suite, f"suites.{name}", SUITE), SUITE, f"suites.{name}.")
+            if "run" not in values:
+                if isinstance(suite.value, dict) and "run" not in suite.value:
+                    self._mistake(
+                        suite.place,
+                        f"suites.{name}: 'run' is missing; add the command, e.g. run: pytest tests",
+                    )
+                continue
+            suites[name] = Suite(name=name, **values)
+        if not suites and not self.mistakes:
+            self._mistake(node.place, "suites: name at least one suite, e.g. api: {run: pytest tests}")
+        return suites
+
+    def _entries(self, node: Located) -> tuple[Entry, ...]:
+        entries: list[Entry] = []
+        for pattern, entry in self._section(node, "metrics", None).items():
+            place = node.keys[pattern]
+            try:
+                split_pattern(pattern)
+            except ValueError as error:
+                self._mistake(place, f"metrics: {error}")
+                continue
+            where = f"metrics[{pattern}]"
+            values = self._fields(self._section(entry, where, METRIC), METRIC, f"{where}.")
+            if not values and isinstance(entry.value, dict) and not entry.value:
+                self._mistake(place, f"{where} says nothing; give it a limit or a tolerance")
+            self._check_order(values, where, place)
+            entries.append(Entry(pattern, place, values))
+        return tuple(entries)
+
+    def _check_order(self, values: Mapping[str, Any], where: str, place: Place) -> None:
+        """A warning beyond the critical limit could never be given."""
+        warning, critical = values.get("warning"), values.get("critical")
+        if warning is None or critical is None:
+            return
+        try:
+            gap = critical.value - warning.to(critical.unit)
+        except UnitError as error:
+            self._mistake(place, f"{where}: {error}")
+            return
+        if (gap < 0) if values.get("better", "lower") == "lower" else (gap > 0):
+            hint = "; if higher is better, say better: higher" if "better" not in values else ""
+            self._mistake(place, f"{where}: warning {warning} lies beyond critical {critical}{hint}")
+
+    def _section(self, node: Located, where: str, known: Iterable[str] | None) -> dict[str, Located]:
+        if not isinstance(node.value, dict):
+            self._mistake(node.place, f"{where} must be a mapping of keys and values, not {node.kind}")
+            return {}
+        if known is not None:
+            allowed = list(known)
+            for key in node.value.keys() - set(allowed):
+                near = get_close_matches(key, allowed, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(allowed)}"
+                self._mistake(node.keys[key], f"{where}: unknown key {key!r}; {hint}")
+        return node.value
+
+    def _fields(
+        self, section: Mapping[str, Located], table: Mapping[str, Field], where: str
+    ) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key in table.keys() & section.keys():
+            node = section[key]
+            if not isinstance(node.value, str):
+                self._mistake(node.place, f"{where}{key} must be a single value, not {node.kind}")
+                continue
+            try:
+                values[key] = table[key].read(node.value)
+            except ValueError as error:
+                self._mistake(node.place, f"{where}{key}: {error}")
+        return values
+
+    def _mistake(self, place: Place, message: str) -> None:
+        self.mistakes.append(Mistake(place, message))
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of thresholds.yaml, for editors."""
+
+    def mapping(table: Mapping[str, Field], required: list[str]) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "additionalProperties": False,
+            "required": required,
+            "properties": {key: entry.schema for key, entry in table.items()},
+        }
+
+    schema = mapping(TOP, ["version", "suites"])
+    schema["properties"] |= {
+        "suites": {"type": "object", "minProperties": 1, "additionalProperties": mapping(SUITE, ["run"])},
+        "defaults": mapping(DEFAULTS, []),
+        "metrics": {"type": "object", "additionalProperties": mapping(METRIC, []) | {"minProperties": 1}},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "thresholds.yaml of the regression gate",
+        **schema,
+    }

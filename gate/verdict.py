@@ -1,0 +1,156 @@
+"""The verdict: every judged fact, and what follows from all of them. No I/O, no clock."""
+
+from typing import Final, Literal, get_args
+
+import msgspec
+
+SCHEMA: Final = "gate.verdict/1"
+
+Level = Literal["fail", "warn", "info"]
+State = Literal["suspect", "confirmed", "cleared", "inconclusive", "waived", "machine"]
+VerdictWord = Literal["passed", "failed", "inconclusive", "error"]
+Kind = Literal[
+    "report-error",
+    "policy-change",
+    "new-failure",
+    "changed-failure",
+    "missing-test",
+    "newly-skipped",
+    "missing-metric",
+    "limit",
+    "regression",
+    "environment",
+    "known-failure",
+    "fixed",
+    "improvement",
+    "new-test",
+    "new-metric",
+]
+"""What a finding is about, in the order in which people want to read them."""
+
+EXIT_CODES: Final[dict[VerdictWord, int]] = {"passed": 0, "failed": 1, "inconclusive": 3, "error": 4}
+EXIT_USAGE: Final = 2
+
+_KIND_ORDER: Final = {kind: index for index, kind in enumerate(get_args(Kind))}
+_LEVEL_ORDER: Final[dict[Level, int]] = {"fail": 0, "warn": 1, "info": 2}
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One judged fact."""
+
+    kind: Kind
+    level: Level
+    subject: str
+    """A metric, a test (nodeid), a file or a suite."""
+    message: str
+    """One sentence for a person; holds every figure that matters."""
+    suite: str = ""
+    state: State | None = None
+    baseline: float | None = None
+    head: float | None = None
+    unit: str = ""
+    change: float | None = None
+    """Relative change, positive when the value grew; None if there is nothing to relate to."""
+    rule: str = ""
+    """What judged it, as written in the policy."""
+    nodeids: tuple[str, ...] = ()
+    reproduce: str = ""
+    """A command that shows it on another machine."""
+    remedy: str = ""
+    where: str = ""
+    """`path:line` for annotations."""
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """One side of the comparison."""
+
+    commit: str
+
+
+class EnvironmentSummary(msgspec.Struct, frozen=True):
+    """Where the run was measured and how many accepted runs compare with it."""
+
+    id: str
+    comparable_runs: int
+
+
+class SuiteSummary(msgspec.Struct, frozen=True):
+    """One judged suite."""
+
+    name: str
+    environment: EnvironmentSummary
+    tests: int
+    metrics: int
+
+
+class TestCounts(msgspec.Struct, frozen=True):
+    """Tests of the run by outcome; errors count as failed, expected failures as skipped."""
+
+    __test__ = False
+
+    passed: int
+    failed: int
+    skipped: int
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """The run in numbers."""
+
+    tests: TestCounts
+    metrics: int
+    compared: int
+    """Metrics that were compared with the baseline."""
+    fail: int
+    warn: int
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Everything the gate has to say about a run. Same inputs, same bytes."""
+
+    schema: str
+    verdict: VerdictWord
+    exit_code: int
+    head: Commit
+    base: Commit
+    policy: str
+    environment: EnvironmentSummary
+    """That of the suite with the fewest comparable runs, so that a weak spot is not hidden."""
+    suites: tuple[SuiteSummary, ...]
+    summary: Summary
+    findings: tuple[Finding, ...]
+
+    def of_level(self, level: Level) -> tuple[Finding, ...]:
+        """The findings of one level, in reading order."""
+        return tuple(finding for finding in self.findings if finding.level == level)
+
+
+def decide(findings: tuple[Finding, ...]) -> VerdictWord:
+    """What all findings together mean: an error hides nothing, but nothing outweighs it either."""
+    failing = [finding for finding in findings if finding.level == "fail"]
+    if any(finding.kind == "report-error" for finding in failing):
+        return "error"
+    if any(finding.state != "inconclusive" for finding in failing):
+        return "failed"
+    return "inconclusive" if failing else "passed"
+
+
+def in_reading_order(findings: list[Finding]) -> tuple[Finding, ...]:
+    """Worst first, then by kind, then the largest change, then by name."""
+    return tuple(
+        sorted(
+            findings,
+            key=lambda finding: (
+                _LEVEL_ORDER[finding.level],
+                _KIND_ORDER[finding.kind],
+                -abs(finding.change or 0.0),
+                finding.suite,
+                finding.subject,
+                finding.message,
+            ),
+        )
+    )
+
+
+def to_json(verdict: Verdict) -> bytes:
+    """The verdict as an indented JSON document that ends with a newline."""
+    return msgspec.json.format(msgspec.json.encode(verdict), indent=2) + b"\n"
