@@ -85,8 +85,12 @@ class Measure:
             )
         self._add(name, labels, unit="count", value=int(value), exact=True)
 
-    async def load(self, name: str, request: Request, *, users: int, requests: int) -> LoadTestMetrics:
+    async def load(
+        self, name: str, request: Request, *, users: int, requests: int, repeat: int = 1
+    ) -> LoadTestMetrics:
         """Drive `users` concurrent users with `requests` requests each and record what they saw.
+
+        `repeat` does all of it several times, so that a percentile rests on enough requests.
 
         Records the latencies under `name`, and `.throughput` (successes per second) and `.error_rate`.
         An error is counted, never raised: assert on the result's `errors` and `first_error`.
@@ -95,7 +99,7 @@ class Measure:
             ValueError: the name is wrong or taken, or there is nothing to send.
         """
         base, labels = split_name(self._claim(name))
-        metrics = await drive(request, users, requests)
+        metrics = await drive(request, users, requests, repeat)
         self._add_sample(name, metrics.latencies)
         self._add(
             f"{base}.throughput",
