@@ -156,27 +156,13 @@ def _decode(path: Path, data: bytes) -> _Report:
     try:
         report = msgspec.json.decode(data, type=_Report)
     except msgspec.ValidationError as error:
-        place = re.sub(r" - at `\$\.?(.*)`$", r" at \1", str(error).replace("`$`", "`$.`"))
-        raise ReportError(
-            where, f"not a pytest-json-report: {place}{_nodeid_at(data, place)}", _RERUN
-        ) from None
+        message = f"not a pytest-json-report: {error}{_nodeid_at(data, str(error))}"
+        raise ReportError(where, message, _RERUN) from None
     except msgspec.DecodeError as error:
-        text = str(error)
-        if "truncated" in text:
-            raise ReportError(
-                where,
-                f"the report is cut off after {len(data):,} bytes",
-                f"pytest was stopped while it wrote; {_RERUN}",
-            ) from None
-        offset = re.search(r"\(byte (\d+)\)", text)
-        place = f" ({position(data, int(offset[1]))})" if offset else ""
-        nonfinite = (
-            re.match(rb"-?(NaN|Infinity)", data[int(offset[1]) - 1 :].lstrip(b"-")) if offset else None
-        )
-        problem = (
-            f"{nonfinite[1].decode()} is not a number" if nonfinite else re.sub(r" \(byte \d+\)", "", text)
-        )
-        raise ReportError(where, f"not JSON: {problem}{place}", _RERUN) from None
+        if "truncated" in str(error) or (data.lstrip()[:1] == b"{" and data.rstrip()[-1:] != b"}"):
+            message = f"the report is cut off after {len(data):,} bytes"
+            raise ReportError(where, message, f"pytest was stopped while it wrote; {_RERUN}") from None
+        raise ReportError(where, f"not JSON: {_syntax(str(error), data)}", _RERUN) from None
     except (UnicodeDecodeError, RecursionError) as error:
         raise ReportError(where, f"not JSON: {error}", _RERUN) from None
     if not math.isfinite(report.created) or report.created <= 0:
@@ -184,6 +170,20 @@ def _decode(path: Path, data: bytes) -> _Report:
     if report.tests is None:
         raise ReportError(where, "the report holds no tests", "leave out --json-report-summary")
     return report
+
+
+def _syntax(error: str, data: bytes) -> str:
+    """A decoder's message, with line, column and test instead of a byte offset.
+
+    Python's own encoder writes NaN and Infinity, which are no JSON: they get their name.
+    """
+    offset = re.search(r"\(byte (\d+)\)", error)
+    if offset is None:
+        return error
+    at = int(offset[1])
+    named = re.match(rb"[^,\[\s]*(NaN|Infinity)", data[max(0, at - 2) : at + 9].lstrip(b"[, "))
+    problem = f"{named[1].decode()} is not a number" if named else error.replace(f" {offset[0]}", "")
+    return f"{problem} ({position(data, at)})"
 
 
 def _nodeid_at(data: bytes, place: str) -> str:
@@ -194,7 +194,7 @@ def _nodeid_at(data: bytes, place: str) -> str:
     try:
         tests = msgspec.json.decode(data)["tests"]
         return f" ({tests[int(index[1])]['nodeid']})"
-    except (KeyError, TypeError, IndexError):
+    except (KeyError, TypeError, IndexError, msgspec.DecodeError):
         return ""
 
 

@@ -1,0 +1,60 @@
+# Two commands do everything from nothing: `make gate` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Reports of the gate's own tests must not mix with those of a developer.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+
+.PHONY: install gate test check unit suites baseline report lock golden clean help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: $(STAMP) ## set up the environment
+
+gate: $(STAMP) ## run all suites, compare with the baseline, print the verdict
+	gate run
+	gate check $(if $(BASE),--base $(BASE))
+
+test: $(STAMP) check unit suites ## run everything that must pass before a change lands
+
+check: $(STAMP)
+	ruff format --check .
+	ruff check .
+	basedpyright
+	lint-imports
+
+unit: $(STAMP)
+	pytest tests/gate -n 2
+
+suites: $(STAMP)
+	pytest tests/agents tests/load tests/performance tests/integration -q
+
+baseline: $(STAMP) ## run all suites and accept the result
+	gate run
+	gate baseline update
+
+report: $(STAMP) ## write the baseline report of the last run
+	gate report -o docs/baseline-report.md
+
+lock: $(STAMP) ## lock the dependencies anew
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate pyproject.toml --extra service --group dev -o requirements.lock
+
+golden: $(STAMP) ## renew golden files and published schemas after a wanted change; read the diff
+	GATE_RENEW_GOLDEN=1 pytest tests/gate -q -k "golden or schema"
+
+clean: ## remove everything that was generated
+	rm -rf $(VENV) .gate dist
+
+$(STAMP): requirements.lock pyproject.toml
+	@echo "installing the locked dependencies into $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --progress-bar on --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,273 @@
+"""What a person would expect of `gate check` after a change: real runs of a real project."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gate.e2e.conftest import TESTS, Project
+
+HEAD = "version: 1\nsuites: {api: {run: pytest}}\n"
+RECORD = '    measure.record("cache.hit_rate", 0.8, unit="ratio", better="higher")\n'
+
+
+def failing(verdict: dict[str, Any]) -> dict[str, list[str]]:
+    """Subjects of failing findings by kind."""
+    found: dict[str, list[str]] = {}
+    for finding in verdict["findings"]:
+        if finding["level"] == "fail":
+            found.setdefault(finding["kind"], []).append(finding["subject"])
+    return found
+
+
+def change(project: Project, before: str, after: str) -> None:
+    """Edit the project's code and run its suite again."""
+    file = project.root / "test_api.py"
+    assert before in file.read_text()
+    file.write_text(file.read_text().replace(before, after))
+    assert project.gate("run").code == 0
+
+
+def test_unchanged_code_passes(project: Project):
+    project.accept(5)
+    project.gate("run")
+    result, verdict = project.check()
+    assert (result.code, failing(verdict)) == (0, {}), result.text
+
+
+def test_without_any_baseline_limits_and_failures_still_count(project: Project):
+    result, verdict = project.check()
+    assert result.code == 0
+    assert "no accepted run of suite 'api' yet" in result.text
+    change(project, "assert True", "assert 1 == 2")
+    result, verdict = project.check()
+    assert result.code == 1
+    assert failing(verdict) == {"new-failure": ["test_api.py::test_other", "test_api.py::test_third"]}
+
+
+def test_a_slowdown_is_found_by_name(project: Project):
+    project.accept(5)
+    change(project, "range(2000)", "range(2000) if [i for i in range(9000)] else [0]")
+    result, verdict = project.check()
+    assert result.code == 1
+    assert "api.home.p50" in failing(verdict)["regression"]
+    assert "api.home.p50" in result.text
+
+
+def test_one_more_call_is_a_regression_on_one_run(project: Project):
+    project.accept()
+    change(project, 'calls", 1', 'calls", 2')
+    result, verdict = project.check()
+    assert result.code == 1
+    finding = next(f for f in verdict["findings"] if f["subject"] == "api.home.calls{service=store}")
+    assert (finding["kind"], finding["state"], finding["baseline"], finding["head"]) == (
+        "regression",
+        "confirmed",
+        1.0,
+        2.0,
+    )
+
+
+def test_failure_new_known_changed_fixed(project: Project):
+    project.accept()
+    change(project, "def test_other():\n    assert True", "def test_other():\n    assert [] == [1]")
+    result, verdict = project.check()
+    assert (result.code, failing(verdict)) == (1, {"new-failure": ["test_api.py::test_other"]})
+
+    assert project.gate("baseline", "update", "--commit", "broken").code == 0
+    result, verdict = project.check()
+    assert result.code == 0
+    assert [f["kind"] for f in verdict["findings"]] == ["known-failure"]
+
+    change(project, "assert [] == [1]", "raise KeyError('other')")
+    result, verdict = project.check()
+    assert (result.code, failing(verdict)) == (1, {"changed-failure": ["test_api.py::test_other"]})
+
+    change(project, "raise KeyError('other')", "pass")
+    result, verdict = project.check()
+    assert result.code == 0
+    assert [f["kind"] for f in verdict["findings"]] == ["fixed"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("def test_third", "def not_a_test", {"missing-test": ["test_api.py::test_third"]}),
+        ("skipif(False", "skipif(True", {"newly-skipped": ["test_api.py::test_third"]}),
+        ('@pytest.mark.skipif(False, reason="never")\ndef test_third():\n    assert True',
+         '@pytest.mark.xfail\ndef test_third():\n    assert False',
+         {"newly-skipped": ["test_api.py::test_third"]}),
+        (RECORD, "", {"missing-metric": ["cache.hit_rate"]}),
+        ('measure("api.home", home)', "home()", {"missing-metric": ["api.home"]}),
+    ],
+)  # fmt: skip
+def test_what_vanished_is_named(project: Project, before: str, after: str, expected: dict[str, list[str]]):
+    project.accept()
+    change(project, before, after)
+    result, verdict = project.check()
+    assert result.code == 1, result.text
+    assert failing(verdict) == expected
+    for subjects in expected.values():
+        assert subjects[0] in result.text
+
+
+def test_new_tests_and_metrics_are_welcome(project: Project):
+    project.accept()
+    change(
+        project,
+        "def test_other",
+        "def test_more(measure):\n    measure.record('a.b', 1, unit='ms')\n\ndef test_other",
+    )
+    result, verdict = project.check()
+    assert result.code == 0
+    assert sorted(f["kind"] for f in verdict["findings"]) == ["new-metric", "new-test"]
+
+
+def test_durations_for_a_suite_that_records_nothing(project: Project):
+    thresholds = project.root / "thresholds.yaml"
+    thresholds.write_text(thresholds.read_text().replace("run: pytest", "durations: true, run: pytest"))
+    project.accept(5)
+    change(project, "def test_other():", "def test_other():\n    import time; time.sleep(0.2)")
+    result, verdict = project.check()
+    assert result.code == 1
+    assert "test.duration{test=test_api.py::test_other}" in failing(verdict)["regression"]
+
+
+def test_the_verdict_is_the_same_bytes_each_time(project: Project):
+    project.accept(3)
+    change(project, "assert True", "assert 0")
+    project.check()
+    first = (project.root / "verdict.json").read_bytes()
+    project.check()
+    assert (project.root / "verdict.json").read_bytes() == first
+    assert str(project.root).encode() not in first
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("version: 1\nsuites:\n\tapi: {run: pytest}\n", "3:1", "a tab"),
+        (f"{HEAD}default: {{tolerance: 10 %}}\n", "3:1", "did you mean 'defaults'?"),
+        (f"{HEAD}metrics:\n  a.p50: {{warning: 150 mss}}\n", "4:20", "did you mean 150 ms?"),
+        (f"{HEAD}version: 1\n", "3:1", "duplicate key"),
+        ("version: 1\nsuites: [pytest]\n", "2:9", "must be a mapping"),
+        ("", "1:1", "the file is empty"),
+        (f"{HEAD}metrics:\n  api.home.p50: {{target: 3 req/s}}\n", "4:3", "measured in ms"),
+    ],
+)  # fmt: skip
+def test_a_wrong_policy_is_exit_code_2(project: Project, text: str, place: str, words: str):
+    (project.root / "thresholds.yaml").write_text(text)
+    result = project.gate("check", "--no-confirm")
+    assert result.code == 2, result.text
+    assert result.err.startswith(f"thresholds.yaml:{place}: ")
+    assert words in result.err
+    assert "Traceback" not in result.text
+
+
+def test_usage_errors_are_exit_code_2(project: Project):
+    (project.root / "thresholds.yaml").rename(project.root / "policy.yaml")
+    assert "write the file" in project.gate("check").err
+    for arguments in (("check", "--nonsense"), ("run", "nosuch", "--thresholds", "policy.yaml"), ("nosuch",)):
+        result = project.gate(*arguments)
+        assert result.code == 2
+        assert "Traceback" not in result.text
+    assert "thresholds.yaml has: api" in project.gate("run", "nosuch", "--thresholds", "policy.yaml").err
+
+
+def test_a_corrupt_baseline_is_an_error_by_file_and_line(project: Project):
+    project.accept(2)
+    file = next((project.root / "tests/baseline").rglob("*.jsonl"))
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:3], b'{"kind": "metr\n', *lines[3:]]))
+    result, verdict = project.check()
+    assert result.code == 4
+    assert verdict["verdict"] == "error"
+    assert f"{file.name}:4: damaged line" in result.out
+    assert project.gate("baseline", "show").code == 4
+    before = file.read_bytes()
+    assert project.gate("baseline", "update", "--commit", "x").code == 4
+    assert file.read_bytes() == before
+
+
+def test_update_refuses_an_unusable_report(project: Project):
+    project.report.write_text("{")
+    result = project.gate("baseline", "update", "--commit", "x")
+    assert result.code == 4
+    assert "nothing was accepted" in result.err
+    assert not (project.root / "tests/baseline").exists()
+
+
+def test_update_needs_to_know_the_commit(project: Project):
+    result = project.gate("baseline", "update")
+    assert result.code == 2
+    assert "--commit SHA" in result.err
+
+
+def test_show_lists_runs_and_noise(project: Project):
+    project.accept(3)
+    assert "c0" in project.gate("baseline", "show").out
+    assert "api.home.p50" in project.gate("baseline", "show", "api.*").out
+    assert project.gate("baseline", "show", "nosuch.*").code == 2
+
+
+def test_outputs_are_written(project: Project):
+    result = project.gate(
+        "check", "--no-confirm", "--json", "o/v.json", "--markdown", "o/v.md", "--html", "o/v.html"
+    )
+    assert result.code == 0
+    assert json.loads((project.root / "o/v.json").read_text())["schema"] == "gate.verdict/1"
+    assert (project.root / "o/v.md").read_text().startswith("# passed: ")
+    assert (project.root / "o/v.html").read_text().startswith("<!doctype html>")
+    assert project.gate("report", "-o", "o/r.md", "-o", "o/r.html").code == 0
+    assert "## Response times" in (project.root / "o/r.md").read_text()
+    assert project.gate("report", "-o", "o/r.txt").code == 2
+    assert project.gate("report").out == (project.root / "o/r.md").read_text()
+
+
+def test_quiet_is_two_lines(project: Project):
+    assert len(project.gate("check", "--no-confirm", "--quiet").out.splitlines()) == 2
+
+
+def test_a_named_file_is_judged_alone_and_a_directory_whole(project: Project):
+    thresholds = project.root / "thresholds.yaml"
+    thresholds.write_text(THREE_SUITES)
+    (project.root / "test_load.py").write_text(
+        TESTS.replace("api.home", "load.home").replace("cache.", "load.")
+    )
+    assert project.gate("run", "--out", "out").code == 0
+    assert project.gate("check", "out", "--no-confirm").code == 0
+    assert project.gate("check", "out/api.json", "--no-confirm").code == 0
+    (project.root / "out" / "load.json").unlink()
+    for arguments in (("out",), ("out/api.json",), ("out/api.json", "out/load.json")):
+        result = project.gate("check", *arguments, "--no-confirm")
+        assert result.code == 4
+        assert "'load' lost its report" in result.out
+
+
+THREE_SUITES = """version: 1
+suites:
+  api: {run: pytest test_api.py -p no:cacheprovider}
+  load: {run: pytest test_load.py -p no:cacheprovider}
+"""
+
+
+def test_reports_without_the_gates_metadata_are_judged_too(project: Project):
+    """A report of plain pytest-json-report, recorded long ago and elsewhere."""
+
+    def strip(document: dict[str, Any]) -> None:
+        del document["gate"]
+        document["created"] = 1_600_000_000.0
+
+    project.edit(strip)
+    assert project.gate("baseline", "update", ".gate/api.json", "--commit", "old").code == 0
+    result, verdict = project.check()
+    assert result.code == 0, result.text
+    assert verdict["environment"]["comparable_runs"] == 1
+
+
+def test_paths_with_spaces(project: Project, tmp_path: Path):
+    moved = tmp_path / "a place with spaces"
+    project.root.rename(moved)
+    assert Project(moved).gate("run", "--out", "the reports").code == 0
+    assert Project(moved).gate("check", "the reports", "--no-confirm").code == 0
