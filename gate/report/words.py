@@ -38,7 +38,7 @@ def headline(verdict: Verdict) -> str:
         counted(failing),
         f"{counted(warning)} (no failure)" if warning and not failing else "",
         _tests(tests.passed, tests.failed, tests.skipped),
-        f"{summary.metrics:,} metrics, {summary.compared:,} compared",
+        f"{summary.metrics:,} metric{'s' * (summary.metrics != 1)}, {summary.compared:,} compared",
     ]
     return f"{verdict.verdict}: {' · '.join(part for part in parts if part)}"
 
@@ -66,7 +66,7 @@ def advice(verdict: Verdict) -> str:
 
 def _tests(passed: int, failed: int, skipped: int) -> str:
     parts = [
-        f"{passed:,} tests passed",
+        f"{passed:,} test{'s' * (passed != 1)} passed",
         f"{failed:,} failed" if failed else "",
         f"{skipped:,} skipped" if skipped else "",
     ]
