@@ -1,6 +1,8 @@
 # Two commands do everything from nothing: `make gate` and `make test`.
 
 PYTHON ?= python3
+# What `make gate` compares with: the commit itself, or e.g. BASE=origin/main.
+BASE ?= HEAD
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -18,7 +20,7 @@ install: $(STAMP) ## set up the environment
 
 gate: $(STAMP) ## run all suites, compare with the baseline, print the verdict
 	gate run
-	gate check $(if $(BASE),--base $(BASE))
+	gate check --base $(BASE)
 
 test: $(STAMP) check unit suites ## run everything that must pass before a change lands
 

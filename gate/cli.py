@@ -126,7 +126,13 @@ def check(
     run = _read_reports(reports, sources.policy, thresholds, sources.problems)
     unconfirmed = "" if no_confirm or sources.policy.confirm == "off" else _UNCONFIRMED
     verdict = judge(
-        run, sources.baseline, sources.policy, base=sources.base, notes=sources.notes, unconfirmed=unconfirmed
+        run,
+        sources.baseline,
+        sources.policy,
+        base=sources.base,
+        notes=sources.notes,
+        unconfirmed=unconfirmed,
+        changed=sources.changed,
     )
     if json_file:
         _write(json_file, to_json(verdict))

@@ -55,6 +55,18 @@ def files_at(directory: Path, commit: str, below: Path, suffix: str) -> dict[str
     return {name: _git(directory, "show", f"{commit}:{name}") for name in names}
 
 
+def changed_files(directory: Path, commit: str) -> list[str]:
+    """Files that differ between a commit and the work tree, untracked ones included, as git names them.
+
+    Raises:
+        GitError: not a repository or an unknown commit.
+    """
+    top = _git(directory, "rev-parse", "--show-toplevel").decode().strip()
+    changed = _git(Path(top), "diff", "--name-only", "-z", "--no-renames", commit).decode()
+    untracked = _git(Path(top), "ls-files", "--others", "--exclude-standard", "-z").decode()
+    return sorted({name for name in (changed + untracked).split("\0") if name})
+
+
 def inside_repository(directory: Path, path: Path) -> bool:
     """Whether a path lies in the work tree of a directory's repository."""
     try:

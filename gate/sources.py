@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from gate.baseline import Baseline, BaselineError, parse_baseline, read_baseline
-from gate.git import file_at, files_at, inside_repository, merge_base
+from gate.git import changed_files, file_at, files_at, inside_repository, merge_base
 from gate.located import LocatedError, Mistake, Place
 from gate.model import Problem
 from gate.policy import Policy
@@ -25,6 +25,8 @@ class Sources:
     """What the head changes about them."""
     problems: tuple[Problem, ...]
     """A baseline that cannot be read."""
+    changed: bool = True
+    """Whether the head changes anything that the suites could run; without a base nobody knows."""
 
 
 def load_policy(file: Path) -> Policy:
@@ -61,15 +63,24 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     base = merge_base(root, base_ref)
     policy, notes = _policy_at(root, base, file, policy)
     directory = baseline or root / policy.baseline
+    changed = any(_can_matter(name, directory.name) for name in changed_files(root, base))
     if not inside_repository(root, directory):  # out of the pull request's reach anyway
         read, problems = _guarded(lambda: read_baseline(directory))
-        return Sources(policy, read, base, tuple(notes), problems)
+        return Sources(policy, read, base, tuple(notes), problems, changed)
     files = files_at(root, base, directory, ".jsonl")
     read, problems = _guarded(lambda: parse_baseline(files))
     here = {path.as_posix(): path.read_bytes() for path in directory.rglob("*.jsonl")}
     if _by_place(here) != _by_place(files):
         notes.append(_change(policy.baseline, "the baseline differs from that of the base, which was used"))
-    return Sources(policy, read, base, tuple(notes), problems)
+    return Sources(policy, read, base, tuple(notes), problems, changed)
+
+
+def _can_matter(name: str, baseline: str) -> bool:
+    """Whether a file could change what a suite does. Prose and accepted runs cannot; all else may."""
+    path = PurePosixPath(name)
+    prose = path.suffix.lower() in {".md", ".rst"} or path.name in {"LICENSE", ".gitignore"}
+    accepted = path.suffix == ".jsonl" and baseline in path.parts
+    return not (prose or accepted or path.parts[0] in {".github", ".gate"})
 
 
 def _policy_at(root: Path, base: str, file: Path, here: Policy) -> tuple[Policy, list[Finding]]:

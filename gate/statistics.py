@@ -16,7 +16,7 @@ PRIOR_SD: Final = 0.06
 """Noise between runs (sd of the log) that is assumed before there is a history: hosted and shared
 runners show 3-15 % on the same code."""
 PRIOR_RUNS: Final = 4.0
-"""How many runs' worth of evidence that assumption counts for."""
+"""How many runs' worth of evidence the prior counts for."""
 FALSE_ALARMS: Final = 0.02
 """Accepted rate of runs of unchanged code with at least one suspect, over all metrics."""
 MIN_COMMON: Final = 8
@@ -78,8 +78,30 @@ def common_shift(shifts: Sequence[float]) -> float:
     return max(0.0, median(finite)) if len(finite) >= MIN_COMMON else 0.0
 
 
+def pooled_noise(histories: Sequence[Sequence[float]]) -> float:
+    """How far metrics of this environment move from run to run: sd of the log, over all of them.
+
+    A noisy neighbour slows a few seconds of a run and hits other metrics each time. One metric's own
+    history rarely shows it, all histories together do; so this is the prior of each (the empirical Bayes
+    step of Smyth 2004). Never below `PRIOR_SD`, which also stands for an empty history.
+    """
+    squares, degrees = 0.0, 0
+    for history in histories:
+        moves = [shift(history, value, "lower") for value in history]
+        if len(history) > 1 and all(map(math.isfinite, moves)):
+            squares += math.fsum(move * move for move in moves)
+            degrees += len(history) - 1
+    return max(PRIOR_SD, math.sqrt(squares / degrees) if degrees else 0.0)
+
+
 def screen(
-    history: Sequence[float], value: float, better: Better, *, common: float = 0.0, metrics: int = 1
+    history: Sequence[float],
+    value: float,
+    better: Better,
+    *,
+    common: float = 0.0,
+    metrics: int = 1,
+    prior: float = PRIOR_SD,
 ) -> Screened:
     """Ask whether a new value is one more run of the same code.
 
@@ -95,6 +117,7 @@ def screen(
         better: which direction is better.
         common: what `common_shift` found, taken out of the worsening.
         metrics: how many metrics are screened in this run.
+        prior: what `pooled_noise` found.
     """
     centre = median(history)
     degrees = len(history) - 1
@@ -102,7 +125,7 @@ def screen(
     if not math.isfinite(spread):
         spread = 0.0
     total = PRIOR_RUNS + degrees
-    scale = math.sqrt((PRIOR_RUNS * PRIOR_SD**2 + degrees * spread**2) / total)
+    scale = math.sqrt((PRIOR_RUNS * prior**2 + degrees * spread**2) / total)
     bound = t_quantile(1 - FALSE_ALARMS / max(1, metrics), total) * scale * math.sqrt(1 + 1 / len(history))
     change = value / centre - 1 if centre > 0 else shift(history, value, "lower")
     return Screened(

@@ -33,6 +33,7 @@ def judge(
     base: str = "",
     notes: tuple[Finding, ...] = (),
     unconfirmed: str = "",
+    changed: bool = True,
 ) -> Verdict:
     """Judge a run.
 
@@ -43,6 +44,7 @@ def judge(
         base: the commit that baseline and policy were read from, if any.
         notes: findings from outside the run, such as a policy change.
         unconfirmed: what to say about suspects that nobody confirmed or cleared; empty: nothing.
+        changed: whether anything changed since the base that the suites could run.
 
     Raises:
         LocatedError: a limit's unit does not fit the metric it is for.
@@ -58,7 +60,7 @@ def judge(
         findings += _comparability(suite, baseline)
     if not run.problems and policy.suites.keys() <= run.suites.keys():
         findings += unanswered_limits(run, policy)
-    comparison = judge_metrics(run, baseline, policy)
+    comparison = judge_metrics(run, baseline, policy, changed=changed)
     findings += comparison.findings
     if unconfirmed and any(finding.state == "suspect" for finding in findings):
         findings.append(

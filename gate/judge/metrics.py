@@ -9,7 +9,7 @@ from typing import Final
 from gate.baseline import Baseline, SuiteBaseline
 from gate.model import Metric, Run, SuiteRun, statistic_of, subject_of
 from gate.policy import OFF, Policy, Rule
-from gate.statistics import Screened, common_shift, enough_for, screen, shift
+from gate.statistics import Screened, common_shift, enough_for, pooled_noise, screen, shift
 from gate.units import dimension, format_change, format_value
 from gate.verdict import Finding, Kind, State
 
@@ -34,8 +34,10 @@ class _Candidate:
     history: list[float]
 
 
-def judge_metrics(run: Run, baseline: Baseline, policy: Policy) -> Comparison:
+def judge_metrics(run: Run, baseline: Baseline, policy: Policy, *, changed: bool = True) -> Comparison:
     """Compare work counts exactly and everything else by screening.
+
+    Where nothing changed that could slow the code, what looks slow is the machine: never red.
 
     Raises:
         LocatedError: an entry's unit does not fit its metric.
@@ -59,7 +61,7 @@ def judge_metrics(run: Run, baseline: Baseline, policy: Policy) -> Comparison:
             history = comparable.history(metric.name) if comparable else []
             if history and enough_for(metric.statistic, metric.count):
                 candidates.append(_Candidate(metric, rule, history))
-    return Comparison(findings + _screen(candidates), counted + len(candidates))
+    return Comparison(findings + _screen(candidates, changed=changed), counted + len(candidates))
 
 
 def _compare_exact(metric: Metric, rule: Rule, before: float) -> list[Finding]:
@@ -81,23 +83,29 @@ def _compare_exact(metric: Metric, rule: Rule, before: float) -> list[Finding]:
     return []
 
 
-def _screen(candidates: list[_Candidate]) -> list[Finding]:
+def _screen(candidates: list[_Candidate], *, changed: bool) -> list[Finding]:
     shifts = [
         shift(c.history, c.metric.value, c.rule.better)
         for c in candidates
         if dimension(c.metric.unit) in {"time", "rate"} and c.metric.statistic not in {"p95", "p99"}
     ]
     common = common_shift(shifts)
+    prior = pooled_noise([candidate.history for candidate in candidates])
     findings: list[Finding] = []
     for candidate in candidates:
         metric, rule = candidate.metric, candidate.rule
         screened = screen(
-            candidate.history, metric.value, rule.better, common=common, metrics=len(candidates)
+            candidate.history,
+            metric.value,
+            rule.better,
+            common=common,
+            metrics=len(candidates),
+            prior=prior,
         )
         if abs(metric.value - screened.centre) < rule.floor.to(metric.unit):
             continue
         if screened.suspect and _relative(screened.worse, rule) > rule.tolerance.to("ratio"):
-            findings.append(_suspect(metric, rule, screened))
+            findings.append(_suspect(metric, rule, screened, changed=changed))
         elif screened.improved and -_relative(screened.worse, rule) > rule.tolerance.to("ratio"):
             message = _figures(metric, screened)
             findings.append(_finding(metric, rule, "improvement", screened.centre, message=message))
@@ -116,10 +124,13 @@ def _figures(metric: Metric, screened: Screened) -> str:
     return f"{before} → {now} ({format_change(screened.change)})"
 
 
-def _suspect(metric: Metric, rule: Rule, screened: Screened) -> Finding:
+def _suspect(metric: Metric, rule: Rule, screened: Screened, *, changed: bool) -> Finding:
     runs = f"{screened.runs} accepted run{'s' if screened.runs > 1 else ''}"
     message = f"{_figures(metric, screened)}; noise explains {format_change(screened.visible)} ({runs})"
-    return _finding(metric, rule, "regression", screened.centre, state="suspect", message=message)
+    if not changed:
+        message = f"{_figures(metric, screened)}; nothing changed that it runs, so this is the machine"
+    state = "suspect" if changed else "machine"
+    return _finding(metric, rule, "regression", screened.centre, state=state, message=message)
 
 
 def _slow_machine(common: float, metrics: int) -> Finding:
@@ -139,7 +150,7 @@ def _finding(
 ) -> Finding:
     return Finding(
         kind=kind,
-        level="fail" if kind == "regression" else "info",
+        level="info" if kind != "regression" else "warn" if state == "machine" else "fail",
         subject=metric.name,
         suite=metric.suite,
         state=state,
