@@ -17,6 +17,10 @@ NOTABLE_SHIFT: Final = 0.05
 """A whole machine slower by less than this is not worth a word."""
 
 
+TAILS: Final = frozenset({"p95", "p99"})
+"""High percentiles move much more from run to run than everything else; each kind has its own noise."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What the comparison found, and how much was compared."""
@@ -87,10 +91,13 @@ def _screen(candidates: list[_Candidate], *, changed: bool) -> list[Finding]:
     shifts = [
         shift(c.history, c.metric.value, c.rule.better)
         for c in candidates
-        if dimension(c.metric.unit) in {"time", "rate"} and c.metric.statistic not in {"p95", "p99"}
+        if dimension(c.metric.unit) in {"time", "rate"} and c.metric.statistic not in TAILS
     ]
     common = common_shift(shifts)
-    prior = pooled_noise([candidate.history for candidate in candidates])
+    priors = {
+        tail: pooled_noise([c.history for c in candidates if (c.metric.statistic in TAILS) == tail])
+        for tail in (True, False)
+    }
     findings: list[Finding] = []
     for candidate in candidates:
         metric, rule = candidate.metric, candidate.rule
@@ -100,7 +107,7 @@ def _screen(candidates: list[_Candidate], *, changed: bool) -> list[Finding]:
             rule.better,
             common=common,
             metrics=len(candidates),
-            prior=prior,
+            prior=priors[metric.statistic in TAILS],
         )
         if abs(metric.value - screened.centre) < rule.floor.to(metric.unit):
             continue
