@@ -1,6 +1,7 @@
 """What the gate asks git: which commit, what stood in a file there, what changed."""
 
 import subprocess
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 
@@ -61,10 +62,42 @@ def changed_files(directory: Path, commit: str) -> list[str]:
     Raises:
         GitError: not a repository or an unknown commit.
     """
-    top = _git(directory, "rev-parse", "--show-toplevel").decode().strip()
-    changed = _git(Path(top), "diff", "--name-only", "-z", "--no-renames", commit).decode()
-    untracked = _git(Path(top), "ls-files", "--others", "--exclude-standard", "-z").decode()
+    top = top_level(directory)
+    changed = _git(top, "diff", "--name-only", "-z", "--no-renames", commit).decode()
+    untracked = _git(top, "ls-files", "--others", "--exclude-standard", "-z").decode()
     return sorted({name for name in (changed + untracked).split("\0") if name})
+
+
+def top_level(directory: Path) -> Path:
+    """The top of the work tree.
+
+    Raises:
+        GitError: not a repository.
+    """
+    return Path(_git(directory, "rev-parse", "--show-toplevel").decode().strip()).resolve()
+
+
+def add_worktree(top: Path, path: Path, commit: str) -> None:
+    """Check a commit out in a new directory.
+
+    Raises:
+        GitError: it cannot be checked out.
+    """
+    _git(top, "worktree", "add", "--quiet", "--detach", str(path), commit)
+
+
+def remove_worktree(top: Path, path: Path) -> None:
+    """Remove a worktree and git's memory of it; one that is not there is no error."""
+    with suppress(GitError):
+        _git(top, "worktree", "remove", "--force", "--force", str(path))
+    with suppress(GitError):
+        _git(top, "worktree", "prune")
+
+
+def worktrees(top: Path) -> list[Path]:
+    """The worktrees git knows."""
+    lines = _git(top, "worktree", "list", "--porcelain").decode().splitlines()
+    return [Path(line.removeprefix("worktree ")) for line in lines if line.startswith("worktree ")]
 
 
 def inside_repository(directory: Path, path: Path) -> bool:
@@ -78,9 +111,9 @@ def inside_repository(directory: Path, path: Path) -> bool:
 
 def _in_repository(directory: Path, path: Path) -> PurePosixPath:
     """A path as git names it: relative to the top of the work tree."""
-    top = Path(_git(directory, "rev-parse", "--show-toplevel").decode().strip())
+    top = top_level(directory)
     try:
-        return PurePosixPath(path.resolve().relative_to(top.resolve()).as_posix())
+        return PurePosixPath(path.resolve().relative_to(top).as_posix())
     except ValueError:
         raise GitError(
             f"{path} lies outside the repository {top}; --base cannot read it from a commit"

@@ -30,7 +30,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class Candidate:
     """A metric with a history to compare with."""
 
     metric: Metric
@@ -47,7 +47,7 @@ def judge_metrics(run: Run, baseline: Baseline, policy: Policy, *, changed: bool
         LocatedError: an entry's unit does not fit its metric.
     """
     findings: list[Finding] = []
-    candidates: list[_Candidate] = []
+    candidates: list[Candidate] = []
     counted = 0
     for suite in run.suites.values():
         latest = baseline.latest(suite.name)
@@ -64,7 +64,7 @@ def judge_metrics(run: Run, baseline: Baseline, policy: Policy, *, changed: bool
                 continue
             history = comparable.history(metric.name) if comparable else []
             if history and enough_for(metric.statistic, metric.count):
-                candidates.append(_Candidate(metric, rule, history))
+                candidates.append(Candidate(metric, rule, history))
     return Comparison(findings + _screen(candidates, changed=changed), counted + len(candidates))
 
 
@@ -87,7 +87,7 @@ def _compare_exact(metric: Metric, rule: Rule, before: float) -> list[Finding]:
     return []
 
 
-def _screen(candidates: list[_Candidate], *, changed: bool) -> list[Finding]:
+def _screen(candidates: list[Candidate], *, changed: bool) -> list[Finding]:
     shifts = [
         shift(c.history, c.metric.value, c.rule.better)
         for c in candidates

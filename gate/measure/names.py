@@ -7,3 +7,9 @@ SUITE_VARIABLE: Final = "GATE_SUITE"
 
 PROGRESS_VARIABLE: Final = "GATE_PROGRESS_FD"
 """Number of an open file descriptor that takes one JSON line per event."""
+
+BATON_VARIABLE: Final = "GATE_BATON"
+"""JSON: file descriptors `commands` and `answers`, and the `subjects` to measure in rounds."""
+
+SELECT_VARIABLE: Final = "GATE_SELECT"
+"""A file with one nodeid per line: only these tests run."""

@@ -8,20 +8,23 @@ import json
 import os
 from collections.abc import Generator, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import pytest
 
+from gate.measure.baton import Baton
 from gate.measure.environment import checked_out_commit, this_environment
 from gate.measure.latency import Turns
-from gate.measure.names import PROGRESS_VARIABLE, SUITE_VARIABLE
+from gate.measure.names import PROGRESS_VARIABLE, SELECT_VARIABLE, SUITE_VARIABLE
 from gate.measure.recorder import Measure
 
 RUN_SCHEMA: Final = "gate.run/1"
 
 _measures = pytest.StashKey[Measure]()
 _owners = pytest.StashKey[dict[str, str]]()
+_baton = pytest.StashKey[Baton | None]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,11 +33,21 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "measure(iterations=10, warmup=3): how often the `measure` fixture repeats an operation"
     )
     config.stash[_owners] = {}
+    config.stash[_baton] = Baton.from_environment()
     if not hasattr(config, "workerinput"):  # of a distributed run only the controller writes the report
         commit, dirty = checked_out_commit(config.rootpath)
         config.pluginmanager.register(_RunMetadata(commit, dirty=dirty), "gate-run-metadata")
         if channel := _progress_channel():
             config.pluginmanager.register(_Progress(channel), "gate-progress")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep only the tests that a comparison asks for, whatever the suite's own command selects."""
+    if file := os.environ.get(SELECT_VARIABLE):
+        wanted = set(Path(file).read_text(encoding="utf-8").splitlines())
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in wanted])
+        items[:] = [item for item in items if item.nodeid in wanted]
 
 
 @pytest.fixture
@@ -46,7 +59,7 @@ def measure(request: pytest.FixtureRequest) -> Iterator[Measure]:
         turns = Turns(**(marker.kwargs if marker else {}))
     except (TypeError, ValueError) as error:
         raise pytest.UsageError(f"{node.nodeid}: wrong @pytest.mark.measure: {error}") from None
-    measures = Measure(node.nodeid, turns, node.config.stash[_owners])
+    measures = Measure(node.nodeid, turns, node.config.stash[_owners], node.config.stash[_baton])
     node.stash[_measures] = measures
     yield measures
     measures.finish()

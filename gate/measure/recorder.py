@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, overload
 
+from gate.measure.baton import Baton
 from gate.measure.latency import PerformanceBaseline, Turns
 from gate.measure.load import LoadTestMetrics, Request, drive
 from gate.measure.resources import ResourceUsage
@@ -24,11 +25,13 @@ class Measure:
         turns: how often an operation is repeated.
         owners: metric name -> test that recorded it, shared by all tests of a session, so that a
             name that is used twice is refused where it happens.
+        baton: set when this process is one side of a same-machine comparison.
     """
 
-    def __init__(self, nodeid: str, turns: Turns, owners: dict[str, str]) -> None:
+    def __init__(self, nodeid: str, turns: Turns, owners: dict[str, str], baton: Baton | None = None) -> None:
         self._nodeid = nodeid
-        self._turns = turns
+        self._turns = baton or turns
+        self._baton = baton
         self._owners = owners
         self._unawaited: dict[str, None] = {}
         self.measurements: list[Measurement] = []
@@ -99,7 +102,10 @@ class Measure:
             ValueError: the name is wrong or taken, or there is nothing to send.
         """
         base, labels = split_name(self._claim(name))
-        metrics = await drive(request, users, requests, repeat)
+        if self._baton:
+            metrics = await self._baton.load(join_name(base, labels), request, users, requests)
+        else:
+            metrics = await drive(request, users, requests, repeat)
         self._add_sample(name, metrics.latencies)
         self._add(
             f"{base}.throughput",

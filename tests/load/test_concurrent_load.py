@@ -59,7 +59,6 @@ class TestConcurrentAPILoad:
         load = await measure.load(
             f"load.api{{users={users}}}", request, users=users, requests=5, repeat=ENOUGH // (5 * users)
         )
-        assert load.total == ENOUGH
         assert load.errors == 0, load.first_error
 
 
@@ -88,7 +87,6 @@ class TestBotConcurrentProcessing:
     async def check(self, measure: Measure, bot: str, request: Request, *, users: int) -> None:
         await drive(request, users=4, requests=1)
         load = await measure.load(f"load.bots{{bot={bot}}}", request, users=users, requests=5, repeat=2)
-        assert load.total == 2 * 5 * users
         assert load.errors == 0, load.first_error
 
 
