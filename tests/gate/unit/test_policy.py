@@ -1,0 +1,186 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.located import LocatedError, Place
+from gate.policy import BUILT_IN, OFF, Entry, split_pattern
+from gate.units import Quantity
+from tests.gate.build import known_bug, metric, policy_of
+
+
+def matching(pattern: str, name: str) -> bool:
+    return Entry(pattern, Place(1, 1), {}).matches(name)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [
+        ("api.home.p50", "api.home.p50", True),
+        ("api.home.p50", "api.home.p95", False),
+        ("api.home.p50", "api.home.p50{users=1}", True),
+        ("*.p50", "api.home.p50", True),
+        ("*.p50", "p50", False),
+        ("*", "anything.at.all{a=b}", True),
+        ("api.*", "api.home.p50", True),
+        ("api.*", "apix.home", False),
+        ("bot.*.workflow.p95", "bot.seller.workflow.p95", True),
+        ("bot.*.p95", "bot.seller.workflow.p95", True),
+        ("a.p95{users=100}", "a.p95{users=100}", True),
+        ("a.p95{users=100}", "a.p95", False),
+        ("a.p95{users=100}", "a.p95{users=1000}", False),
+        ("a.p95{users=100}", "a.p95{bot=x,users=100}", True),
+        ("a.p95{users=*}", "a.p95{users=5}", True),
+        ("a.p95{users=*}", "a.p95{bot=5}", False),
+        ("a.p95{users=1*}", "a.p95{users=100}", True),
+        ("a.b", "axb", False),
+        ("a-b.p50", "a-b.p50", True),
+    ],
+)
+def test_a_pattern_matches_whole_names_and_the_labels_it_names(pattern, name, matches):
+    assert matching(pattern, name) is matches
+
+
+@pytest.mark.parametrize("pattern", ["", "a b", "a..b", "a{b}", "*{", "1*", ".*"])
+def test_a_text_that_is_no_pattern_is_refused(pattern):
+    with pytest.raises(ValueError, match=r"is no metric name or glob; write e\.g\."):
+        split_pattern(pattern)
+
+
+@given(st.lists(st.sampled_from(["a", "bc", "*", "a*", "*_x"]), min_size=1, max_size=4).map(".".join))
+def test_a_pattern_taken_apart_is_what_was_written(pattern):
+    assert split_pattern(pattern)[0] == pattern
+
+
+@known_bug("split_pattern's placeholder is a legal name: STAR_x becomes the glob *x")
+def test_a_name_that_looks_like_the_placeholder_is_still_a_name():
+    assert not matching("STAR_x", "yx")
+
+
+def test_the_most_specific_entry_wins_field_by_field():
+    policy = policy_of(
+        {
+            "bot.seller.workflow.p95": "{critical: 600 ms}",
+            "bot.*.p95": "{critical: 900 ms, warning: 300 ms, tolerance: 7 %}",
+            "*.p95": "{critical: 1 s, warning: 400 ms, tolerance: 9 %, floor: 3 ms}",
+            "*": "{tolerance: 1 %, floor: 1 ms, target: 2 s}",
+        }
+    )
+    rule = policy.rule(metric("bot.seller.workflow.p95", 1))
+    assert (rule.critical, rule.warning, rule.target) == (
+        Quantity(600, "ms"), Quantity(300, "ms"), Quantity(2, "s"),
+    )  # fmt: skip
+    assert (rule.tolerance, rule.floor) == (Quantity(7, "%"), Quantity(3, "ms"))
+    assert [rule.cite(name) for name in ("critical", "warning", "target", "tolerance", "floor")] == [
+        "metrics[bot.seller.workflow.p95].critical = 600 ms",
+        "metrics[bot.*.p95].warning = 300 ms",
+        "metrics[*].target = 2 s",
+        "metrics[bot.*.p95].tolerance = 7 %",
+        "metrics[*.p95].floor = 3 ms",
+    ]
+
+
+def test_the_order_of_entries_does_not_matter_when_one_is_more_specific():
+    entries = {
+        "*.p50": "{tolerance: 5 %}",
+        "api.*.p50": "{tolerance: 6 %}",
+        "api.home.p50": "{tolerance: 7 %}",
+    }
+    for order in (entries, dict(reversed(entries.items()))):
+        assert policy_of(order).rule(metric("api.home.p50", 1)).tolerance == Quantity(7, "%")
+        assert policy_of(order).rule(metric("api.x.p50", 1)).tolerance == Quantity(6, "%")
+        assert policy_of(order).rule(metric("x.p50", 1)).tolerance == Quantity(5, "%")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_more_labels_are_more_specific(order):
+    entries = [
+        ("a.p50", "{critical: 1 ms}"),
+        ("a.p50{b=1}", "{critical: 2 ms}"),
+        ("a.p50{b=1,c=*}", "{critical: 3 ms}"),
+    ]
+    policy = policy_of(dict(entries[::order]))
+    names = ["a.p50", "a.p50{b=1}", "a.p50{b=1,c=9}", "a.p50{c=9}"]
+    found = [policy.rule(metric(name, 1)).critical for name in names]
+    assert found == [Quantity(1, "ms"), Quantity(2, "ms"), Quantity(3, "ms"), Quantity(1, "ms")]
+
+
+def test_of_two_equally_specific_entries_the_later_wins():
+    policy = policy_of({"a.*.p50": "{critical: 1 ms}", "*.b.p50": "{critical: 2 ms}"})
+    assert policy.rule(metric("a.b.p50", 1)).critical == Quantity(2, "ms")
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance", "source"),
+    [
+        ("a.p50", "12 %", "defaults.tolerance = 12 %"),
+        ("a.cpu", "12 %", "defaults.tolerance = 12 %"),
+        ("a.p95", "30 %", "built-in.tolerance = 30 %"),
+    ],
+)
+def test_what_no_entry_says_is_built_in_or_a_default(name, tolerance, source):
+    rule = policy_of(defaults="{tolerance: 12 %}").rule(metric(name, 1))
+    assert str(rule.tolerance) == tolerance
+    assert rule.cite("tolerance") == source
+
+
+@pytest.mark.parametrize("statistic", ["mean", "std", "p99", "growth"])
+def test_statistics_that_follow_every_outlier_have_limits_only(statistic):
+    assert policy_of().rule(metric(f"a.{statistic}", 1)).tolerance == OFF
+
+
+def test_an_entry_as_specific_as_a_built_in_one_wins_over_it():
+    policy = policy_of({"*.mean": "{tolerance: 5 %}", "*.p95": "{tolerance: 6 %}"})
+    assert policy.rule(metric("a.mean", 1)).tolerance == Quantity(5, "%")
+    assert policy.rule(metric("a.p95", 1)).tolerance == Quantity(6, "%")
+
+
+def test_a_work_count_tolerates_nothing_whatever_its_name_and_the_defaults():
+    for name in ("a.calls", "a.mean", "a.p95"):
+        rule = policy_of(defaults="{tolerance: 50 %}").rule(metric(name, 1, "count", exact=True))
+        assert (rule.tolerance, rule.floor) == (Quantity(0, ""), Quantity(0, ""))
+        assert rule.cite("tolerance") == "work count.tolerance = 0"
+
+
+def test_an_entry_can_loosen_a_work_count():
+    rule = policy_of({"*.calls": "{tolerance: 5 %}"}).rule(metric("a.calls", 1, "count", exact=True))
+    assert rule.tolerance == Quantity(5, "%")
+
+
+@pytest.mark.parametrize(
+    ("unit", "floor"),
+    [("ms", "0.2 µs"), ("s", "0.2 µs"), ("MB", "1 MB"), ("ratio", "1 %"), ("%", "1 %"), ("req/s", "0"),
+     ("count", "0"), ("tokens", "0")],
+)  # fmt: skip
+def test_every_dimension_has_a_smallest_change_worth_a_word(unit, floor):
+    assert str(policy_of().rule(metric("a.p50", 1, unit)).floor) == floor
+
+
+def test_the_direction_is_the_metrics_own_unless_the_policy_says_otherwise():
+    assert policy_of().rule(metric("a", 1, better="higher")).better == "higher"
+    assert policy_of({"a": "{better: lower}"}).rule(metric("a", 1, better="higher")).better == "lower"
+
+
+@pytest.mark.parametrize("field", ["target", "warning", "critical", "floor"])
+def test_a_unit_that_does_not_fit_is_located_in_the_policy(field):
+    policy = policy_of({"*.p50": "{tolerance: 5 %}", "a.p50": f"{{{field}: 5 MB}}"})
+    assert policy.rule(metric("b.p50", 1)).tolerance == Quantity(5, "%")
+    with pytest.raises(LocatedError) as error:
+        policy.rule(metric("a.p50", 1))
+    assert str(error.value) == (
+        f"thresholds.yaml:5:3: {field} 5 MB does not fit a.p50, which is measured in ms"
+    )
+
+
+def test_a_bare_limit_fits_every_unit():
+    assert policy_of({"a": "{critical: 5}"}).rule(metric("a", 1, "MB")).critical == Quantity(5, "")
+
+
+@known_bug("a metric with a unit of its own can have no limit: a bare number does not convert to it")
+def test_a_bare_limit_fits_a_unit_that_we_do_not_know():
+    assert policy_of({"a": "{critical: 5}"}).rule(metric("a", 1, "tokens")).critical == Quantity(5, "")
+
+
+def test_built_in_tolerances_are_those_that_the_documentation_names():
+    assert {entry.pattern: str(entry.values["tolerance"]) for entry in BUILT_IN} == {
+        "*.mean": "inf", "*.std": "inf", "*.growth": "inf", "*.p95": "30 %", "*.p99": "inf",
+    }  # fmt: skip
