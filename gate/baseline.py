@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from gate.model import Better, Environment, Outcome, SuiteRun
+from gate.model import Better, Environment, Metric, Outcome, SuiteRun
 
 SCHEMA: Final = "gate.baseline/1"
 WINDOW: Final = 30
@@ -116,6 +116,8 @@ def read_baseline(directory: Path) -> Baseline:
     """
     if not directory.exists():
         return Baseline()
+    if not directory.is_dir():
+        raise BaselineError(str(directory), "is a file, not a directory of accepted runs", _RESTORE)
     try:
         files = {str(path): path.read_bytes() for path in sorted(directory.rglob("*.jsonl"))}
     except OSError as error:
@@ -137,10 +139,28 @@ def parse_baseline(files: Mapping[str, bytes]) -> Baseline:
 _RESTORE: Final = "restore the file from git, or rebuild it with gate baseline update"
 
 
+class _AnyHeader(msgspec.Struct):
+    schema: str = SCHEMA
+
+
+def _check_schema(path: str, first: bytes) -> None:
+    """Refuse another format before its lines look damaged."""
+    try:
+        schema = msgspec.json.decode(first, type=_AnyHeader).schema
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return  # a damaged first line is reported with its number
+    if schema != SCHEMA:
+        raise BaselineError(
+            f"{path}:1", f"schema {schema} is not known here", f"use a gate that reads {schema}"
+        )
+
+
 def _parse_file(path: str, data: bytes) -> SuiteBaseline:
     decoder = msgspec.json.Decoder(Line)
     lines: list[Line] = []
-    for number, text in enumerate(data.splitlines(), start=1):
+    texts = data.splitlines()
+    _check_schema(path, texts[0] if texts else b"")
+    for number, text in enumerate(texts, start=1):
         try:
             lines.append(decoder.decode(text))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -148,10 +168,6 @@ def _parse_file(path: str, data: bytes) -> SuiteBaseline:
     header = lines[0] if lines else None
     if not isinstance(header, Header):
         raise BaselineError(f"{path}:1", "the file does not begin with a baseline header", _RESTORE)
-    if header.schema != SCHEMA:
-        raise BaselineError(
-            f"{path}:1", f"schema {header.schema} is not known here", f"use a gate that reads {header.schema}"
-        )
     where = PurePosixPath(path)
     if (where.parent.name, where.stem) != (header.environment.id, header.suite):
         expected = f"{header.environment.id}/{header.suite}.jsonl"
@@ -175,7 +191,7 @@ def accept(known: SuiteBaseline | None, run: SuiteRun, commit: str, window: int 
         created=datetime.fromtimestamp(run.created, UTC)
         .isoformat(timespec="milliseconds")
         .replace("+00:00", "Z"),
-        values={name: float(f"{metric.value:.{_DIGITS}g}") for name, metric in sorted(run.metrics.items())},
+        values={name: _rounded(metric) for name, metric in sorted(run.metrics.items())},
     )
     runs = {other.key: other for other in (known.runs if known else ())} | {accepted.key: accepted}
     youngest = max(runs) == accepted.key
@@ -197,6 +213,11 @@ def accept(known: SuiteBaseline | None, run: SuiteRun, commit: str, window: int 
         tests=tests,
         runs=tuple(runs[key] for key in sorted(runs)[-window:]),
     )
+
+
+def _rounded(metric: Metric) -> float:
+    """A measured value to the digits that mean something; a work count as it is."""
+    return metric.value if metric.exact else float(f"{metric.value:.{_DIGITS}g}")
 
 
 def to_lines(known: SuiteBaseline) -> bytes:

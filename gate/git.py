@@ -1,5 +1,6 @@
 """What the gate asks git: which commit, what stood in a file there, what changed."""
 
+import os
 import subprocess
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -41,11 +42,15 @@ def merge_base(directory: Path, ref: str) -> str:
 
 
 def file_at(directory: Path, commit: str, path: Path) -> bytes | None:
-    """The contents of a file as of a commit; None if it did not exist there."""
-    try:
-        return _git(directory, "show", f"{commit}:{_in_repository(directory, path)}")
-    except GitError:
+    """The contents of a file as of a commit; None if it did not exist there.
+
+    Raises:
+        GitError: the commit cannot be read.
+    """
+    name = str(_in_repository(directory, path))
+    if not _git(directory, "ls-tree", "--full-tree", commit, "--", name).strip():
         return None
+    return _git(directory, "show", f"{commit}:{name}")
 
 
 def files_at(directory: Path, commit: str, below: Path, suffix: str) -> dict[str, bytes]:
@@ -100,6 +105,14 @@ def worktrees(top: Path) -> list[Path]:
     return [Path(line.removeprefix("worktree ")) for line in lines if line.startswith("worktree ")]
 
 
+def repository_path(directory: Path, path: Path) -> str:
+    """A path relative to the top of the work tree; an empty text if it lies elsewhere."""
+    try:
+        return str(_in_repository(directory, path))
+    except GitError:
+        return ""
+
+
 def inside_repository(directory: Path, path: Path) -> bool:
     """Whether a path lies in the work tree of a directory's repository."""
     try:
@@ -110,14 +123,17 @@ def inside_repository(directory: Path, path: Path) -> bool:
 
 
 def _in_repository(directory: Path, path: Path) -> PurePosixPath:
-    """A path as git names it: relative to the top of the work tree."""
-    top = top_level(directory)
-    try:
-        return PurePosixPath(path.resolve().relative_to(top).as_posix())
-    except ValueError:
-        raise GitError(
-            f"{path} lies outside the repository {top}; --base cannot read it from a commit"
-        ) from None
+    """A path as git names it: relative to the top of the work tree.
+
+    Links inside the work tree are not followed: a pull request could put one in place of its rules.
+    """
+    up = _git(directory, "rev-parse", "--show-cdup").decode().strip()
+    top = Path(os.path.normpath(directory.absolute() / up))
+    here = Path(os.path.normpath(path.absolute()))
+    for base, inner in ((top, here), (top.resolve(), here.parent.resolve() / here.name)):
+        if inner.is_relative_to(base):
+            return PurePosixPath(inner.relative_to(base).as_posix())
+    raise GitError(f"{path} lies outside the repository {top}; --base cannot read it from a commit")
 
 
 def _git(directory: Path, *arguments: str) -> bytes:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
@@ -114,13 +115,15 @@ class Environment(msgspec.Struct, frozen=True):
     def id(self) -> str:
         """A readable name that is safe as a file name, e.g. `amd-epyc-2c-debian-12-py3.11`."""
         parts = (self.cpu, f"{self.cores}c", self.os, f"py{self.python}")
+        if not all(map(str.isascii, parts)):  # letters that a file name loses must still tell machines apart
+            parts = (*parts, f"{zlib.crc32('|'.join(parts).encode()):08x}")
         return "-".join(
             slug for part in parts if (slug := re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-."))
         )
 
 
 UNKNOWN_ENVIRONMENT: Final = Environment(cpu="unknown", cores=0, os="unknown", python="0")
-"""For reports whose producer did not say where it ran; never comparable with anything."""
+"""For reports whose producer did not say where it ran; they are taken to come from one machine."""
 
 
 class SuiteRun(msgspec.Struct, frozen=True):
@@ -156,7 +159,9 @@ class Run(msgspec.Struct, frozen=True):
     @property
     def commit(self) -> str:
         """The commit that was measured, empty if no report says."""
-        return next((suite.commit for suite in self.suites.values() if suite.commit), "")
+        return next(
+            (self.suites[name].commit for name in sorted(self.suites) if self.suites[name].commit), ""
+        )
 
     @property
     def metrics(self) -> dict[str, Metric]:

@@ -155,6 +155,10 @@ BUILT_IN: Final = (
 """Tolerances by statistic, weaker than any entry of the file that is as specific."""
 
 
+_STAR: Final = "_\N{LATIN LETTER LATERAL CLICK}_"
+"""Stands for a wildcard while a pattern is checked as a name."""
+
+
 def split_pattern(pattern: str) -> tuple[str, dict[str, str]]:
     """Take a pattern such as `load.*.p95{users=*}` apart.
 
@@ -162,12 +166,12 @@ def split_pattern(pattern: str) -> tuple[str, dict[str, str]]:
         ValueError: it is no pattern of metric names.
     """
     try:
-        base, labels = split_name(pattern.replace("*", "STAR_"))
+        base, labels = split_name(pattern.replace("*", _STAR))
     except ValueError:
         raise ValueError(
             f"{pattern!r} is no metric name or glob; write e.g. load.api.p95{{users=100}}"
         ) from None
-    return base.replace("STAR_", "*"), {key: value.replace("STAR_", "*") for key, value in labels.items()}
+    return base.replace(_STAR, "*"), {key: value.replace(_STAR, "*") for key, value in labels.items()}
 
 
 def _glob(text: str) -> re.Pattern[str]:

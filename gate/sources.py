@@ -1,11 +1,13 @@
 """Where policy and baseline come from: the work tree, or a base commit that a pull request cannot edit."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from gate.baseline import Baseline, BaselineError, parse_baseline, read_baseline
-from gate.git import changed_files, file_at, files_at, inside_repository, merge_base
+from gate.git import changed_files, file_at, files_at, inside_repository, merge_base, repository_path
 from gate.located import LocatedError, Mistake, Place
 from gate.model import Problem
 from gate.policy import Policy
@@ -59,11 +61,11 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     if base_ref is None:
         read, problems = _guarded(lambda: read_baseline(baseline or file.parent / policy.baseline))
         return Sources(policy, read, "", (), problems)
-    root = file.resolve().parent
+    root = file.absolute().parent
     base = merge_base(root, base_ref)
     policy, notes = _policy_at(root, base, file, policy)
     directory = baseline or root / policy.baseline
-    changed = any(_can_matter(name, directory.name) for name in changed_files(root, base))
+    changed = any(_can_matter(name, repository_path(root, directory)) for name in changed_files(root, base))
     if not inside_repository(root, directory):  # out of the pull request's reach anyway
         read, problems = _guarded(lambda: read_baseline(directory))
         return Sources(policy, read, base, tuple(notes), problems, changed)
@@ -75,12 +77,19 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     return Sources(policy, read, base, tuple(notes), problems, changed)
 
 
+_PROSE: Final = re.compile(
+    r"(docs|\.github)/.*|(README|CHANGELOG|CONTRIBUTING|LICENSE|SECURITY)[^/]*|\.gitignore"
+)
+
+
 def _can_matter(name: str, baseline: str) -> bool:
-    """Whether a file could change what a suite does. Prose and accepted runs cannot; all else may."""
-    path = PurePosixPath(name)
-    prose = path.suffix.lower() in {".md", ".rst"} or path.name in {"LICENSE", ".gitignore"}
-    accepted = path.suffix == ".jsonl" and baseline in path.parts
-    return not (prose or accepted or path.parts[0] in {".github", ".gate"})
+    """Whether a file could change what a suite does. The project's prose and accepted runs cannot.
+
+    Only prose at its usual places: a service may well load its texts from a Markdown file.
+    """
+    return not (
+        _PROSE.fullmatch(name) or (baseline and name.startswith(f"{baseline}/") and name.endswith(".jsonl"))
+    )
 
 
 def _policy_at(root: Path, base: str, file: Path, here: Policy) -> tuple[Policy, list[Finding]]:

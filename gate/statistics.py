@@ -36,6 +36,14 @@ class Screened:
     bound: float
     """How much worse one run of unchanged code may look, on the same scale."""
     runs: int
+    linear: bool = False
+    """Values without a logarithm: `worse` and `bound` are shares of the centre."""
+
+    def relative(self, better: Better) -> float:
+        """The worsening as a share of the centre; infinite from a centre of zero."""
+        if self.linear or not math.isfinite(self.worse):
+            return self.worse
+        return math.expm1(min(self.worse, 700.0)) if better == "lower" else -math.expm1(-self.worse)
 
     @property
     def suspect(self) -> bool:
@@ -50,7 +58,7 @@ class Screened:
     @property
     def visible(self) -> float:
         """The smallest relative worsening that this history can see."""
-        return math.expm1(self.bound)
+        return self.bound if self.linear else math.expm1(min(self.bound, 700.0))
 
 
 def shift(history: Sequence[float], value: float, better: Better) -> float:
@@ -83,15 +91,16 @@ def pooled_noise(histories: Sequence[Sequence[float]]) -> float:
 
     A noisy neighbour slows a few seconds of a run and hits other metrics each time. One metric's own
     history rarely shows it, all histories together do; so this is the prior of each (the empirical Bayes
-    step of Smyth 2004). Never below `PRIOR_SD`, which also stands for an empty history.
+    step of Smyth 2004). The wildest tenth is left out: a metric near zero must not make the others blind.
+    Never below `PRIOR_SD`, which also stands for an empty history.
     """
-    squares, degrees = 0.0, 0
+    variances: list[float] = []
     for history in histories:
         moves = [shift(history, value, "lower") for value in history]
         if len(history) > 1 and all(map(math.isfinite, moves)):
-            squares += math.fsum(move * move for move in moves)
-            degrees += len(history) - 1
-    return max(PRIOR_SD, math.sqrt(squares / degrees) if degrees else 0.0)
+            variances.append(math.fsum(move * move for move in moves) / (len(history) - 1))
+    kept = sorted(variances)[: math.ceil(0.9 * len(variances))] if len(variances) > 2 else variances
+    return max(PRIOR_SD, math.sqrt(math.fsum(kept) / len(kept)) if kept else 0.0)
 
 
 def screen(
@@ -134,6 +143,7 @@ def screen(
         worse=shift(history, value, better) - common,
         bound=bound,
         runs=len(history),
+        linear=centre <= 0 or value <= 0,
     )
 
 

@@ -135,11 +135,12 @@ def decide(findings: tuple[Finding, ...]) -> VerdictWord:
 
 
 def in_reading_order(findings: list[Finding]) -> tuple[Finding, ...]:
-    """Worst first, then by kind, then the largest change, then by name."""
+    """Changes of the rules first, then worst first, by kind, the largest change, and by name."""
     return tuple(
         sorted(
             findings,
             key=lambda finding: (
+                finding.kind != "policy-change",
                 _LEVEL_ORDER[finding.level],
                 _KIND_ORDER[finding.kind],
                 -abs(finding.change or 0.0),

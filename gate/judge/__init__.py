@@ -4,7 +4,7 @@ from collections import Counter
 
 from gate.baseline import Baseline
 from gate.judge.limits import judge_limits, unanswered_limits
-from gate.judge.metrics import judge_metrics
+from gate.judge.metrics import as_remembered, judge_metrics
 from gate.judge.outcomes import judge_outcomes
 from gate.model import Run, SuiteRun
 from gate.policy import Policy
@@ -49,11 +49,13 @@ def judge(
     Raises:
         LocatedError: a limit's unit does not fit the metric it is for.
     """
-    findings = list(notes)
+    run, unlike = as_remembered(run, baseline)
+    findings = [*notes, *unlike]
     findings += [
         Finding(kind="report-error", level="fail", subject=p.subject, message=p.message, remedy=p.remedy)
         for p in run.problems
     ]
+    findings += _not_judged(run, policy)
     for suite in run.suites.values():
         findings += judge_outcomes(suite, baseline.latest(suite.name))
         findings += judge_limits(suite, policy)
@@ -85,6 +87,24 @@ def judge(
         summary=_summary(run, comparison.compared, ordered),
         findings=ordered,
     )
+
+
+def _not_judged(run: Run, policy: Policy) -> list[Finding]:
+    """Suites of the policy without a report, and a run that holds nothing at all."""
+    if not run.suites and not run.problems:
+        message, remedy = "there is no report to judge", "run the suites: gate run"
+        return [Finding(kind="report-error", level="fail", subject="run", message=message, remedy=remedy)]
+    return [
+        Finding(
+            kind="environment",
+            level="warn",
+            subject=name,
+            suite=name,
+            message=f"suite {name!r} was not judged: no report of it was given",
+        )
+        for name in policy.suites
+        if name not in run.suites and not run.problems
+    ]
 
 
 def _comparability(suite: SuiteRun, baseline: Baseline) -> list[Finding]:

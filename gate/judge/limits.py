@@ -1,5 +1,7 @@
 """Metrics against the absolute bounds of the policy."""
 
+import shlex
+
 from gate.model import Metric, Run, SuiteRun
 from gate.policy import LIMITS, Policy, Rule
 from gate.units import Quantity, format_value
@@ -39,13 +41,17 @@ def passed_over(metric: Metric, rule: Rule, limit: Quantity) -> bool:
 def unanswered_limits(run: Run, policy: Policy) -> list[Finding]:
     """Limits that no metric of a whole run answers: they could never turn red.
 
-    A name without a wildcard is a promise and fails; a pattern may be meant for later and warns.
+    A name without a wildcard is a promise and fails; a pattern may be meant for later and warns. Where a
+    test failed or was skipped, the metric may be its, and the test's own finding says what there is to say.
     """
     names = list(run.metrics)
+    whole = not any(
+        test.failed or test.silent for suite in run.suites.values() for test in suite.tests.values()
+    )
     return [
         Finding(
             kind="missing-metric",
-            level="warn" if "*" in entry.pattern else "fail",
+            level="fail" if whole and "*" not in entry.pattern else "warn",
             subject=entry.pattern,
             message=f"thresholds.yaml line {entry.place.line} sets a limit, but no suite measures it",
             rule=f"metrics[{entry.pattern}]",
@@ -59,6 +65,8 @@ def unanswered_limits(run: Run, policy: Policy) -> list[Finding]:
 def _finding(metric: Metric, rule: Rule, name: str, limit: Quantity, level: Level) -> Finding:
     word = "over" if rule.better == "lower" else "under"
     value = format_value(metric.value, metric.unit)
+    if value == format_value(limit.to(metric.unit), metric.unit):  # beyond the limit by less than it shows
+        value = f"{metric.value:.8g} {metric.unit}"
     return Finding(
         kind="limit",
         level=level,
@@ -69,5 +77,5 @@ def _finding(metric: Metric, rule: Rule, name: str, limit: Quantity, level: Leve
         message=f"{value} is {word} its {name} of {limit}",
         rule=rule.cite(name),
         nodeids=(metric.nodeid,),
-        reproduce=f"pytest '{metric.nodeid}'",
+        reproduce=f"pytest {shlex.quote(metric.nodeid)}",
     )

@@ -1,16 +1,19 @@
 """Metrics of a run against those of the accepted runs."""
 
 import math
+import shlex
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gate.baseline import Baseline, SuiteBaseline
+import msgspec
+
+from gate.baseline import Baseline, KnownMetric, SuiteBaseline
 from gate.model import Metric, Run, SuiteRun, statistic_of, subject_of
 from gate.policy import OFF, Policy, Rule
 from gate.statistics import Screened, common_shift, enough_for, pooled_noise, screen, shift
-from gate.units import dimension, format_change, format_value
+from gate.units import UnitError, convert, dimension, format_change, format_value
 from gate.verdict import Finding, Kind, State
 
 NOTABLE_SHIFT: Final = 0.05
@@ -68,6 +71,47 @@ def judge_metrics(run: Run, baseline: Baseline, policy: Policy, *, changed: bool
     return Comparison(findings + _screen(candidates, changed=changed), counted + len(candidates))
 
 
+def as_remembered(run: Run, baseline: Baseline) -> tuple[Run, list[Finding]]:
+    """A run with its metrics in the unit and direction that the baseline knows them by.
+
+    What is better, and in which unit, is not for the judged run to change: only the policy may.
+
+    Returns:
+        The run, and a finding for every metric whose unit measures something else now.
+    """
+    suites: dict[str, SuiteRun] = {}
+    findings: list[Finding] = []
+    for name, suite in run.suites.items():
+        latest = baseline.latest(name)
+        known: Mapping[str, KnownMetric] = latest.metrics if latest else {}
+        metrics: dict[str, Metric] = {}
+        for metric in suite.metrics.values():
+            before = known.get(metric.name)
+            try:
+                metrics[metric.name] = _like(metric, before) if before else metric
+            except UnitError:
+                findings.append(_unlike(metric, before.unit if before else ""))
+        suites[name] = msgspec.structs.replace(suite, metrics=metrics)
+    return msgspec.structs.replace(run, suites=suites), findings
+
+
+def _like(metric: Metric, known: KnownMetric) -> Metric:
+    value = convert(metric.value, metric.unit, known.unit)
+    return msgspec.structs.replace(metric, value=value, unit=known.unit, better=known.better)
+
+
+def _unlike(metric: Metric, unit: str) -> Finding:
+    return Finding(
+        kind="missing-metric",
+        level="fail",
+        subject=metric.name,
+        suite=metric.suite,
+        message=f"was measured in {unit} on the baseline and is now measured in {metric.unit}",
+        nodeids=(metric.nodeid,),
+        remedy="give it another name, or measure it as before",
+    )
+
+
 def _compare_exact(metric: Metric, rule: Rule, before: float) -> list[Finding]:
     """A work count has no noise: any worsening over its tolerance is a fact, not a suspicion."""
     grown = metric.value - before
@@ -91,7 +135,7 @@ def _screen(candidates: list[Candidate], *, changed: bool) -> list[Finding]:
     shifts = [
         shift(c.history, c.metric.value, c.rule.better)
         for c in candidates
-        if dimension(c.metric.unit) in {"time", "rate"} and c.metric.statistic not in TAILS
+        if _depends_on_speed(c.metric) and c.metric.statistic not in TAILS
     ]
     common = common_shift(shifts)
     priors = {
@@ -105,15 +149,16 @@ def _screen(candidates: list[Candidate], *, changed: bool) -> list[Finding]:
             candidate.history,
             metric.value,
             rule.better,
-            common=common,
+            common=common if _depends_on_speed(metric) else 0.0,
             metrics=len(candidates),
             prior=priors[metric.statistic in TAILS],
         )
         if abs(metric.value - screened.centre) < rule.floor.to(metric.unit):
             continue
-        if screened.suspect and _relative(screened.worse, rule) > rule.tolerance.to("ratio"):
+        worse = screened.relative(rule.better)
+        if screened.suspect and worse > rule.tolerance.to("ratio"):
             findings.append(_suspect(metric, rule, screened, changed=changed))
-        elif screened.improved and -_relative(screened.worse, rule) > rule.tolerance.to("ratio"):
+        elif screened.improved and -worse > rule.tolerance.to("ratio"):
             message = _figures(metric, screened)
             findings.append(_finding(metric, rule, "improvement", screened.centre, message=message))
     if math.expm1(common) > NOTABLE_SHIFT:
@@ -121,9 +166,9 @@ def _screen(candidates: list[Candidate], *, changed: bool) -> list[Finding]:
     return findings
 
 
-def _relative(worse: float, rule: Rule) -> float:
-    """A worsening on the log scale as a share of the centre, in the metric's own direction."""
-    return math.expm1(worse) if rule.better == "lower" else -math.expm1(-worse)
+def _depends_on_speed(metric: Metric) -> bool:
+    """Whether a slower machine as a whole would move it: times and rates, not memory and shares."""
+    return dimension(metric.unit) in {"time", "rate"}
 
 
 def _figures(metric: Metric, screened: Screened) -> str:
@@ -164,11 +209,11 @@ def _finding(
         baseline=before,
         head=metric.value,
         unit=metric.unit,
-        change=metric.value / before - 1 if before else None,
+        change=(metric.value - before) / abs(before) if before else None,
         message=message,
         rule=rule.cite("tolerance"),
         nodeids=(metric.nodeid,),
-        reproduce=f"pytest '{metric.nodeid}'",
+        reproduce=f"pytest {shlex.quote(metric.nodeid)}",
     )
 
 

@@ -1,5 +1,6 @@
 """Tests of a run against what the last accepted run says of them."""
 
+import shlex
 from collections.abc import Mapping
 
 from gate.baseline import KnownTest, SuiteBaseline
@@ -43,7 +44,7 @@ def _failed(test: TestOutcome, before: KnownTest | None) -> Finding:
     if before is None or not before.failed:
         return _finding(test, "new-failure", "fail", message)
     if before.signature != signature:
-        was = before.signature.rpartition(" | ")[2]
+        was = before.signature.split(" | ", 2)[-1]
         return _finding(test, "changed-failure", "fail", f"{message} (on the baseline it failed with: {was})")
     return _finding(test, "known-failure", "info", f"fails on the baseline too: {message}")
 
@@ -56,7 +57,7 @@ def _finding(test: TestOutcome, kind: Kind, level: Level, message: str, remedy: 
         suite=test.suite,
         message=message,
         nodeids=(test.nodeid,),
-        reproduce=f"pytest '{test.nodeid}'" if test.failed else "",
+        reproduce=f"pytest {shlex.quote(test.nodeid)}" if test.failed else "",
         remedy=remedy,
         where=test.failure.where if test.failure else "",
     )

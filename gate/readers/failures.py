@@ -9,16 +9,15 @@ from gate.model import Failure
 
 _MAX_MESSAGE: Final = 300
 _FOREIGN: Final = re.compile(r"(^|/)(site-packages|dist-packages|lib/python3[^/]*|\.venv|venv)/|^<")
-_TYPE: Final = re.compile(
-    r"(?P<type>[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning|Failed|Iteration|Group)\w*)(?::|$)"
-)
+_TYPE: Final = re.compile(r"(?P<type>(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z_]\w{0,80})(?::|$)")
+"""An exception type as Python shows it: `httpx.ReadTimeout: slow`, `KeyError`."""
 
 _VOLATILE: Final = (
     (re.compile(r"0x[0-9a-fA-F]+"), "0x?"),
     (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "<id>"),
-    (re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,64}\b"), "<id>"),
     (re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"), "<time>"),
     (re.compile(r"(?:[A-Za-z]:)?(?:[\\/][\w.+@~-]+){2,}[\\/]?"), "<path>"),
+    (re.compile(r"\b(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[0-9A-Za-z]{4,64}\b(?<!\de\d)"), "<id>"),
     (re.compile(r"[+-]?\d+(?:[.,_]\d+)*(?:[eE][+-]?\d+)?"), "N"),
 )
 """What changes between runs of the same failure: addresses, ids, times, paths, numbers."""
@@ -55,7 +54,7 @@ def describe(message: str, kind: str, frames: Sequence[tuple[str, int]], root: s
 
 
 def _exception_type(message: str, kind: str) -> str:
-    if match := _TYPE.match(kind.strip()) or _TYPE.match(message.strip()):
+    if match := _TYPE.match(kind.strip()) or _TYPE.match(_first_line(message)):
         return match["type"]
     return "AssertionError" if message.lstrip().startswith("assert") else "failure"
 

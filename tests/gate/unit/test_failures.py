@@ -3,7 +3,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.readers.failures import describe, normalise
-from tests.gate.build import known_bug
 
 ROOT = "/home/me/service"
 HERE = [("tests/test_api.py", 12)]
@@ -55,7 +54,6 @@ def test_taking_out_twice_changes_nothing_more(message):
     assert "\n" not in once
 
 
-@known_bug("upper-case and mixed ids (ULID, base62) and short hex ones leave their letters behind")
 @pytest.mark.parametrize(
     ("one", "other"),
     [("task 7F3A2B19 late", "task 1C9D8E2A late"), ("job 01HXYZK3 lost", "job 01HXZ9QP lost"),
@@ -100,7 +98,6 @@ def test_the_type_comes_from_the_report_or_from_the_message(message, kind, expec
     assert signature(message, kind).split(" | ")[0] == expected
 
 
-@known_bug("_TYPE wants a letter before the suffix and a known suffix: these all become 'failure'")
 @pytest.mark.parametrize(
     ("message", "kind", "expected"),
     [

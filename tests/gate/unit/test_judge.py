@@ -99,7 +99,6 @@ def test_another_failure_of_a_known_failing_test_is_a_changed_failure():
     assert finding.message == "late: 5 s (on the baseline it failed with: gone)"
 
 
-@known_bug("_failed takes what follows the last ' | ', which may be inside the message")
 def test_a_bar_in_the_old_message_survives():
     baseline = baseline_of(suite_run(tests=[outcome(result="failed", signature="E | t.py | a | b")]))
     verdict = judged(suite_run(tests=[outcome(result="failed", signature="other")]), baseline)
@@ -139,7 +138,6 @@ def test_counts_of_tests_are_those_of_the_run():
     assert (counts.passed, counts.failed, counts.skipped) == (2, 2, 2)
 
 
-@known_bug("reproduce puts nodeids in plain quotes; one with a quote in it breaks out of the shell command")
 @pytest.mark.parametrize("nodeid", ["t.py::test_x[it's]", "t.py::test_x[';touch pwned;']"])
 def test_a_nodeid_is_quoted_for_the_shell(nodeid):
     finding = one(judged(suite_run(tests=[outcome(nodeid, "failed")])), "new-failure")
@@ -182,7 +180,7 @@ def test_a_metric_beyond_a_limit_is_one_finding_of_the_strictest(better, limits,
     assert finding.level == level
     assert finding.rule.startswith(f"metrics[a.p50].{name} = ")
     assert finding.message.startswith(
-        f"{value:.0f} ms is {'over' if better == 'lower' else 'under'} its {name} of"
+        f"{value:g} ms is {'over' if better == 'lower' else 'under'} its {name} of"
     )
     assert (finding.head, finding.unit, finding.subject) == (value, "ms", "a.p50")
 
@@ -201,7 +199,6 @@ def test_every_ratio_exactly_on_its_limit_keeps_it(percent, better):
     assert not of_kind(judged([metric("a", percent / 100, "ratio")], policy=policy), "limit")
 
 
-@known_bug("limits.py rounds the value to three digits: 150 ms is over its target of 150 ms")
 def test_a_value_just_over_its_limit_does_not_look_like_the_limit():
     finding = one(judged([metric("a", 150.3)], policy=policy_of({"a": "{target: 150 ms}"})), "limit")
     assert not finding.message.startswith("150 ms is over its target of 150 ms")
@@ -238,7 +235,6 @@ def test_limits_are_not_missing_where_a_report_could_not_be_read():
     assert not of_kind(verdict, "missing-metric")
 
 
-@known_bug("unanswered_limits: 'no suite measures it', when the test that does is a known failure")
 def test_a_limit_of_a_test_that_is_known_to_fail_is_not_missing():
     baseline = baseline_of(suite_run(tests=[outcome(result="failed", signature="S")]))
     head = suite_run(tests=[outcome(result="failed", signature="S")])
@@ -332,13 +328,11 @@ def test_a_work_count_of_which_more_is_better_regresses_downwards():
     )
 
 
-@known_bug("the baseline keeps six digits, so 1,234,564 bytes are a confirmed regression of themselves")
 def test_the_same_large_work_count_is_no_regression():
     baseline = history("a.bytes", [1_234_564], "count", exact=True)
     assert judged([metric("a.bytes", 1_234_564, "count", exact=True)], baseline).verdict == "passed"
 
 
-@known_bug("rule.floor is a bare 0, which does not convert to a unit we do not know: UnitError, exit code 4")
 @pytest.mark.parametrize("exact", [True, False])
 def test_a_unit_that_we_do_not_know_is_compared_too(exact):
     baseline = history("a.tokens", [5], "tokens", exact=exact)
@@ -439,11 +433,10 @@ def test_without_any_accepted_run_limits_alone_judge_and_that_is_said():
     assert finding.remedy == "add runs of accepted code with gate baseline update"
 
 
-@known_bug("a run from an unknown machine is compared with other runs from unknown machines")
-def test_an_unknown_machine_is_compared_with_nothing():
+def test_runs_of_an_unknown_machine_are_compared():
     known = suite_run([metric("a.p50", 100)], environment=UNKNOWN_ENVIRONMENT)
     head = suite_run([metric("a.p50", 900)], environment=UNKNOWN_ENVIRONMENT)
-    assert not of_kind(judged(head, baseline_of(*[known] * 10)), "regression")
+    assert one(judged(head, baseline_of(*[known] * 10)), "regression").state == "suspect"
 
 
 def machine(factor: float, *more):
@@ -483,13 +476,11 @@ def test_a_few_slow_metrics_are_not_a_slow_machine():
     assert len(of_kind(verdict, "regression")) == 7
 
 
-@known_bug("_screen takes the machine's slowness out of memory and ratios too: +35 % memory is not seen")
 def test_a_slow_machine_does_not_excuse_memory():
     verdict = judged(machine(1.4, metric("mem.peak", 135, "MB")), quiet(metric("mem.peak", 100, "MB")))
     assert one(verdict, "regression").subject == "mem.peak"
 
 
-@known_bug("_screen takes the machine's slowness out of memory: +2 % memory is an 'improvement'")
 def test_a_slow_machine_does_not_improve_memory():
     verdict = judged(machine(1.6, metric("mem.peak", 102, "MB")), quiet(metric("mem.peak", 100, "MB")))
     assert not of_kind(verdict, "improvement")
@@ -501,13 +492,11 @@ def test_the_first_errors_ever_are_a_regression():
     assert one(verdict, "regression").subject == "a.error_rate"
 
 
-@known_bug("expm1 of a linear share overflows for values below zero: OverflowError, exit code 4")
 def test_a_value_that_rises_far_from_below_zero_is_a_regression():
     verdict = judged([metric("a.net", 5, "MB")], history("a.net", [-0.001] * 10, "MB"))
     assert one(verdict, "regression").subject == "a.net"
 
 
-@known_bug("_finding divides by a negative baseline, so a value that grew has a negative change")
 def test_a_value_that_grew_has_a_positive_change():
     verdict = judged([metric("a.net", -5, "MB")], history("a.net", [-10] * 10, "MB"))
     change = one(verdict, "regression").change
@@ -515,13 +504,11 @@ def test_a_value_that_grew_has_a_positive_change():
     assert change > 0
 
 
-@known_bug("units of history and head are never compared: ms on the baseline, s on the head hide × 100")
 def test_a_metric_in_another_unit_is_not_compared_as_if_nothing_had_happened():
     verdict = judged([metric("a.p50", 15, "s")], history("a.p50", [150.0] * 10, "ms"))
     assert verdict.verdict != "passed"
 
 
-@known_bug("the direction comes from the head's report: better='higher' in a pull request hides × 10")
 def test_a_pull_request_cannot_turn_the_direction_of_a_metric_around():
     verdict = judged([metric("a.p50", 1500, better="higher")], history("a.p50", [150.0] * 10))
     assert verdict.verdict != "passed"
@@ -555,12 +542,10 @@ def test_a_report_that_cannot_be_read_outweighs_everything():
     assert of_kind(verdict, "new-failure")
 
 
-@known_bug("a run without any suite is judged 'passed'")
 def test_nothing_at_all_is_not_a_pass():
     assert judge(Run({}), Baseline(), policy_of()).verdict != "passed"
 
 
-@known_bug("a suite of the policy that has no report is not mentioned when the others were given by name")
 def test_a_suite_that_did_not_run_is_told():
     policy = policy_of(suites="{api: {run: x}, load: {run: x}}")
     verdict = judged([metric("a.p50", 100)], history("a.p50", STEADY), policy)
@@ -653,7 +638,6 @@ def test_judging_twice_gives_the_same_bytes_and_changes_nothing():
     assert len({finding.kind for finding in judge(run, baseline, policy).findings}) >= 8
 
 
-@known_bug("Run.commit is that of the first suite: two commits make the verdict depend on the order")
 def test_the_order_of_suites_of_different_commits_does_not_matter():
     one_suite = suite_run([metric("a.p50", 1)], name="api", commit="1" * 40)
     two = suite_run([metric("b.p50", 1, nodeid="b")], name="load", commit="2" * 40)

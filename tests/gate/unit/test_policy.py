@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from gate.located import LocatedError, Place
 from gate.policy import BUILT_IN, OFF, Entry, split_pattern
 from gate.units import Quantity
-from tests.gate.build import known_bug, metric, policy_of
+from tests.gate.build import metric, policy_of
 
 
 def matching(pattern: str, name: str) -> bool:
@@ -51,7 +51,6 @@ def test_a_pattern_taken_apart_is_what_was_written(pattern):
     assert split_pattern(pattern)[0] == pattern
 
 
-@known_bug("split_pattern's placeholder is a legal name: STAR_x becomes the glob *x")
 def test_a_name_that_looks_like_the_placeholder_is_still_a_name():
     assert not matching("STAR_x", "yx")
 
@@ -175,7 +174,6 @@ def test_a_bare_limit_fits_every_unit():
     assert policy_of({"a": "{critical: 5}"}).rule(metric("a", 1, "MB")).critical == Quantity(5, "")
 
 
-@known_bug("a metric with a unit of its own can have no limit: a bare number does not convert to it")
 def test_a_bare_limit_fits_a_unit_that_we_do_not_know():
     assert policy_of({"a": "{critical: 5}"}).rule(metric("a", 1, "tokens")).critical == Quantity(5, "")
 

@@ -98,7 +98,6 @@ def test_a_limit_that_was_broken_does_not_read_like_a_success():
     assert "limit passed" not in headline(with_note())
 
 
-@known_bug("DESIGN 2.3: the policy change comes first; in_reading_order sorts by level before kind")
 def test_a_policy_change_is_shown_first():
     verdict = judge(
         run_of(suite_run(tests=[outcome(result="failed")])),

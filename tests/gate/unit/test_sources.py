@@ -24,7 +24,7 @@ from gate.git import (
 from gate.judge import judge
 from gate.located import LocatedError
 from gate.sources import load_policy, load_sources
-from tests.gate.build import MACHINE, known_bug, metric, of_kind, remembered, run_of, suite_run
+from tests.gate.build import MACHINE, metric, of_kind, remembered, run_of, suite_run
 
 STRICT = "version: 1\nsuites: {api: {run: pytest}}\nmetrics:\n  a.p50: {critical: 150 ms}\n"
 LOOSE = STRICT.replace("150 ms", "900 ms")
@@ -157,7 +157,6 @@ def test_a_file_is_read_as_it_was_at_a_commit(repository):
     assert file_at(repository.path, first, repository.path / "missing") is None
 
 
-@known_bug("file_at answers None for whatever goes wrong, and sources then takes the head's own rules")
 def test_a_commit_that_cannot_be_read_is_not_a_missing_file(repository):
     repository.commit(a="1")
     with pytest.raises(GitError):
@@ -324,9 +323,6 @@ def test_thresholds_in_a_folder_name_a_baseline_beside_them(repository):
     assert not sources.notes
 
 
-@known_bug(
-    "paths are resolved in the head's work tree: a symlink in place of thresholds.yaml bends the rules"
-)
 def test_a_change_cannot_put_a_symlink_in_place_of_the_rules(change):
     change.write("loose.yaml", LOOSE)
     change.thresholds.unlink()
@@ -336,7 +332,6 @@ def test_a_change_cannot_put_a_symlink_in_place_of_the_rules(change):
     assert str(sources.policy.entries[0].values["critical"]) == "150 ms"
 
 
-@known_bug("a symlink in place of the baseline directory leads to a place without history at the base")
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_change_cannot_put_a_symlink_in_place_of_the_baseline(change, tmp_path, inside):
     stored = change.path / "tests" / "baseline"
@@ -390,15 +385,11 @@ def test_without_a_base_anything_may_have_changed(change):
     assert load_sources(change.thresholds, None, None).changed
 
 
-@known_bug("_can_matter asks for the last part of the baseline's name only, anywhere in the path")
 def test_data_in_another_folder_of_the_same_name_matters(change):
     change.write("service/data/baseline/prices.jsonl", "x")
     assert load_sources(change.thresholds, None, "main").changed
 
 
-@known_bug(
-    "_can_matter takes every .md for prose; a service of language models may load its prompts from one"
-)
 def test_a_prompt_that_the_service_loads_matters(change):
     change.write("service/prompts/seller.md", "x")
     assert load_sources(change.thresholds, None, "main").changed

@@ -17,7 +17,6 @@ from gate.statistics import (
     shift,
     t_quantile,
 )
-from tests.gate.build import known_bug
 
 positive = st.floats(1e-6, 1e9)
 histories = st.lists(positive, min_size=1, max_size=12)
@@ -259,7 +258,6 @@ def test_pooled_noise_is_that_of_the_histories(noise):
     assert pooled_noise(many) == pytest.approx(noise, rel=0.15)
 
 
-@known_bug("pooled_noise is a plain mean of squares: one metric near zero makes every other one blind")
 @pytest.mark.parametrize("wild", [[-0.001, 3.0, -0.002, 5.0, -0.001], [1e-6, 1e-2, 1e-6, 1e-2, 1e-4]])
 def test_one_wild_metric_does_not_hide_the_others(wild):
     rnd = random.Random(3)

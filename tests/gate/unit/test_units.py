@@ -98,7 +98,7 @@ def test_a_bare_number_takes_the_unit_it_is_compared_with(to):
 
 
 @pytest.mark.parametrize(
-    ("unit", "to"), [("ms", "MB"), ("ms", ""), ("tokens", "ms"), ("", "tokens"), ("%", "ms")]
+    ("unit", "to"), [("ms", "MB"), ("ms", ""), ("tokens", "ms"), ("%", "ms")]
 )
 def test_units_of_different_dimensions_do_not_convert(unit, to):
     with pytest.raises(UnitError, match="cannot compare"):
