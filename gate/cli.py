@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gate.report.document import Document
+    from gate.sources import Sources
+    from gate.verdict import Verdict
 
 REPORTS: Final = Path(".gate")
 """Where reports are written and looked for when nobody says otherwise."""
@@ -125,15 +128,14 @@ def check(
     sources = load_sources(thresholds, baseline, base)
     run = _read_reports(reports, sources.policy, thresholds, sources.problems)
     unconfirmed = "" if no_confirm or sources.policy.confirm == "off" else _UNCONFIRMED
-    verdict = judge(
-        run,
-        sources.baseline,
-        sources.policy,
-        base=sources.base,
-        notes=sources.notes,
-        unconfirmed=unconfirmed,
-        changed=sources.changed,
-    )
+    rejudge = partial(
+        judge, baseline=sources.baseline, policy=sources.policy, base=sources.base, notes=sources.notes,
+        unconfirmed=unconfirmed, changed=sources.changed,
+    )  # fmt: skip
+    if unconfirmed and sources.base and sources.changed:
+        verdict = _confirm_suspects(run, sources, thresholds, rejudge, _console(no_color))
+    else:
+        verdict = rejudge(run)
     if json_file:
         _write(json_file, to_json(verdict))
     if markdown or html:
@@ -277,7 +279,39 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+_CONFIRM_BUDGET: Final = 180.0
+"""Seconds that the comparison of base and head may take."""
 _UNCONFIRMED: Final = "suspects were not measured again on this machine, so none of them is confirmed"
+
+
+def _confirm_suspects(
+    run: Run,
+    sources: Sources,
+    thresholds: Path,
+    rejudge: Callable[..., Verdict],
+    console: Console,
+) -> Verdict:
+    """The one loop of the gate: what history suspects is measured, base beside head, and judged again."""
+    from gate.confirm import LaunchError, confirm, questions_of
+
+    questions = questions_of(rejudge(run, liberal=True), run, sources.policy)
+    if not questions:
+        return rejudge(run)
+    console.print(f"confirm: {len(questions)} suspects, base {sources.base[:12]} beside head")
+    try:
+        result = confirm(
+            questions,
+            thresholds.absolute().parent,
+            sources.base,
+            _CONFIRM_BUDGET,
+            lambda line: console.print(line, highlight=False, markup=False),
+        )
+    except LaunchError as error:
+        problem = Problem("confirm", str(error), "mend what crashes or hangs, or judge with --no-confirm")
+        return rejudge(Run(suites=run.suites, problems=(*run.problems, problem)))
+    if result.interrupted:
+        _complain("interrupted; what was measured so far is judged")
+    return rejudge(run, evidence=result.evidence)
 
 
 def _read_reports(
@@ -331,7 +365,10 @@ def _console(no_color: bool) -> Console:
 
 
 def _complain(text: str) -> None:
-    click.echo(text, err=True)
+    from gate.report.text import log_line
+
+    for line in text.splitlines():
+        click.echo(log_line(line), err=True)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:

@@ -85,14 +85,14 @@ def read_yaml(text: str, file: str) -> Located:
         if len(text.encode()) > MAX_BYTES:
             raise LocatedError(file, [Mistake(Place(1, 1), f"the file is larger than {MAX_BYTES:,} bytes")])
         for event in yaml.parse(text, yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                message = "anchors and aliases are not supported; write the value out"
+            if message := _refused(event):
                 raise LocatedError(file, [Mistake(_place(event.start_mark), message)])
         node = yaml.compose(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         raise LocatedError(file, [_syntax_mistake(error, text)]) from None
-    except yaml.YAMLError as error:
-        raise LocatedError(file, [Mistake(Place(1, 1), f"not YAML: {error}")]) from None
+    except yaml.reader.ReaderError as error:
+        message = f"not YAML: unacceptable character #x{ord(text[error.position]):04x}; remove it"
+        raise LocatedError(file, [Mistake(_place_of(text, error.position), message)]) from None
     except RecursionError:
         raise LocatedError(file, [Mistake(Place(1, 1), "the file is nested too deeply")]) from None
     if node is None:
@@ -102,6 +102,17 @@ def read_yaml(text: str, file: str) -> Located:
     if mistakes:
         raise LocatedError(file, mistakes)
     return located
+
+
+def _refused(event: yaml.Event) -> str | None:
+    """What is wrong with a part of the document that means more than it says."""
+    if isinstance(event, yaml.AliasEvent):  # its anchor would have been refused before it
+        return f'a name that begins with * needs quotes: "*{event.anchor}"'
+    if getattr(event, "anchor", None):
+        return "anchors and aliases are not supported; write the value out"
+    if tag := getattr(event, "tag", None):
+        return f"tags such as {tag} are not supported; write the plain value"
+    return None
 
 
 def _locate(node: yaml.Node, mistakes: list[Mistake], depth: int) -> Located:
@@ -133,6 +144,12 @@ def _locate(node: yaml.Node, mistakes: list[Mistake], depth: int) -> Located:
 
 def _place(mark: _Mark | None) -> Place:
     return Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+
+
+def _place_of(text: str, index: int) -> Place:
+    """The place of one character of the text."""
+    lines = f"{text[:index]}.".splitlines()
+    return Place(len(lines), len(lines[-1]))
 
 
 def _syntax_mistake(error: yaml.MarkedYAMLError, text: str) -> Mistake:

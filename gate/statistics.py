@@ -19,6 +19,8 @@ PRIOR_RUNS: Final = 4.0
 """How many runs' worth of evidence the prior counts for."""
 FALSE_ALARMS: Final = 0.02
 """Accepted rate of runs of unchanged code with at least one suspect, over all metrics."""
+_WILD: Final = 1e6
+"""A spread beyond which a history says nothing: it leaps between zero and something."""
 MIN_COMMON: Final = 8
 """Fewer metrics than this say nothing about the machine as a whole."""
 
@@ -131,8 +133,7 @@ def screen(
     centre = median(history)
     degrees = len(history) - 1
     spread = 1.4826 * median(abs(shift(history, other, "lower")) for other in history)
-    if not math.isfinite(spread):
-        spread = 0.0
+    spread = min(spread, _WILD)
     total = PRIOR_RUNS + degrees
     scale = math.sqrt((PRIOR_RUNS * prior**2 + degrees * spread**2) / total)
     bound = t_quantile(1 - FALSE_ALARMS / max(1, metrics), total) * scale * math.sqrt(1 + 1 / len(history))

@@ -33,9 +33,7 @@ def _quantity(description: str, *, dimensions: tuple[str, ...] = (), off: bool =
             return OFF
         quantity = parse(text)
         if dimensions and dimension(quantity.unit) not in dimensions:
-            raise _BadValueError(
-                f"{text!r} has the wrong unit; write e.g. {'10 %' if 'ratio' in dimensions else '30 min'}"
-            )
+            raise _BadValueError(f"{text!r} has the wrong unit; write e.g. 30 min")
         if quantity.value < 0 and dimensions:
             raise _BadValueError(f"{text!r} is negative")
         return quantity
@@ -43,6 +41,26 @@ def _quantity(description: str, *, dimensions: tuple[str, ...] = (), off: bool =
     return Field(
         read, {"type": ["string", "number", *(["boolean"] if off else [])], "description": description}
     )
+
+
+def _tolerance(description: str, *, off: bool = False) -> Field:
+    """A relative change; only zero may go without a unit, since 10 could be 10 % or ten times."""
+
+    def read(text: str) -> Quantity:
+        if off and text.lower() in {"off", "false"}:
+            return OFF
+        quantity = parse(text)
+        if quantity.unit == "" and quantity.value > 0:
+            percent = quantity.value if quantity.value >= 1 else 100 * quantity.value
+            raise _BadValueError(f"{text!r} has no unit; did you mean {percent:g} %?")
+        if quantity.unit and dimension(quantity.unit) != "ratio":
+            raise _BadValueError(f"{text!r} has the wrong unit; write e.g. 10 %")
+        if quantity.value < 0:
+            raise _BadValueError(f"{text!r} is negative")
+        return quantity
+
+    written = {"type": ["string", "boolean"] if off else "string"}
+    return Field(read, {"anyOf": [written, {"const": 0}], "description": description})
 
 
 def _choice(description: str, options: Mapping[str, Any]) -> Field:
@@ -54,7 +72,9 @@ def _choice(description: str, options: Mapping[str, Any]) -> Field:
         return options[text.lower()]
 
     boolean = set(options) == {"true", "false", "on", "off", "yes", "no"}
-    schema: dict[str, Any] = {"type": "boolean"} if boolean else {"enum": list(options)}
+    # YAML reads a bare true or false as a boolean.
+    enum = [*options, *(word == "true" for word in options if word in {"true", "false"})]
+    schema: dict[str, Any] = {"type": "boolean"} if boolean else {"enum": enum}
     return Field(read, schema | {"description": description})
 
 
@@ -70,7 +90,7 @@ def _text(description: str) -> Field:
 _YES_NO: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 TOP: Final = {
-    "version": Field(int, {"const": 1, "description": "The format of this file."}),
+    "version": Field(str, {"const": 1, "description": "The format of this file."}),
     "baseline": _text(f"Directory of the stored baseline (default {DEFAULT_BASELINE})."),
     "max_age": _quantity("A report older than this is stale (default 24 h).", dimensions=("time",), off=True),
 }
@@ -82,7 +102,7 @@ SUITE: Final = {
     ),
 }
 DEFAULTS: Final = {
-    "tolerance": _quantity("How much worse than the baseline is acceptable.", dimensions=("ratio", "count")),
+    "tolerance": _tolerance("How much worse than the baseline is acceptable."),
     "confirm": _choice(
         "Measure suspects again, base and head on one machine; off: judge by the stored baseline alone.",
         {
@@ -100,11 +120,7 @@ METRIC: Final = {
     "target": _quantity("Missed: the run fails."),
     "warning": _quantity("Passed over: the run warns."),
     "critical": _quantity("Passed over: the run fails."),
-    "tolerance": _quantity(
-        "How much worse than the baseline is acceptable; off: limits only.",
-        dimensions=("ratio", "count"),
-        off=True,
-    ),
+    "tolerance": _tolerance("How much worse than the baseline is acceptable; off: limits only.", off=True),
     "floor": _quantity("The smallest absolute change worth a word."),
 }
 
@@ -132,10 +148,12 @@ class _Reader:
                 [Mistake(document.place, "the file is empty; begin with 'version: 1' and 'suites:'")],
             )
         top = self._section(document, "the file", (*TOP, "suites", "defaults", "metrics"))
+        if not isinstance(document.value, dict):
+            raise LocatedError(self.source, self.mistakes)
         if "version" not in top and not self.mistakes:
             self._mistake(document.place, "'version: 1' is missing; add it as the first line")
         plain = self._fields(top, TOP, "")
-        if plain.get("version", 1) != 1:
+        if plain.get("version", "1") != "1":
             self._mistake(
                 top["version"].place,
                 f"version {plain['version']} is not known here; this gate reads version 1",
@@ -192,18 +210,21 @@ class _Reader:
         return tuple(entries)
 
     def _check_order(self, values: Mapping[str, Any], where: str, place: Place) -> None:
-        """A warning beyond the critical limit could never be given."""
-        warning, critical = values.get("warning"), values.get("critical")
-        if warning is None or critical is None:
-            return
-        try:
-            gap = critical.value - warning.to(critical.unit)
-        except UnitError as error:
-            self._mistake(place, f"{where}: {error}")
-            return
-        if (gap < 0) if values.get("better", "lower") == "lower" else (gap > 0):
-            hint = "; if higher is better, say better: higher" if "better" not in values else ""
-            self._mistake(place, f"{where}: warning {warning} lies beyond critical {critical}{hint}")
+        """A warning beyond a limit that fails could never be given."""
+        warning = values.get("warning")
+        sign = -1 if values.get("better") == "higher" else 1
+        for name in ("critical", "target"):
+            if warning is None or (failing := values.get(name)) is None:
+                continue
+            try:
+                beyond = sign * (warning.to(failing.unit) - failing.value) > 0
+            except UnitError as error:
+                self._mistake(place, f"{where}: {error}")
+                return
+            if beyond:
+                hint = "; if higher is better, say better: higher" if "better" not in values else ""
+                self._mistake(place, f"{where}: warning {warning} lies beyond {name} {failing}{hint}")
+                return
 
     def _section(self, node: Located, where: str, known: Iterable[str] | None) -> dict[str, Located]:
         if not isinstance(node.value, dict):

@@ -28,6 +28,22 @@ FACTORS: Final[dict[str, dict[str, float]]] = {
 }
 """Dimension -> unit -> factor to the dimension's own unit (ms, MB, ratio, req/s, count)."""
 
+_WRITTEN_OUT: Final = {
+    "us": ("microsecond", "micro", "usec"),
+    "ms": ("millisecond", "milli", "msec"),
+    "ns": ("nanosecond", "nano", "nsec"),
+    "s": ("second", "sec"),
+    "min": ("minute", "m"),
+    "h": ("hour", "hr"),
+    "B": ("byte",),
+    "KB": ("kilobyte", "k"),
+    "MB": ("megabyte", "mbyte"),
+    "GB": ("gigabyte", "gbyte", "g"),
+    "%": ("percent", "pct", "per cent"),
+    "req/s": ("rps", "qps", "request/s", "request/sec", "req/second", "request per second"),
+}
+"""Unit -> what people write instead of it, in the singular and in small letters."""
+
 _DIMENSION: Final = {unit: dimension for dimension, units in FACTORS.items() for unit in units}
 _QUANTITY: Final = re.compile(r"(?P<number>[+-]?[\d.,_]*\d(?:[eE][+-]?\d+)?)\s*(?P<unit>[^\d\s].*)?")
 
@@ -70,12 +86,13 @@ def convert(value: float, unit: str, to: str) -> float:
     if unit == to:
         return value
     here, there = dimension(unit), dimension(to)
-    if here == "count" and there is not None and unit == "":
+    if unit == "":
         # A bare number takes the unit of what it is compared with; for a ratio that is 0.7, not 70.
         return value
     if here is None or here != there:
         raise UnitError(f"cannot compare {unit or 'a bare number'} with {to or 'a bare number'}")
-    return value * FACTORS[here][unit] / FACTORS[here][to]
+    # Fifteen digits are what a float holds for certain: 70 % is 0.7 and not 0.7000000000000001.
+    return float(f"{value * FACTORS[here][unit] / FACTORS[here][to]:.15g}")
 
 
 def parse(text: str) -> Quantity:
@@ -97,14 +114,21 @@ def parse(text: str) -> Quantity:
     if not math.isfinite(value):
         raise UnitError(f"{text!r} is too large for a number")
     if unit not in _DIMENSION:
-        near = get_close_matches(unit, _DIMENSION, n=1, cutoff=0.4)
-        hint = (
-            f"did you mean {value:g} {near[0]}?"
-            if near
-            else f"known units: {', '.join(u for u in _DIMENSION if u)}"
-        )
-        raise UnitError(f"unknown unit {unit!r}; {hint}")
+        meant = _meant(unit)
+        known = f"known units: {', '.join(u for u in _DIMENSION if u)}"
+        raise UnitError(f"unknown unit {unit!r}; {f'did you mean {value:g} {meant}?' if meant else known}")
     return Quantity(value, unit)
+
+
+def _meant(unit: str) -> str | None:
+    """The unit that was probably meant: written out, in another case, or with a slip of the pen."""
+    small = unit.lower()
+    same = [known for known in _DIMENSION if known.lower() == small]
+    written_out = [
+        known for known, words in _WRITTEN_OUT.items() if small in words or small.removesuffix("s") in words
+    ]
+    alike = get_close_matches(unit, _DIMENSION, n=1, cutoff=0.6)
+    return next(iter((*same, *written_out, *alike)), None)
 
 
 _STEPS: Final = {
@@ -132,7 +156,9 @@ def format_value(value: float, unit: str) -> str:
 
 
 def format_change(ratio: float) -> str:
-    """Format a relative change: `+19.5 %`; a factor from five times on: `x 12`."""
+    """Format a relative change: `+19.5 %`; a factor from five times on: `× 12`; `∞` after a zero."""
+    if math.isinf(ratio):
+        return "∞" if ratio > 0 else "-∞"
     if ratio >= 4:
         return f"× {_digits(1 + ratio)}"
     percent = 100 * ratio

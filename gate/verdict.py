@@ -51,6 +51,8 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     unit: str = ""
     change: float | None = None
     """Relative change, positive when the value grew; None if there is nothing to relate to."""
+    interval: tuple[float, float] | None = None
+    """Confidence bounds of the change as base and head show it on one machine."""
     rule: str = ""
     """What judged it, as written in the policy."""
     nodeids: tuple[str, ...] = ()

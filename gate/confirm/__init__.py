@@ -14,9 +14,14 @@ from typing import Final
 from gate.confirm.launch import LaunchError, launch
 from gate.confirm.sides import two_sides
 from gate.evidence import MAX_LOOKS, MIN_LAUNCHES, Decision, Evidence, weigh
-from gate.model import Better, subject_of
+from gate.model import STATISTICS, Better, Run, subject_of
+from gate.policy import Policy
+from gate.verdict import Verdict
 
-__all__ = ["Comparison", "LaunchError", "Question", "confirm"]
+__all__ = ["Comparison", "LaunchError", "Question", "confirm", "questions_of"]
+
+REPEATABLE: Final = frozenset({*STATISTICS, "cpu", "throughput"})
+"""Statistics that a round gives."""
 
 _START: Final = 4.0
 """Seconds that the start of a pair of processes is assumed to take, before one was seen."""
@@ -53,6 +58,26 @@ class Comparison:
     interrupted: bool = False
     not_reached: tuple[str, ...] = ()
     """Metrics that were asked for and never measured, in order of suspicion."""
+
+
+def questions_of(verdict: Verdict, run: Run, policy: Policy) -> list[Question]:
+    """The suspects of a verdict, strongest first, as questions to the machine.
+
+    What is measured once in a run (memory, a rate, the duration of a test) has no rounds to compare, and
+    stays a suspect.
+    """
+    metrics = run.metrics
+    suspects = [finding for finding in verdict.findings if finding.state == "suspect"]
+    questions: list[Question] = []
+    for finding in suspects:
+        metric = metrics[finding.subject]
+        suite = policy.suites.get(metric.suite)
+        if suite is not None and metric.statistic in REPEATABLE:
+            rule = policy.rule(metric)
+            questions.append(
+                Question(metric.name, rule.better, rule.tolerance.to("ratio"), metric.nodeid, suite.run)
+            )
+    return questions
 
 
 def confirm(

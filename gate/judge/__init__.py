@@ -1,8 +1,10 @@
 """(Run, Baseline, Policy) -> Verdict. Pure: same input, same verdict; no file, no clock, no network."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from gate.baseline import Baseline
+from gate.evidence import Evidence
 from gate.judge.limits import judge_limits, unanswered_limits
 from gate.judge.metrics import as_remembered, judge_metrics
 from gate.judge.outcomes import judge_outcomes
@@ -34,6 +36,8 @@ def judge(
     notes: tuple[Finding, ...] = (),
     unconfirmed: str = "",
     changed: bool = True,
+    evidence: Mapping[str, Evidence] | None = None,
+    liberal: bool = False,
 ) -> Verdict:
     """Judge a run.
 
@@ -45,6 +49,8 @@ def judge(
         notes: findings from outside the run, such as a policy change.
         unconfirmed: what to say about suspects that nobody confirmed or cleared; empty: nothing.
         changed: whether anything changed since the base that the suites could run.
+        liberal: suspect generously, to find what should be measured again; not for a final verdict.
+        evidence: what the comparison of base and head on one machine showed, by metric.
 
     Raises:
         LocatedError: a limit's unit does not fit the metric it is for.
@@ -62,7 +68,7 @@ def judge(
         findings += _comparability(suite, baseline)
     if not run.problems and policy.suites.keys() <= run.suites.keys():
         findings += unanswered_limits(run, policy)
-    comparison = judge_metrics(run, baseline, policy, changed=changed)
+    comparison = judge_metrics(run, baseline, policy, changed=changed, evidence=evidence, liberal=liberal)
     findings += comparison.findings
     if unconfirmed and any(finding.state == "suspect" for finding in findings):
         findings.append(

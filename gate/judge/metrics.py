@@ -10,9 +10,10 @@ from typing import Final
 import msgspec
 
 from gate.baseline import Baseline, KnownMetric, SuiteBaseline
+from gate.evidence import Decision, Evidence
 from gate.model import Metric, Run, SuiteRun, statistic_of, subject_of
 from gate.policy import OFF, Policy, Rule
-from gate.statistics import Screened, common_shift, enough_for, pooled_noise, screen, shift
+from gate.statistics import PRIOR_SD, Screened, common_shift, enough_for, pooled_noise, screen, shift
 from gate.units import UnitError, convert, dimension, format_change, format_value
 from gate.verdict import Finding, Kind, State
 
@@ -41,10 +42,20 @@ class Candidate:
     history: list[float]
 
 
-def judge_metrics(run: Run, baseline: Baseline, policy: Policy, *, changed: bool = True) -> Comparison:
+def judge_metrics(
+    run: Run,
+    baseline: Baseline,
+    policy: Policy,
+    *,
+    changed: bool = True,
+    evidence: Mapping[str, Evidence] | None = None,
+    liberal: bool = False,
+) -> Comparison:
     """Compare work counts exactly and everything else by screening.
 
-    Where nothing changed that could slow the code, what looks slow is the machine: never red.
+    Where nothing changed that could slow the code, what looks slow is the machine: never red. A suspect
+    that base and head were compared for on one machine is judged by that comparison. To find out what to
+    compare, ask liberally: each metric alone, by its own history; a suspect then costs seconds, not a red.
 
     Raises:
         LocatedError: an entry's unit does not fit its metric.
@@ -68,7 +79,8 @@ def judge_metrics(run: Run, baseline: Baseline, policy: Policy, *, changed: bool
             history = comparable.history(metric.name) if comparable else []
             if history and enough_for(metric.statistic, metric.count):
                 candidates.append(Candidate(metric, rule, history))
-    return Comparison(findings + _screen(candidates, changed=changed), counted + len(candidates))
+    findings += _screen(candidates, evidence or {}, changed=changed, liberal=liberal)
+    return Comparison(findings, counted + len(candidates))
 
 
 def as_remembered(run: Run, baseline: Baseline) -> tuple[Run, list[Finding]]:
@@ -131,7 +143,9 @@ def _compare_exact(metric: Metric, rule: Rule, before: float) -> list[Finding]:
     return []
 
 
-def _screen(candidates: list[Candidate], *, changed: bool) -> list[Finding]:
+def _screen(
+    candidates: list[Candidate], evidence: Mapping[str, Evidence], *, changed: bool, liberal: bool
+) -> list[Finding]:
     shifts = [
         shift(c.history, c.metric.value, c.rule.better)
         for c in candidates
@@ -144,26 +158,39 @@ def _screen(candidates: list[Candidate], *, changed: bool) -> list[Finding]:
     }
     findings: list[Finding] = []
     for candidate in candidates:
-        metric, rule = candidate.metric, candidate.rule
+        metric = candidate.metric
         screened = screen(
             candidate.history,
             metric.value,
-            rule.better,
+            candidate.rule.better,
             common=common if _depends_on_speed(metric) else 0.0,
-            metrics=len(candidates),
-            prior=priors[metric.statistic in TAILS],
+            metrics=1 if liberal else len(candidates),
+            prior=PRIOR_SD if liberal else priors[metric.statistic in TAILS],
         )
-        if abs(metric.value - screened.centre) < rule.floor.to(metric.unit):
-            continue
-        worse = screened.relative(rule.better)
-        if screened.suspect and worse > rule.tolerance.to("ratio"):
-            findings.append(_suspect(metric, rule, screened, changed=changed))
-        elif screened.improved and -worse > rule.tolerance.to("ratio"):
-            message = _figures(metric, screened)
-            findings.append(_finding(metric, rule, "improvement", screened.centre, message=message))
+        found = _judge(candidate, screened, evidence.get(metric.name), changed=changed)
+        findings += [found] if found else []
     if math.expm1(common) > NOTABLE_SHIFT:
         findings.append(_slow_machine(common, len(shifts)))
     return findings
+
+
+def _judge(
+    candidate: Candidate, screened: Screened, shown: Evidence | None, *, changed: bool
+) -> Finding | None:
+    """One metric: what the machine showed if it was asked, else what history says."""
+    metric, rule = candidate.metric, candidate.rule
+    tolerance = rule.tolerance.to("ratio")
+    if shown and shown.decide(rule.better, tolerance) == "confirmed":
+        return _after_confirmation(_suspect(metric, rule, screened, changed=True), "confirmed", shown)
+    if abs(metric.value - screened.centre) < rule.floor.to(metric.unit):
+        return None
+    worse = screened.relative(rule.better)
+    if screened.suspect and worse > tolerance:
+        found = _suspect(metric, rule, screened, changed=changed)
+        return _after_confirmation(found, shown.decide(rule.better, tolerance), shown) if shown else found
+    if screened.improved and -worse > tolerance:
+        return _finding(metric, rule, "improvement", screened.centre, message=_figures(metric, screened))
+    return None
 
 
 def _depends_on_speed(metric: Metric) -> bool:
@@ -183,6 +210,21 @@ def _suspect(metric: Metric, rule: Rule, screened: Screened, *, changed: bool) -
         message = f"{_figures(metric, screened)}; nothing changed that it runs, so this is the machine"
     state = "suspect" if changed else "machine"
     return _finding(metric, rule, "regression", screened.centre, state=state, message=message)
+
+
+def _after_confirmation(found: Finding, decision: Decision, shown: Evidence) -> Finding:
+    """A suspect after base and head were measured on one machine: what machine and history said."""
+    low, high = (format_change(bound) for bound in shown.interval)
+    launches = f"{len(shown.ratios)} launch{'es' * (len(shown.ratios) != 1)}"
+    machine = f"on this machine base → head {format_change(shown.change)} ({low} to {high}, {launches})"
+    return msgspec.structs.replace(
+        found,
+        level="info" if decision == "cleared" else "fail",
+        state=decision,
+        change=shown.change,
+        interval=shown.interval,
+        message=f"{machine}; history: {found.message}",
+    )
 
 
 def _slow_machine(common: float, metrics: int) -> Finding:

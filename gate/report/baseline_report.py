@@ -18,6 +18,7 @@ from gate.units import format_value
 from gate.verdict import Verdict
 
 _TIMES: Final = (*STATISTICS, "cpu")
+_LOAD: Final = ("throughput", "p50", "p95", "p99", "error_rate")
 
 Series = Mapping[str, Metric]
 """The statistics of one subject, by name."""
@@ -96,12 +97,12 @@ def _response_times(document: Document, timed: Mapping[str, Series], policy: Pol
             (
                 Code(subject.removeprefix(f"{group}.")),
                 *(_figure(series.get(name)) for name in columns),
-                f"{series['p50'].count:,}",
+                _measured(series),
                 _worst_status(series.values(), policy),
             )
             for subject, series in groups[group].items()
         ]
-        header = ("Operation", *columns, "Measured", "Status")
+        header = ("Operation", *columns, "Measurements", "Status")
         document.table(header, rows, numeric=range(1, len(columns) + 2))
 
 
@@ -113,9 +114,8 @@ def _worst_status(metrics: Iterable[Metric], policy: Policy) -> str:
 def _load(document: Document, loads: Mapping[str, Series]) -> None:
     groups: dict[tuple[str, str], list[tuple[str, Series]]] = defaultdict(list)
     for subject, series in loads.items():
-        base, labels = split_name(subject)
-        key = next(iter(labels), "")
-        groups[base, key].append((labels.get(key, ""), series))
+        base, key, value = _place_in_ramp(subject)
+        groups[base, key].append((value, series))
     if groups:
         document.heading("Load")
     for (base, key), rows in groups.items():
@@ -123,11 +123,10 @@ def _load(document: Document, loads: Mapping[str, Series]) -> None:
         if ramp:
             rows.sort(key=lambda row: int(row[0]))
         document.heading(f"{base} by {key}" if key else base, 3)
-        names = ("throughput", "p50", "p95", "p99", "error_rate")
         document.table(
             (key or "Load", "Requests", "Throughput", "p50", "p95", "p99", "Errors"),
             [
-                (value or "–", f"{series['p50'].count:,}", *(_figure(series.get(name)) for name in names))
+                (value or "–", _measured(series), *(_figure(series.get(name)) for name in _LOAD))
                 for value, series in rows
             ],
             numeric=range(7),
@@ -136,18 +135,38 @@ def _load(document: Document, loads: Mapping[str, Series]) -> None:
             document.bullets(_observations(key, rows))
 
 
+def _place_in_ramp(subject: str) -> tuple[str, str, str]:
+    """A load (`load.api{mode=read}`), the label it is varied by (a number if there is one) and its value."""
+    base, labels = split_name(subject)
+    key = next((key for key, value in labels.items() if value.isdecimal()), next(iter(labels), ""))
+    others = ",".join(f"{name}={value}" for name, value in labels.items() if name != key)
+    return f"{base}{{{others}}}" if others else base, key, labels.get(key, "")
+
+
+def _measured(series: Series) -> str:
+    """How many measurements a row rests on: those of its median, if it has one."""
+    return f"{series.get('p50', next(iter(series.values()))).count:,}"
+
+
 def _observations(key: str, rows: Sequence[tuple[str, Series]]) -> list[tuple[Cell, ...]]:
     """What a ramp shows, each statement computed from its figures."""
     best = max(rows, key=lambda row: row[1]["throughput"].value)
     (low, first), (high, last) = rows[0], rows[-1]
-    factor = int(high) / int(low)
-    lines = [
-        f"Throughput is highest at {best[0]} {key}: {_figure(best[1]['throughput'])}; "
-        f"at {high} {key} it is {last['throughput'].value / best[1]['throughput'].value:.0%} of that.",
-        f"From {low} to {high} {key} (× {factor:.3g}) "
-        f"the p95 grows × {last['p95'].value / first['p95'].value:.3g} "
-        f"and the p50 × {last['p50'].value / first['p50'].value:.3g}.",
+    lines: list[str] = []
+    if most := best[1]["throughput"].value:
+        lines.append(
+            f"Throughput is highest at {best[0]} {key}: {_figure(best[1]['throughput'])}; "
+            f"at {high} {key} it is {last['throughput'].value / most:.0%} of that."
+        )
+    grown = [
+        f"the {name} × {last[name].value / first[name].value:.3g}"
+        for name in ("p95", "p50")
+        if name in last and name in first and first[name].value
     ]
+    if grown:
+        factor = f" (× {int(high) / int(low):.3g})" if int(low) else ""
+        growth = " and ".join(grown).replace(" × ", " grows × ", 1)
+        lines.append(f"From {low} to {high} {key}{factor} {growth}.")
     failing = [value for value, series in rows if "error_rate" in series and series["error_rate"].value > 0]
     lines.append(f"Errors occurred at {', '.join(failing)} {key}." if failing else "No request failed.")
     return [(line,) for line in lines]
@@ -159,7 +178,7 @@ def _values(document: Document, subjects: Mapping[str, Series], policy: Policy) 
         for series in subjects.values()
         if "p50" not in series
         for metric in series.values()
-        if not metric.exact
+        if not metric.exact and not ("throughput" in series and metric.statistic in _LOAD)
     ]
     if singles:
         document.heading("Resources and rates")
@@ -209,7 +228,7 @@ def _method(document: Document, run: Run, policy: Policy) -> None:
             ("Latencies are wall-clock times of single operations after a warm-up; ",
              Code("cpu"), "is the CPU time of the process per operation.",),
             ("Percentiles interpolate linearly between order statistics.",),
-            ("The last column of a table says how many measurements a row rests on.",)
+            ("The columns Measurements and Requests say how many measurements a row rests on.",)
             if run.metrics else ("No suite recorded a measurement.",),
             ("Figures hold for the environment named above; other machines differ.",),
         ]

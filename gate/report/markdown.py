@@ -1,15 +1,15 @@
 """Document -> GitHub Markdown. Foreign text (test names, messages) is inert: no markup, no mention."""
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
 from gate.report.document import Block, Bullets, Cell, Code, Commands, Document, Heading, Paragraph, Table
+from gate.report.text import WORD_JOINER, one_line
 
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]()<>#+!|~$&-])")
-_MENTION: Final = re.compile(r"(?<=[@#])(?=\w)")
-_WORD_JOINER: Final = "\N{WORD JOINER}"
+_LINK: Final = re.compile(r"(?<=[@#])(?=\w)|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=GH-)(?=\d)", re.IGNORECASE)
+"""Where a mention, a reference or a bare address can be broken so that GitHub makes no link of it."""
 
 
 def to_markdown(document: Document) -> str:
@@ -19,16 +19,14 @@ def to_markdown(document: Document) -> str:
 
 
 def escape(text: str) -> str:
-    """Plain text that GitHub shows as it is; `@name` and `#1` do not link."""
-    joined = _MENTION.sub(_WORD_JOINER, _one_line(text))
-    return _SPECIAL.sub(r"\\\1", joined)
+    """Plain text that GitHub shows as it is; `@name`, `#1`, `GH-1` and addresses do not link."""
+    return _SPECIAL.sub(r"\\\1", _LINK.sub(WORD_JOINER, one_line(text)))
 
 
 def code(text: str) -> str:
-    """Text as inline code, whatever backticks it holds; pipes survive a table."""
-    plain = _one_line(text).replace("|", "\\|")
-    longest = max((len(run) for run in re.findall(r"`+", plain)), default=0)
-    fence = "`" * (longest + 1)
+    """Text as inline code, whatever backticks it holds."""
+    plain = one_line(text)
+    fence = _fence(plain, 1)
     pad = " " if plain.startswith("`") or plain.endswith("`") or not plain else ""
     return f"{fence}{pad}{plain}{pad}{fence}"
 
@@ -42,12 +40,24 @@ def _block(block: Block) -> str:
         case Bullets(items):
             return "\n".join(f"- {_inline(item)}" for item in items)
         case Commands(lines):
-            return "\n".join(("```console", *(_one_line(line) for line in lines), "```"))
+            text = "\n".join(map(one_line, lines))
+            fence = _fence(text, 3)
+            return f"{fence}console\n{text}\n{fence}"
         case Table(header, rows, numeric):
             rule = ("---:" if column in numeric else "---" for column in range(len(header)))
             return "\n".join(
-                (_row(escape(name) for name in header), _row(rule), *(_row(map(_cell, row)) for row in rows))
+                (
+                    _row(escape(name) for name in header),
+                    _row(rule),
+                    *(_row(map(_table_cell, row)) for row in rows),
+                )
             )
+
+
+def _fence(text: str, least: int) -> str:
+    """More backticks than stand side by side in the text."""
+    longest = max(map(len, re.findall(r"`+", text)), default=0)
+    return "`" * max(least, longest + 1)
 
 
 def _inline(cells: Iterable[Cell]) -> str:
@@ -58,16 +68,10 @@ def _cell(cell: Cell) -> str:
     return code(cell.text) if isinstance(cell, Code) else escape(cell)
 
 
+def _table_cell(cell: Cell) -> str:
+    """A table splits at pipes even inside code, and takes the backslash away again."""
+    return code(cell.text).replace("|", "\\|") if isinstance(cell, Code) else escape(cell)
+
+
 def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _one_line(text: str) -> str:
-    """One line without control and direction characters, which could hide or reorder what follows."""
-    return "".join(
-        " " if char in "\r\n\t" else char for char in text if char in "\r\n\t" or not _invisible(char)
-    )
-
-
-def _invisible(char: str) -> bool:
-    return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn"}

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gate.baseline import Baseline
 from gate.located import Place
-from gate.policy import Entry
+from gate.policy import Entry, split_pattern
+from gate.report.text import log_line
 from gate.statistics import screen
 from gate.units import format_change, format_value
 
@@ -16,7 +18,8 @@ from gate.units import format_change, format_value
 def print_baseline(baseline: Baseline, directory: Path, console: Console, *, quiet: bool) -> None:
     """One row per environment and suite."""
     if not baseline.suites:
-        console.print(f"no accepted runs in {directory}; add some: gate baseline update", highlight=False)
+        text = f"no accepted runs in {directory}; add some: gate baseline update"
+        console.print(text, highlight=False, markup=False)
         return
     table = Table(
         "Suite", "Environment", "Runs", "Last commit", "Written", "Metrics", "Tests", box=None, pad_edge=False
@@ -39,8 +42,12 @@ def print_metrics(baseline: Baseline, pattern: str, console: Console) -> bool:
     """One row per matching metric and environment: centre, last value, smallest visible change.
 
     Returns:
-        Whether anything matched.
+        Whether anything matched; nothing matches what is no pattern.
     """
+    try:
+        split_pattern(pattern)
+    except ValueError:
+        return False
     entry = Entry(pattern, Place(0, 0), {})
     table = Table("Metric", "Environment", "Runs", "Median", "Last", "Visible from", box=None, pad_edge=False)
     for known in baseline.suites:
@@ -51,7 +58,7 @@ def print_metrics(baseline: Baseline, pattern: str, console: Console) -> bool:
             screened = screen(history, history[-1], metric.better)
             visible = "any change" if metric.exact else format_change(math.expm1(screened.bound))
             table.add_row(
-                metric.name,
+                Text(log_line(metric.name)),
                 known.environment.id,
                 str(len(history)),
                 format_value(screened.centre, metric.unit),

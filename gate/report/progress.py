@@ -18,6 +18,7 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 from gate.policy import Suite
+from gate.report.text import log_line, one_line
 from gate.runner import Progress, SuiteResult, run_suite
 
 _LOG_EVERY: Final = 5.0
@@ -62,7 +63,7 @@ def _move(bars: Bars, task: TaskID) -> Callable[[Progress], None]:
         if event.total is not None:
             bars.update(task, total=event.total)
         if event.started is not None:
-            bars.update(task, description=escape(event.started.rpartition("::")[2][:40]))
+            bars.update(task, description=escape(one_line(event.started.rpartition("::")[2][:40])))
         if event.finished is not None:
             bars.advance(task)
 
@@ -84,7 +85,7 @@ def _log_lines(suite: str, console: Console) -> Callable[[Progress], None]:
         said = now
         left = f", about {(now - begun) / done * (total - done):.0f} s left" if done else ""
         text = f"{suite}: {done}/{total} tests, {now - begun:.0f} s{left}; now {event.started}"
-        console.print(text, soft_wrap=True, highlight=False, markup=False)
+        console.print(log_line(text), soft_wrap=True, highlight=False, markup=False)
 
     return listen
 
@@ -94,7 +95,7 @@ def _report_end(result: SuiteResult, console: Console, *, quiet: bool) -> None:
         line = f"{result.suite}: {result.problem}; see {result.log}"
         console.print(line, style="magenta", soft_wrap=True, highlight=False, markup=False)
         for text in result.log.read_text(errors="replace").splitlines()[-_TAIL:]:
-            console.print(f"  {text}", style="dim", soft_wrap=True, highlight=False, markup=False)
+            console.print(log_line(f"  {text}"), style="dim", soft_wrap=True, highlight=False, markup=False)
     elif not quiet:
         line = f"{result.suite}: ran in {result.seconds:.1f} s, report in {result.report}"
         console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -1,12 +1,14 @@
 """Verdict -> terminal: verdict first, what to do second, then what was found."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from rich.console import Console
-from rich.markup import escape
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
+from gate.report.text import WORD_JOINER, is_command, log_line
 from gate.report.words import advice, counted, headline
 from gate.verdict import Finding, Kind, Level, Verdict
 
@@ -21,12 +23,11 @@ def print_verdict(verdict: Verdict, console: Console, *, quiet: bool = False) ->
     """Print a verdict; quiet: only its first two lines and what could not be read."""
     colour = _COLOURS[verdict.verdict]
     mark = _MARKS[verdict.verdict]
-    console.print(f"[bold {colour}]{mark} {escape(headline(verdict))}[/]", soft_wrap=True, highlight=False)
-    console.print(f"  {escape(advice(verdict))}", soft_wrap=True, highlight=False)
+    _print_line(console, f"{mark} {headline(verdict)}", f"bold {colour}")
+    _print_line(console, f"  {advice(verdict)}")
     errors = [finding for finding in verdict.findings if finding.kind == "report-error"]
     for finding in errors:
-        line = f"{finding.subject}: {finding.message}; {finding.remedy}"
-        console.print(f"[{colour}]{escape(line)}[/]", soft_wrap=True, highlight=False)
+        _print_line(console, f"{finding.subject}: {finding.message}; {finding.remedy}", colour)
     if quiet:
         return
     shown = [
@@ -36,20 +37,22 @@ def print_verdict(verdict: Verdict, console: Console, *, quiet: bool = False) ->
     ]
     if shown:
         console.print()
-        console.print(_table(shown[:_MOST_ROWS]))
+        console.print(Segments(_harmless(_table(shown[:_MOST_ROWS]), console)), end="")
     if len(shown) > _MOST_ROWS:
-        console.print(
-            f"… and {counted(tuple(shown[_MOST_ROWS:]))}; all of them: --json FILE", highlight=False
-        )
+        _print_line(console, f"… and {counted(tuple(shown[_MOST_ROWS:]))}; all of them: --json FILE")
     rest = tuple(f for f in verdict.findings if f.level == "info" and f.kind not in _WORTH_A_LINE)
     if rest:
-        console.print(f"[dim]Also: {counted(rest)}.[/]", highlight=False)
+        _print_line(console, f"Also: {counted(rest)}.", "dim")
     for suite in verdict.suites:
         runs = suite.environment.comparable_runs
         history = f"{runs} accepted run{'s' * (runs != 1)}" if runs else "nothing"
         against = f"against {history} on {suite.environment.id}"
         line = f"{suite.name}: {suite.tests:,} tests, {suite.metrics:,} metrics {against}"
-        console.print(f"[dim]{escape(line)}[/]", soft_wrap=True, highlight=False)
+        _print_line(console, line, "dim")
+
+
+def _print_line(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(log_line(text), style=style), soft_wrap=True)
 
 
 def _table(findings: list[Finding]) -> Table:
@@ -58,9 +61,18 @@ def _table(findings: list[Finding]) -> Table:
     table.add_column(overflow="fold", ratio=2)
     table.add_column(overflow="fold", ratio=3)
     for finding in findings:
-        what = Text(finding.message)
+        what = Text(log_line(finding.message))
         if finding.rule:
-            what.append(f"  [{finding.rule}]", style="dim")
+            what.append(f"  [{log_line(finding.rule)}]", style="dim")
         kind = f"{finding.kind}{f' ({finding.state})' if finding.state else ''}"
-        table.add_row(Text(kind, style=_LEVEL_COLOURS[finding.level]), Text(finding.subject), what)
+        table.add_row(Text(kind, style=_LEVEL_COLOURS[finding.level]), Text(log_line(finding.subject)), what)
     return table
+
+
+def _harmless(table: Table, console: Console) -> Iterator[Segment]:
+    """The table line by line: where a cell is folded, a line may begin like a command to GitHub's runner."""
+    for line in console.render_lines(table, pad=False):
+        if is_command("".join(segment.text for segment in line)):
+            yield Segment(WORD_JOINER)
+        yield from line
+        yield Segment.line()

@@ -13,7 +13,7 @@ _NAMES: Final[dict[Kind, tuple[str, str]]] = {
     "missing-test": ("missing test", "missing tests"),
     "newly-skipped": ("newly skipped test", "newly skipped tests"),
     "missing-metric": ("missing metric", "missing metrics"),
-    "limit": ("limit passed", "limits passed"),
+    "limit": ("limit broken", "limits broken"),
     "regression": ("regression", "regressions"),
     "environment": ("environment warning", "environment warnings"),
     "known-failure": ("known failure", "known failures"),

@@ -48,7 +48,7 @@ def test_without_any_baseline_limits_and_failures_still_count(project: Project):
 
 def test_a_slowdown_is_found_by_name(project: Project):
     project.accept(5)
-    change(project, "range(2000)", "range(2000) if [i for i in range(9000)] else [0]")
+    change(project, "range(2000)", "range(2000) if [i for i in range(60_000)] else [0]")
     result, verdict = project.check()
     assert result.code == 1
     assert "api.home.p50" in failing(verdict)["regression"]

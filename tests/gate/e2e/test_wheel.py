@@ -64,7 +64,7 @@ def test_two_files_in_a_fresh_environment(wheel: Path, tmp_path: Path):
     for number in range(3):
         assert gate("run").returncode == 0
         assert gate("baseline", "update", "--commit", f"c{number}").returncode == 0
-    (project / "test_api.py").write_text(TEST.replace("20_000", "100_000"))
+    (project / "test_api.py").write_text(TEST.replace("20_000", "600_000"))
     assert gate("run").returncode == 0
     found = gate("check", "--no-confirm")
     assert found.returncode == 1, found.stdout + found.stderr

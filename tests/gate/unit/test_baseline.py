@@ -28,7 +28,6 @@ from tests.gate.build import (
     CREATED,
     MACHINE,
     OTHER_MACHINE,
-    known_bug,
     metric,
     outcome,
     remembered,

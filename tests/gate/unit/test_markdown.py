@@ -7,7 +7,6 @@ from markdown_it import MarkdownIt
 
 from gate.report.document import Code, Document
 from gate.report.markdown import code, escape, to_markdown
-from tests.gate.build import known_bug
 
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 TAGS = re.compile(r"</?[a-zA-Z!][^>]*>")
@@ -102,7 +101,6 @@ def test_no_mention_and_no_reference_comes_out(text):
     assert plain(rendered(f"x{written}x")).split() == f"x{text}x".split()
 
 
-@known_bug("GitHub links bare addresses and GH-1 too, and leaves a note in the issue that is linked")
 @pytest.mark.parametrize("text", ["see https://github.com/o/r/issues/1", "www.evil.example", "GH-1"])
 def test_bare_addresses_do_not_link(text):
     assert "\N{WORD JOINER}" in escape(text)
@@ -123,7 +121,6 @@ def test_code_comes_out_as_it_went_in(text):
     assert plain(cell).strip(" ") == text.strip(" ")
 
 
-@known_bug("code() escapes pipes for tables everywhere; in a paragraph or a list the backslash is seen")
 def test_code_in_a_paragraph_comes_out_as_it_went_in():
     document = Document("t")
     document.paragraph(Code("a|b"))
@@ -138,7 +135,6 @@ def test_code_is_fenced_by_more_backticks_than_it_holds(text, written):
     assert code(text) == written
 
 
-@known_bug("a command that holds a line of backticks ends its block")
 def test_a_command_cannot_end_its_block():
     document = Document("t")
     document.commands("```", "# not a heading")

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.units import FACTORS, Quantity, UnitError, convert, dimension, format_change, format_value, parse
-from tests.gate.build import known_bug
 
 UNITS = [(kind, unit) for kind, units in FACTORS.items() for unit in units]
 PAIRS = [(here, there) for units in FACTORS.values() for here in units for there in units]
@@ -68,7 +67,6 @@ def test_a_text_that_is_no_quantity_is_refused_with_a_remedy(text, says):
 @pytest.mark.parametrize(
     ("text", "meant"), [("5 seconds", "5 s"), ("5 hours", "5 h"), ("10 percent", "10 %"), ("2 gb", "2 GB")]
 )
-@known_bug("units.parse suggests the spelling that looks nearest: 5 hours -> did you mean 5 us?")
 def test_a_unit_written_out_gets_the_suggestion_that_was_meant(text, meant):
     with pytest.raises(UnitError) as error:
         parse(text)
@@ -97,9 +95,7 @@ def test_a_bare_number_takes_the_unit_it_is_compared_with(to):
     assert convert(0.7, "", to) == 0.7
 
 
-@pytest.mark.parametrize(
-    ("unit", "to"), [("ms", "MB"), ("ms", ""), ("tokens", "ms"), ("%", "ms")]
-)
+@pytest.mark.parametrize(("unit", "to"), [("ms", "MB"), ("ms", ""), ("tokens", "ms"), ("%", "ms")])
 def test_units_of_different_dimensions_do_not_convert(unit, to):
     with pytest.raises(UnitError, match="cannot compare"):
         convert(1, unit, to)
@@ -133,7 +129,6 @@ def test_converting_is_linear(pair, a, b):
 
 
 @given(st.integers(0, 100))
-@known_bug("70 % converts to 0.7000000000000001, so a ratio of exactly 0.7 misses its target of 70 %")
 def test_a_percentage_is_exactly_the_ratio_that_people_write(percent):
     assert Quantity(percent, "%").to("ratio") == percent / 100
 
@@ -193,6 +188,5 @@ def test_a_change_is_shown_in_percent_and_as_a_factor_from_five_times_on(ratio, 
     assert format_change(ratio) == expected
 
 
-@known_bug("a change from zero is infinite; format_change(inf) raises OverflowError and the gate crashes")
 def test_a_change_without_a_bound_can_be_shown():
     assert isinstance(format_change(math.inf), str)
