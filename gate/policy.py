@@ -18,7 +18,7 @@ DEFAULT_MAX_AGE: Final = Quantity(24, "h")
 
 LIMITS: Final = ("target", "warning", "critical")
 
-Confirm = Literal["budget", "suspects", "all", "off"]
+Confirm = Literal["suspects", "off"]
 
 OFF: Final = Quantity(float("inf"), "")
 """A tolerance that nothing exceeds: the metric has limits only."""
@@ -96,7 +96,7 @@ class Policy:
     suites: Mapping[str, Suite] = field(default_factory=dict[str, Suite])
     entries: tuple[Entry, ...] = ()
     tolerance: Quantity = DEFAULT_TOLERANCE
-    confirm: Confirm = "budget"
+    confirm: Confirm = "suspects"
     baseline: str = DEFAULT_BASELINE
     max_age: Quantity = DEFAULT_MAX_AGE
     source: str = FILE_NAME

@@ -105,14 +105,7 @@ DEFAULTS: Final = {
     "tolerance": _tolerance("How much worse than the baseline is acceptable."),
     "confirm": _choice(
         "Measure suspects again, base and head on one machine; off: judge by the stored baseline alone.",
-        {
-            "true": "budget",
-            "budget": "budget",
-            "suspects": "suspects",
-            "all": "all",
-            "false": "off",
-            "off": "off",
-        },
+        {"true": "suspects", "suspects": "suspects", "false": "off", "off": "off"},
     ),
 }
 METRIC: Final = {

@@ -26,8 +26,17 @@ _NAMES: Final[dict[Kind, tuple[str, str]]] = {
 
 def counted(findings: tuple[Finding, ...]) -> str:
     """Findings by kind, in reading order: `2 regressions, 1 new failure`."""
-    counts: Counter[Kind] = Counter(finding.kind for finding in findings)
-    return ", ".join(f"{number:,} {_NAMES[kind][number != 1]}" for kind, number in counts.items())
+    counts = Counter(_names(finding) for finding in findings)
+    return ", ".join(f"{number:,} {names[number != 1]}" for names, number in counts.items())
+
+
+def _names(finding: Finding) -> tuple[str, str]:
+    """What one and what several findings like this are called."""
+    if finding.kind == "regression" and finding.state == "cleared":
+        return "suspect cleared", "suspects cleared"
+    if finding.kind == "regression" and finding.state == "machine":
+        return "slow metric of unchanged code", "slow metrics of unchanged code"
+    return _NAMES[finding.kind]
 
 
 def headline(verdict: Verdict) -> str:

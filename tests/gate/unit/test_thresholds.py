@@ -92,7 +92,7 @@ def test_a_mistake_in_the_frame_of_the_file_is_located(text, says):
          "3:23: defaults.tolerance: '5 ms' has the wrong unit; write e.g. 10 %"),
         ("defaults: {tolerance: -5 %}\n", "3:23: defaults.tolerance: '-5 %' is negative"),
         ("defaults: {confirm: maybe}\n",
-         "3:21: defaults.confirm: 'maybe' is not allowed; one of: true, budget, suspects, all, false, off"),
+         "3:21: defaults.confirm: 'maybe' is not allowed; one of: true, suspects, false, off"),
         ("max_age: 3\n", "3:10: max_age: '3' has the wrong unit; write e.g. 30 min"),
         ("<<: {a: 1}\n", "3:1: the file: unknown key '<<'; known here: version, baseline, max_age, suites,"
                          " defaults, metrics"),
@@ -248,7 +248,7 @@ def test_everything_that_can_be_said_is_read():
 
 @pytest.mark.parametrize(
     ("word", "confirm"),
-    [("true", "budget"), ("budget", "budget"), ("suspects", "suspects"), ("all", "all"), ("False", "off")],
+    [("true", "suspects"), ("suspects", "suspects"), ("False", "off"), ("off", "off")],
 )
 def test_confirmation_is_chosen_by_a_word(word, confirm):
     assert parse_policy(HEADER + f"defaults: {{confirm: {word}}}\n").confirm == confirm
