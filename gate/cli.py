@@ -132,8 +132,8 @@ def check(
         judge, baseline=sources.baseline, policy=sources.policy, base=sources.base, notes=sources.notes,
         unconfirmed=unconfirmed, changed=sources.changed,
     )  # fmt: skip
-    if unconfirmed and sources.base and sources.changed:
-        verdict = _confirm_suspects(run, sources, thresholds, rejudge, _console(no_color))
+    if unconfirmed and sources.base and not run.problems:
+        verdict = _judge_with_confirmation(run, sources, thresholds, rejudge, _console(no_color))
     else:
         verdict = rejudge(run)
     if json_file:
@@ -279,39 +279,28 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-_CONFIRM_BUDGET: Final = 180.0
-"""Seconds that the comparison of base and head may take."""
 _UNCONFIRMED: Final = "suspects were not measured again on this machine, so none of them is confirmed"
 
 
-def _confirm_suspects(
-    run: Run,
-    sources: Sources,
-    thresholds: Path,
-    rejudge: Callable[..., Verdict],
-    console: Console,
+def _judge_with_confirmation(
+    run: Run, sources: Sources, thresholds: Path, rejudge: Callable[..., Verdict], console: Console
 ) -> Verdict:
-    """The one loop of the gate: what history suspects is measured, base beside head, and judged again."""
-    from gate.confirm import LaunchError, confirm, questions_of
+    """The one loop of the gate: what history leaves open is measured, base beside head, and judged again."""
+    from gate.confirm import LaunchError, confirm
 
-    questions = questions_of(rejudge(run, liberal=True), run, sources.policy)
-    if not questions:
-        return rejudge(run)
-    console.print(f"confirm: {len(questions)} suspects, base {sources.base[:12]} beside head")
     try:
-        result = confirm(
-            questions,
+        confirmation = confirm(
+            run,
+            rejudge(run, liberal=True),
+            sources.policy,
             thresholds.absolute().parent,
             sources.base,
-            _CONFIRM_BUDGET,
-            lambda line: console.print(line, highlight=False, markup=False),
+            listen=lambda line: console.print(line, highlight=False, markup=False),
         )
     except LaunchError as error:
         problem = Problem("confirm", str(error), "mend what crashes or hangs, or judge with --no-confirm")
         return rejudge(Run(suites=run.suites, problems=(*run.problems, problem)))
-    if result.interrupted:
-        _complain("interrupted; what was measured so far is judged")
-    return rejudge(run, evidence=result.evidence)
+    return rejudge(run, confirmation=confirmation)
 
 
 def _read_reports(

@@ -53,6 +53,14 @@ def file_at(directory: Path, commit: str, path: Path) -> bytes | None:
     return _git(directory, "show", f"{commit}:{name}")
 
 
+def content_at(top: Path, commit: str, name: str) -> bytes | None:
+    """The contents of a file as of a commit by its path from the top; None if it did not exist there."""
+    try:
+        return _git(top, "show", f"{commit}:{name}")
+    except GitError:
+        return None
+
+
 def files_at(directory: Path, commit: str, below: Path, suffix: str) -> dict[str, bytes]:
     """The files below a directory as of a commit, by path."""
     inside = _in_repository(directory, below)
@@ -93,8 +101,14 @@ def add_worktree(top: Path, path: Path, commit: str) -> None:
 
 def remove_worktree(top: Path, path: Path) -> None:
     """Remove a worktree and git's memory of it; one that is not there is no error."""
-    with suppress(GitError):
-        _git(top, "worktree", "remove", "--force", "--force", str(path))
+    for how in (("unlock",), ("remove", "--force")):  # git locks a worktree while it makes it
+        with suppress(GitError):
+            _git(top, "worktree", *how, str(path))
+    prune_worktrees(top)
+
+
+def prune_worktrees(top: Path) -> None:
+    """Let git forget worktrees that are gone."""
     with suppress(GitError):
         _git(top, "worktree", "prune")
 

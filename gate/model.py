@@ -137,6 +137,8 @@ class SuiteRun(msgspec.Struct, frozen=True):
     """Seconds since the epoch."""
     tests: dict[str, TestOutcome]
     metrics: dict[str, Metric]
+    executed: dict[str, frozenset[str]] = {}
+    """Subject -> functions of the project that it runs (`path:qualified name`), where the report says."""
     source: str = ""
     """The file it was read from."""
 
@@ -194,6 +196,11 @@ def join_name(base: str, labels: Mapping[str, str]) -> str:
     if not labels:
         return base
     return f"{base}{{{','.join(f'{key}={labels[key]}' for key in sorted(labels))}}}"
+
+
+def duration_name(nodeid: str) -> str:
+    """The metric that holds how long a test took; what a label cannot hold becomes an underscore."""
+    return join_name("test.duration", {"test": re.sub(r"[{}=,\s]+", "_", nodeid)})
 
 
 def statistic_of(name: str) -> str:

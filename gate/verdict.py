@@ -19,6 +19,7 @@ Kind = Literal[
     "missing-metric",
     "limit",
     "regression",
+    "flaky",
     "environment",
     "known-failure",
     "fixed",

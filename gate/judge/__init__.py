@@ -1,10 +1,10 @@
 """(Run, Baseline, Policy) -> Verdict. Pure: same input, same verdict; no file, no clock, no network."""
 
 from collections import Counter
-from collections.abc import Mapping
+from typing import Final
 
 from gate.baseline import Baseline
-from gate.evidence import Evidence
+from gate.evidence import Confirmation
 from gate.judge.limits import judge_limits, unanswered_limits
 from gate.judge.metrics import as_remembered, judge_metrics
 from gate.judge.outcomes import judge_outcomes
@@ -36,7 +36,7 @@ def judge(
     notes: tuple[Finding, ...] = (),
     unconfirmed: str = "",
     changed: bool = True,
-    evidence: Mapping[str, Evidence] | None = None,
+    confirmation: Confirmation | None = None,
     liberal: bool = False,
 ) -> Verdict:
     """Judge a run.
@@ -50,7 +50,7 @@ def judge(
         unconfirmed: what to say about suspects that nobody confirmed or cleared; empty: nothing.
         changed: whether anything changed since the base that the suites could run.
         liberal: suspect generously, to find what should be measured again; not for a final verdict.
-        evidence: what the comparison of base and head on one machine showed, by metric.
+        confirmation: what the comparison of base and head on one machine showed.
 
     Raises:
         LocatedError: a limit's unit does not fit the metric it is for.
@@ -63,19 +63,32 @@ def judge(
     ]
     findings += _not_judged(run, policy)
     for suite in run.suites.values():
-        findings += judge_outcomes(suite, baseline.latest(suite.name))
+        findings += judge_outcomes(
+            suite,
+            baseline.latest(suite.name),
+            confirmation.reruns if confirmation else {},
+            flaky=policy.flaky,
+        )
         findings += judge_limits(suite, policy)
         findings += _comparability(suite, baseline)
     if not run.problems and policy.suites.keys() <= run.suites.keys():
         findings += unanswered_limits(run, policy)
-    comparison = judge_metrics(run, baseline, policy, changed=changed, evidence=evidence, liberal=liberal)
+    comparison = judge_metrics(
+        run, baseline, policy, changed=changed, confirmation=confirmation, liberal=liberal
+    )
     findings += comparison.findings
     if unconfirmed and any(finding.state == "suspect" for finding in findings):
         findings.append(
             Finding(kind="environment", level="warn", subject="confirmation", message=unconfirmed)
         )
+    if confirmation:
+        findings += [
+            Finding(kind="environment", level="warn", subject="confirmation", message=note)
+            for note in confirmation.notes
+        ]
+        findings += [_INTERRUPTED] if confirmation.interrupted else []
     ordered = in_reading_order(findings)
-    word = decide(ordered)
+    word = "inconclusive" if confirmation and confirmation.interrupted else decide(ordered)
     suites = tuple(_suite_summary(run.suites[name], baseline) for name in sorted(run.suites))
     return Verdict(
         schema=SCHEMA,
@@ -93,6 +106,16 @@ def judge(
         summary=_summary(run, comparison.compared, ordered),
         findings=ordered,
     )
+
+
+_INTERRUPTED: Final = Finding(
+    kind="environment",
+    level="fail",
+    subject="confirmation",
+    state="inconclusive",
+    message="the comparison of base and head was interrupted; what was measured until then is judged",
+    remedy="run gate check again",
+)
 
 
 def _not_judged(run: Run, policy: Policy) -> list[Finding]:

@@ -5,9 +5,11 @@ import math
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
 from gate.measure.baton import Baton
+from gate.measure.executed import Executed
 from gate.measure.latency import PerformanceBaseline, Turns
 from gate.measure.load import LoadTestMetrics, Request, drive
 from gate.measure.resources import ResourceUsage
@@ -22,20 +24,26 @@ class Measure:
 
     Args:
         nodeid: the test.
+        root: the directory the suite runs in; functions below it are noted as what an operation runs.
         turns: how often an operation is repeated.
         owners: metric name -> test that recorded it, shared by all tests of a session, so that a
             name that is used twice is refused where it happens.
         baton: set when this process is one side of a same-machine comparison.
     """
 
-    def __init__(self, nodeid: str, turns: Turns, owners: dict[str, str], baton: Baton | None = None) -> None:
+    def __init__(
+        self, nodeid: str, root: Path, turns: Turns, owners: dict[str, str], baton: Baton | None = None
+    ) -> None:
         self._nodeid = nodeid
+        self._root = root
         self._turns = baton or turns
         self._baton = baton
         self._owners = owners
         self._unawaited: dict[str, None] = {}
         self.measurements: list[Measurement] = []
         """What was recorded so far, in order."""
+        self.executed: dict[str, list[str]] = {}
+        """Measured operation -> functions of the project that its first call ran."""
 
     @overload
     def __call__(
@@ -56,10 +64,13 @@ class Measure:
         """
         recorder = PerformanceBaseline(self._claim(name))
         operation = partial(func, *args, **kwargs)
-        first = operation()
+        executed = Executed(self._root)
+        with executed.watch():
+            first = operation()
         if inspect.isawaitable(first):
             self._unawaited[recorder.name] = None
-            return self._repeat_async(recorder, first, operation)
+            return self._repeat_async(recorder, first, operation, executed)
+        self.executed[recorder.name] = executed.functions
         result: Any = first
         for _ in self._turns.fill(recorder):
             result = operation()
@@ -150,9 +161,12 @@ class Measure:
         recorder: PerformanceBaseline,
         first: Awaitable[object],
         operation: Callable[[], Awaitable[object]],
+        executed: Executed,
     ) -> object:
         del self._unawaited[recorder.name]
-        result = await first
+        with executed.watch():
+            result = await first
+        self.executed[recorder.name] = executed.functions
         for _ in self._turns.fill(recorder):
             result = await operation()
         self._keep(recorder)

@@ -20,6 +20,7 @@ from gate.model import (
     Outcome,
     SuiteRun,
     TestOutcome,
+    duration_name,
     join_name,
     split_name,
     summarise,
@@ -61,6 +62,7 @@ class _Stage(msgspec.Struct):
 
 class _GateMetadata(msgspec.Struct):
     metrics: list[Measurement] = []
+    executed: dict[str, list[str]] = {}
 
 
 class _Metadata(msgspec.Struct):
@@ -117,6 +119,7 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
     name = _suite_name(path, report, policy)
     tests: dict[str, TestOutcome] = {}
     metrics: dict[str, Metric] = {}
+    executed: dict[str, frozenset[str]] = {}
     suite = policy.suites.get(name)
     for index, test in enumerate(report.tests or ()):
         if test.nodeid in tests:
@@ -135,6 +138,8 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
                 )
                 raise ReportError(str(path), message, "add a label that tells the two apart")
             metrics[metric.name] = metric
+        if test.metadata and test.metadata.gate:
+            executed |= {name: frozenset(code) for name, code in test.metadata.gate.executed.items()}
         if suite is not None and suite.durations:
             duration = _duration(outcome)
             metrics[duration.name] = duration
@@ -145,6 +150,7 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
         created=report.created,
         tests=tests,
         metrics=metrics,
+        executed=executed,
         source=str(path),
     )
 
@@ -316,9 +322,8 @@ def _values(measurement: Measurement) -> dict[str, float]:
 
 
 def _duration(outcome: TestOutcome) -> Metric:
-    label = re.sub(r"[{}=,\s]+", "_", outcome.nodeid)
     return Metric(
-        name=join_name("test.duration", {"test": label}),
+        name=duration_name(outcome.nodeid),
         unit="s",
         better="lower",
         value=outcome.duration,

@@ -15,6 +15,7 @@ _NAMES: Final[dict[Kind, tuple[str, str]]] = {
     "missing-metric": ("missing metric", "missing metrics"),
     "limit": ("limit broken", "limits broken"),
     "regression": ("regression", "regressions"),
+    "flaky": ("flaky test", "flaky tests"),
     "environment": ("environment warning", "environment warnings"),
     "known-failure": ("known failure", "known failures"),
     "fixed": ("fixed test", "fixed tests"),
@@ -63,7 +64,7 @@ def advice(verdict: Verdict) -> str:
     match first.kind:
         case "report-error":
             return f"{_sentence(first.remedy)} Nothing was judged that could not be read."
-        case "new-failure" | "changed-failure":
+        case "new-failure" | "changed-failure" | "flaky":
             return f"Mend the failing test first: {first.reproduce}"
         case "regression" if first.state == "suspect":
             return f"Look at {first.subject} first; it was compared with history only, run again to be sure."
