@@ -38,6 +38,10 @@ class KnownMetric(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="ki
     nodeid: str
     exact: bool = False
 
+    def as_metric(self, suite: str, value: float) -> Metric:
+        """The metric of a run that it was taken from, with one of its values."""
+        return Metric(self.name, self.unit, self.better, value, 1, self.exact, suite, self.nodeid)
+
 
 class KnownTest(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="test"):
     """A test of the last accepted run: its outcome and, if it failed, how."""

@@ -27,6 +27,7 @@ from gate.verdict import EXIT_CODES, EXIT_USAGE
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gate.confirm import Question
     from gate.report.document import Document
     from gate.sources import Sources
     from gate.verdict import Verdict
@@ -147,6 +148,64 @@ def check(
                 _write(path, _render(document, suffix).encode())
     print_verdict(verdict, _console(no_color), quiet=quiet)
     sys.exit(verdict.exit_code)
+
+
+@app.command("confirm")
+@click.argument("subjects", nargs=-1, required=True, metavar="SUBJECT...")
+@click.option("--base", required=True, metavar="REF", help="Compare with the merge base with REF.")
+@click.option("--head", metavar="REF", help="The commit to judge (default: the work tree as it is).")
+@click.option("--budget", metavar="TIME", help="How long it may take (default: as thresholds.yaml says).")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the comparison as JSON.")  # fmt: skip
+@common
+def confirm_(
+    subjects: tuple[str, ...],
+    base: str,
+    head: str | None,
+    budget: str | None,
+    json_file: Path | None,
+    thresholds: Path,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    """Compare base and head on this machine for some metrics.
+
+    SUBJECT is a metric, one without its statistic, or a glob, of the last run or of the baseline.
+    Exit code 1: something is confirmed to be worse; 3: something stays open.
+    """
+    from gate.confirm import LaunchError, compare, two_sides
+    from gate.git import merge_base, resolve
+    from gate.report.comparison import comparison_record, print_comparison
+    from gate.sources import load_policy
+    from gate.units import UnitError, parse
+
+    policy = load_policy(thresholds)
+    root = thresholds.absolute().parent
+    try:
+        seconds = (parse(budget) if budget else policy.budget).to("s")
+    except UnitError as error:
+        raise click.UsageError(f"--budget: {error}") from None
+    questions = _asked(subjects, policy, thresholds)
+    commits = merge_base(root, base), resolve(root, head) if head else ""
+    console = _console(no_color)
+    try:
+        with two_sides(root, *commits) as sides:
+            result = compare(
+                sides,
+                questions,
+                seconds,
+                lambda line: None if quiet else console.print(line, highlight=False),
+            )
+    except LaunchError as error:
+        _complain(f"{error}")
+        sys.exit(EXIT_CODES["error"])
+    record = comparison_record(questions, result, *commits)
+    if json_file:
+        from gate.report.comparison import to_json
+
+        _write(json_file, to_json(record))
+    print_comparison(record, console)
+    sys.exit(record.exit_code)
 
 
 @app.group()
@@ -322,6 +381,38 @@ def _read_reports(
     checked_out = head_commit(thresholds.resolve().parent) if head is None else ""
     stale = stale_reports(run, checked_out, time.time(), policy.max_age)
     return Run(suites=run.suites, problems=(*problems, *lost, *run.problems, *stale))
+
+
+def _asked(subjects: tuple[str, ...], policy: Policy, thresholds: Path) -> list[Question]:
+    """What a person asks by name, out of the last run and the baseline."""
+    import difflib
+
+    from gate.baseline import read_baseline
+    from gate.confirm import questions_about
+    from gate.readers import read_run
+    from gate.runner import expand
+
+    run = read_run(expand((REPORTS,), list(policy.suites))[0], policy)
+    metrics = {
+        metric.name: metric.as_metric(suite.suite, history[-1])
+        for suite in read_baseline(thresholds.parent / policy.baseline).suites
+        for metric in suite.metrics.values()
+        if (history := suite.history(metric.name))
+    } | run.metrics
+    questions: dict[str, Question] = {}
+    for subject in subjects:
+        try:
+            found = questions_about(subject, metrics.values(), policy)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        if not found:
+            names = {*metrics, *(metric.subject for metric in metrics.values())}
+            near = (
+                ", ".join(difflib.get_close_matches(subject, names, n=3)) or "gate baseline show lists them"
+            )
+            raise click.UsageError(f"nothing to compare is called {subject!r}; near: {near}")
+        questions |= {question.metric: question for question in found}
+    return list(questions.values())
 
 
 def _head(thresholds: Path) -> str:

@@ -18,6 +18,22 @@ def head_commit(directory: Path) -> str:
         return ""
 
 
+def resolve(directory: Path, ref: str) -> str:
+    """The commit that a ref names.
+
+    Raises:
+        GitError: there is none.
+    """
+    try:
+        return (
+            _git(directory, "rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}").decode().strip()
+        )
+    except GitError:
+        raise GitError(
+            f"{ref!r} is not known in this repository; fetch it first: git fetch origin {ref}"
+        ) from None
+
+
 def merge_base(directory: Path, ref: str) -> str:
     """The commit that the checked-out one and `ref` have in common.
 

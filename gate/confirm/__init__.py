@@ -10,7 +10,7 @@ from typing import Final
 from gate.confirm.child import LaunchError
 from gate.confirm.compare import Comparison, compare
 from gate.confirm.impact import changed_functions
-from gate.confirm.plan import Question, in_order_of_suspicion, question_of
+from gate.confirm.plan import Question, in_order_of_suspicion, questions_about
 from gate.confirm.rerun import run_again
 from gate.confirm.sides import two_sides
 from gate.evidence import Confirmation
@@ -19,7 +19,7 @@ from gate.model import Run
 from gate.policy import Policy
 from gate.verdict import Verdict
 
-__all__ = ["Comparison", "LaunchError", "Question", "compare", "confirm", "question_of", "two_sides"]
+__all__ = ["Comparison", "LaunchError", "Question", "compare", "confirm", "questions_about", "two_sides"]
 
 _LOCKS: Final = re.compile(
     r"(requirements[^/]*\.(txt|lock)|uv\.lock|poetry\.lock|pdm\.lock|pylock[^/]*\.toml|Pipfile\.lock|conda-lock\.ya?ml)"

@@ -1,13 +1,14 @@
 """What is asked of the machine, in which order, and what one launch carries. Pure."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from gate.confirm.impact import reaches
 from gate.evidence import MIN_LAUNCHES
-from gate.model import STATISTICS, Better, Metric, Run, subject_of
-from gate.policy import OFF, Policy
+from gate.located import Place
+from gate.model import STATISTICS, Better, Metric, Run, statistic_of, subject_of
+from gate.policy import OFF, Entry, Policy
 from gate.statistics import enough_for
 
 REPEATABLE: Final = frozenset({*STATISTICS, "cpu", "throughput"})
@@ -63,25 +64,45 @@ class Costs:
         return max(self.subjects.get(question.subject, share if question.repeatable else _ONE_SHOT), share)
 
 
-def question_of(metric: Metric, policy: Policy) -> Question | None:
+def _question(metric: Metric, policy: Policy, *, named: bool = False) -> Question | None:
     """What to ask about a metric; None if it cannot be compared or nobody wants it to be."""
     suite = policy.suites.get(metric.suite)
     if suite is None or metric.exact or not metric.value > 0:
         return None
     rule = policy.rule(metric)
-    if rule.tolerance == OFF or not enough_for(metric.statistic, metric.count):
+    wanted = rule.tolerance != OFF and enough_for(metric.statistic, metric.count)
+    if not wanted and not named:
         return None
+    tolerance = policy.tolerance if rule.tolerance == OFF else rule.tolerance
     return Question(
         metric.name,
         metric.unit,
         rule.better,
-        rule.tolerance.to("ratio"),
+        tolerance.to("ratio"),
         rule.floor.to(metric.unit),
         metric.suite,
         metric.nodeid,
         suite.run,
         metric.statistic in REPEATABLE,
     )
+
+
+def questions_about(subject: str, metrics: Iterable[Metric], policy: Policy) -> list[Question]:
+    """What somebody asks by name: a metric, a subject without its statistic, or a glob of either.
+
+    A metric that is named in full is compared even if the policy does not; then with the default tolerance.
+
+    Raises:
+        ValueError: the text is no name and no glob.
+    """
+    entry = Entry(subject, Place(0, 0), {})
+    entry.matches("a")
+    found: list[Question] = []
+    for metric in metrics:
+        if entry.matches(metric.name) or entry.matches(metric.subject):
+            question = _question(metric, policy, named=metric.name == subject)
+            found += [question] if question else []
+    return sorted(found, key=_within_subject)
 
 
 def in_order_of_suspicion(
@@ -97,24 +118,19 @@ def in_order_of_suspicion(
     """
     strength = {name: place for place, name in enumerate(suspects)}
     executed = {name: code for suite in run.suites.values() for name, code in suite.executed.items()}
-    questions = [question for metric in run.metrics.values() if (question := question_of(metric, policy))]
+    questions = [question for metric in run.metrics.values() if (question := _question(metric, policy))]
     places: dict[str, tuple[int, int]] = {}
     for question in questions:
         touched = reaches(changed, executed.get(question.subject, ()))
         suspected = strength.get(question.metric, len(strength))
         tier = 0 if touched else 1 if question.metric in strength else 2
         places[question.subject] = min(places.get(question.subject, (3, 0)), (tier, suspected))
-    statistics = {q.metric: q.metric.partition("{")[0].rpartition(".")[2] for q in questions}
-    return sorted(
-        questions,
-        key=lambda question: (
-            places[question.subject],
-            not question.repeatable,
-            question.subject,
-            _ORDER.get(statistics[question.metric], len(_ORDER)),
-            question.metric,
-        ),
-    )
+    return sorted(questions, key=lambda question: (places[question.subject], *_within_subject(question)))
+
+
+def _within_subject(question: Question) -> tuple[bool, str, int, str]:
+    place = _ORDER.get(statistic_of(question.metric), len(_ORDER))
+    return not question.repeatable, question.subject, place, question.metric
 
 
 def next_batch(
