@@ -51,7 +51,7 @@ class LoadRun(msgspec.Struct, frozen=True, omit_defaults=True):
     waited: _Share | None = None
     """Share of the time in which the generator's thread could run and got no core."""
     others: _Share | None = None
-    """Share of all cores that was busy for other processes than the run's own."""
+    """Share of all cores busy for processes that the run did not start (one may be a `remote` service)."""
 
     def __post_init__(self) -> None:
         if self.errors > self.requests + (self.warm_up or 0):

@@ -12,23 +12,23 @@ from typing import Final
 from gate.model import STATISTICS, LoadRun, Metric, SuiteRun
 from gate.policy import LIMITS, OFF, Policy, Rule, split_pattern
 from gate.statistics import needed_for
-from gate.units import format_value
+from gate.units import convert, format_value
 from gate.verdict import Finding, Level
 
 MOST_ERRORS: Final = 0.05
 """Errors per request, where the policy sets no `target` or `critical` for the load's error rate."""
 MOST_GENERATOR: Final = 0.25
 """Share of the time that the driver's own code may take in the process of the service."""
-MOST_GENERATOR_REMOTE: Final = 0.85
+MOST_GENERATOR_REMOTE: Final = 0.80
 """Share of one core that the process of the generator may use: beyond it, it cannot send any faster."""
-MOST_LAG: Final = 20.0
+MOST_LAG: Final = 10.0
 """ms that the generator's event loop may be late, 99th percentile, ..."""
 MOST_LAG_SHARE: Final = 0.25
-"""... if that is also more than this share of the load's p95: then the generator timed itself."""
+"""... if that is also more than this share of the load's median. (A p95 grows with the lag itself.)"""
 MOST_STEAL: Final = 0.10
 """Share of all cores that the hypervisor may give to others."""
 MOST_WAITED: Final = 0.10
-"""Share of the time that the generator's thread may have to wait for a core."""
+"""Share of the time that the thread of generator and service may have to wait for a core."""
 SPARE_CORES: Final = 0.75
 """Cores that others must leave free, where the system does not say how long a thread waited."""
 
@@ -128,27 +128,28 @@ def _generator(load: LoadRun, series: Series) -> list[Reason]:
             message = f"the generator itself took {_percent(load.generator)} {of} (at most {_percent(limit)})"
             remedy = "drive it with fewer users" if load.remote else "let each request do more work"
             reasons.append(Reason(message, f"{remedy}, or with a generator of its own"))
-    p95 = series.get("p95")
-    slow = MOST_LAG_SHARE * p95.value if p95 and p95.unit == "ms" else 0.0
-    if load.lag is not None and load.lag > max(MOST_LAG, slow):
-        message = f"the generator's event loop was up to {load.lag:.3g} ms late (at most {MOST_LAG:g} ms)"
+    most = max(MOST_LAG, MOST_LAG_SHARE * convert(series["p50"].value, series["p50"].unit, "ms"))
+    if load.lag is not None and load.lag > most:
+        message = f"the generator's event loop was up to {load.lag:.3g} ms late (at most {most:.3g} ms)"
         reasons.append(Reason(message, "keep other work out of the generator's process"))
     return reasons
 
 
 def _machine(load: LoadRun, cores: int) -> list[Reason]:
+    """Of a remote load only what the hypervisor took: others may be its service, and wait for each other."""
     elsewhere = "run again on a quiet machine"
-    busy = "" if load.others is None else f"; other processes used {_percent(load.others)} of the machine"
     reasons: list[Reason] = []
     if load.steal is not None and load.steal > MOST_STEAL:
-        message = f"other virtual machines took {_percent(load.steal)} of the cores (at most {_percent(MOST_STEAL)})"
-        reasons.append(Reason(message, elsewhere))
+        message = f"other virtual machines took {_percent(load.steal)} of the cores"
+        reasons.append(Reason(f"{message} (at most {_percent(MOST_STEAL)})", elsewhere))
+    if load.remote:
+        return reasons
+    others = "" if load.others is None else f"other processes used {_percent(load.others)} of the machine"
     if load.waited is not None and load.waited > MOST_WAITED:
-        message = f"it waited for a core {_percent(load.waited)} of the time (at most {_percent(MOST_WAITED)}{busy})"
-        reasons.append(Reason(message, elsewhere))
+        message = f"it waited for a core {_percent(load.waited)} of the time (at most {_percent(MOST_WAITED)}"
+        reasons.append(Reason(f"{message}{others and '; '}{others})", elsewhere))
     if load.waited is None and load.others is not None and cores and (1 - load.others) * cores < SPARE_CORES:
-        message = f"other processes used {_percent(load.others)} of the machine's {cores} cores"
-        reasons.append(Reason(message, elsewhere))
+        reasons.append(Reason(f"{others}, {cores} cores", elsewhere))
     return reasons
 
 

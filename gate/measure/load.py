@@ -140,7 +140,7 @@ async def measure_load(
         lag=p99_of(late),
         steal=seen.steal,
         waited=seen.waited,
-        others=None if remote else seen.others,
+        others=seen.others,
     )
     return metrics
 
