@@ -121,7 +121,7 @@ async def measure_load(
     """
     warm_up = await drive(request, min(users, _WARM_UP), min(requests, _WARM_UP))
     async with loop_lag() if remote else nullcontext(list[float]()) as late:
-        with Conditions() as seen:
+        with settled_heap(), Conditions() as seen:  # settling is no part of what is watched
             cpu = time.process_time()
             metrics = await drive(request, users, requests, repeat)
             cpu = time.process_time() - cpu

@@ -126,6 +126,12 @@ def test_errors_over_their_limit_fail_and_the_load_is_no_measurement(how: LoadRu
     assert f"100 %, its {limit} is 4 %" in one(verdict, "invalid-load").message
 
 
+def test_the_stricter_of_two_limits_says_how_many_errors_are_too_many():
+    for limits in ("{target: 2 %, critical: 8 %}", "{critical: 2 %, target: 8 %}"):
+        verdict = judged(load(but(errors=100), errors=0.05), policy_of({"load.*.error_rate": limits}))
+        assert "is 2 %)" in one(verdict, "invalid-load").message
+
+
 def test_errors_that_the_policy_allows_are_no_reason():
     policy = policy_of({"load.*.error_rate": "{critical: 20 %}"})
     assert judged(load(but(errors=200), errors=0.1), policy).verdict == "passed"
