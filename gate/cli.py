@@ -228,6 +228,7 @@ def update(
 ) -> None:
     """Accept a run: add it to the baseline of its environment. The same run twice changes nothing."""
     from gate.baseline import accept, read_baseline, write_suite
+    from gate.judge.loads import judge_loads
     from gate.sources import load_policy
 
     policy = load_policy(thresholds)
@@ -240,6 +241,14 @@ def update(
             _complain(f"{problem.subject}: {problem.message}; {problem.remedy}")
         _complain("nothing was accepted")
         sys.exit(EXIT_CODES["error"])
+    invalid = [
+        f for suite in run.suites.values() for f in judge_loads(suite, policy).findings if f.level == "fail"
+    ]
+    if invalid:
+        for finding in invalid:
+            _complain(f"{finding.subject}: {finding.message}; {finding.remedy}")
+        _complain("nothing was accepted")
+        sys.exit(EXIT_CODES["inconclusive"])
     for suite in run.suites.values():
         measured = commit or suite.commit or _head(thresholds)
         if not measured:

@@ -90,7 +90,12 @@ def changed_in(root: Path, base: str, names: Sequence[str]) -> frozenset[str]:
 
 def _questions(run: Run, verdict: Verdict, policy: Policy, changed: frozenset[str]) -> list[Question]:
     suspects = [finding.subject for finding in verdict.findings if finding.state == "suspect"]
-    questions = in_order_of_suspicion(run, policy, suspects, changed)
+    void = {finding.subject for finding in verdict.findings if finding.kind == "invalid-load"}
+    questions = [
+        question
+        for question in in_order_of_suspicion(run, policy, suspects, changed)
+        if question.subject not in void and question.metric not in void
+    ]
     if policy.confirm == "suspects":
         return [question for question in questions if question.metric in suspects]
     return questions

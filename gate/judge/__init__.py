@@ -6,6 +6,7 @@ from typing import Final
 from gate.baseline import Baseline
 from gate.evidence import Confirmation
 from gate.judge.limits import judge_limits, unanswered_limits
+from gate.judge.loads import judge_loads
 from gate.judge.metrics import as_remembered, judge_metrics
 from gate.judge.outcomes import judge_outcomes
 from gate.model import Run, SuiteRun
@@ -62,19 +63,23 @@ def judge(
         for p in run.problems
     ]
     findings += _not_judged(run, policy)
+    void: frozenset[str] = frozenset()
     for suite in run.suites.values():
+        loads = judge_loads(suite, policy)
+        void |= loads.void
         findings += judge_outcomes(
             suite,
             baseline.latest(suite.name),
             confirmation.reruns if confirmation else {},
             flaky=policy.flaky,
         )
-        findings += judge_limits(suite, policy)
+        findings += loads.findings
+        findings += judge_limits(suite, policy, loads.void)
         findings += _comparability(suite, baseline)
     if not run.problems and policy.suites.keys() <= run.suites.keys():
         findings += unanswered_limits(run, policy)
     comparison = judge_metrics(
-        run, baseline, policy, changed=changed, confirmation=confirmation, liberal=liberal
+        run, baseline, policy, changed=changed, confirmation=confirmation, liberal=liberal, void=void
     )
     findings += comparison.findings
     if unconfirmed and any(finding.state == "suspect" for finding in findings):

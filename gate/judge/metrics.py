@@ -50,12 +50,14 @@ def judge_metrics(
     changed: bool = True,
     confirmation: Confirmation | None = None,
     liberal: bool = False,
+    void: frozenset[str] = frozenset(),
 ) -> Comparison:
     """Compare work counts exactly and everything else by screening.
 
     Where nothing changed that could slow the code, what looks slow is the machine: never red. A suspect
     that base and head were compared for on one machine is judged by that comparison. To find out what to
     compare, ask liberally: each metric alone, by its own history; a suspect then costs seconds, not a red.
+    `void` metrics, those of a load that was no measurement, are not compared.
 
     Raises:
         LocatedError: an entry's unit does not fit its metric.
@@ -69,7 +71,7 @@ def judge_metrics(
         comparable = baseline.comparable(suite.name, suite.environment)
         for metric in suite.metrics.values():
             rule = policy.rule(metric)
-            if rule.tolerance == OFF:
+            if rule.tolerance == OFF or metric.name in void:
                 continue
             if metric.exact:
                 history = latest.history(metric.name) if latest else []

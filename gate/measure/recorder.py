@@ -11,9 +11,9 @@ from typing import Any, ParamSpec, TypeVar, overload
 from gate.measure.baton import Baton
 from gate.measure.executed import Executed
 from gate.measure.latency import PerformanceBaseline, Turns
-from gate.measure.load import LoadTestMetrics, Request, drive
+from gate.measure.load import LoadTestMetrics, Request, measure_load
 from gate.measure.resources import ResourceUsage
-from gate.model import Better, Measurement, join_name, split_name, systematic
+from gate.model import Better, LoadRun, Measurement, join_name, split_name, systematic
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -100,13 +100,23 @@ class Measure:
         self._add(name, labels, unit="count", value=int(value), exact=True)
 
     async def load(
-        self, name: str, request: Request, *, users: int, requests: int, repeat: int = 1
+        self,
+        name: str,
+        request: Request,
+        *,
+        users: int,
+        requests: int,
+        repeat: int = 1,
+        remote: bool = False,
     ) -> LoadTestMetrics:
         """Drive `users` concurrent users with `requests` requests each and record what they saw.
 
-        `repeat` does all of it several times, so that a percentile rests on enough requests.
+        `repeat` does all of it several times, so that a percentile rests on enough requests. Some users
+        warm up first; of that only the errors count. Say `remote=True` if the service runs in another
+        process: how busy this one is then tells whether it could drive the load.
 
-        Records the latencies under `name`, and `.throughput` (successes per second) and `.error_rate`.
+        Records the latencies under `name`, and `.throughput` (successes per second) and `.error_rate`,
+        and what tells whether the load was a measurement.
         An error is counted, never raised: assert on the result's `errors` and `first_error`.
 
         Raises:
@@ -116,8 +126,12 @@ class Measure:
         if self._baton:
             metrics = await self._baton.load(join_name(base, labels), request, users, requests)
         else:
-            metrics = await drive(request, users, requests, repeat)
-        self._add_sample(name, metrics.latencies)
+            executed = Executed(self._root)
+            metrics = await measure_load(
+                request, users, requests, repeat, remote=remote, warming_up=executed.watch()
+            )
+            self.executed[join_name(base, labels)] = executed.functions
+        self._add_sample(name, metrics.latencies, metrics.run)
         self._add(
             f"{base}.throughput",
             labels,
@@ -177,7 +191,7 @@ class Measure:
         self._add_sample(recorder.name, recorder.latencies)
         self._add(f"{base}.cpu", labels, unit="ms", value=recorder.cpu or 0.0, count=recorder.count)
 
-    def _add_sample(self, name: str, latencies: list[float]) -> None:
+    def _add_sample(self, name: str, latencies: list[float], load: LoadRun | None = None) -> None:
         base, labels = split_name(name)
         kept = systematic(latencies)
         self.measurements.append(
@@ -188,6 +202,7 @@ class Measure:
                 samples=[float(f"{value:.6g}") for value in kept],
                 count=len(latencies),
                 sampling="all" if len(kept) == len(latencies) else "systematic",
+                load=load,
             )
         )
 

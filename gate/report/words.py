@@ -14,6 +14,7 @@ _NAMES: Final[dict[Kind, tuple[str, str]]] = {
     "newly-skipped": ("newly skipped test", "newly skipped tests"),
     "missing-metric": ("missing metric", "missing metrics"),
     "limit": ("limit broken", "limits broken"),
+    "invalid-load": ("invalid load", "invalid loads"),
     "regression": ("regression", "regressions"),
     "flaky": ("flaky test", "flaky tests"),
     "environment": ("environment warning", "environment warnings"),
@@ -37,6 +38,8 @@ def _names(finding: Finding) -> tuple[str, str]:
         return "suspect cleared", "suspects cleared"
     if finding.kind == "regression" and finding.state == "machine":
         return "slow metric of unchanged code", "slow metrics of unchanged code"
+    if finding.kind == "invalid-load" and finding.level == "warn":
+        return "percentile of few requests", "percentiles of few requests"
     return _NAMES[finding.kind]
 
 
