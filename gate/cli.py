@@ -257,6 +257,42 @@ def update(
             )  # fmt: skip
 
 
+@baseline.command("pin")
+@click.argument("commit", default="latest", metavar="[COMMIT|latest]")
+@click.option(
+    "--reason", default="pinned by hand", show_default=True, metavar="TEXT", help="Why: e.g. a release."
+)
+@_BASELINE
+@common
+def pin_reference(
+    commit: str, reason: str, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool
+) -> None:
+    """Make the accepted runs of a commit the reference that slow creep is measured from.
+
+    Without a pin the first 5 accepted runs are the reference.
+    """
+    from gate.baseline import pin, read_baseline, write_suite
+    from gate.sources import load_policy
+
+    directory = baseline or thresholds.parent / load_policy(thresholds).baseline
+    known = read_baseline(directory)
+    pinned = [found for suite in known.suites if (found := pin(suite, commit, reason))]
+    if not pinned:
+        kept = dict.fromkeys(run.commit[:12] for suite in known.suites for run in reversed(suite.runs))
+        here = ", ".join(kept) or "no run at all: gate baseline update"
+        raise click.UsageError(f"no accepted run of {commit!r}, or several commits; {directory} keeps {here}")
+    for suite in pinned:
+        path = write_suite(directory, suite)
+        if not quiet:
+            level = suite.pins[0]
+            _console(no_color).print(
+                f"{suite.suite}: pinned {level.commit[:12]} of {level.created[:10]} on "
+                f"{suite.environment.id} ({level.reason}): "
+                f"{len(level.values)} metrics over {level.runs} runs in {path}",
+                soft_wrap=True, highlight=False, markup=False,
+            )  # fmt: skip
+
+
 @baseline.command()
 @click.argument("pattern", required=False)
 @_BASELINE

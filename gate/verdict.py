@@ -20,6 +20,7 @@ Kind = Literal[
     "limit",
     "regression",
     "flaky",
+    "drift",
     "environment",
     "known-failure",
     "fixed",

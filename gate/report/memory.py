@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gate.baseline import Baseline
+from gate.baseline import Baseline, SuiteBaseline
 from gate.located import Place
 from gate.policy import Entry, split_pattern
 from gate.report.text import log_line
@@ -22,7 +22,16 @@ def print_baseline(baseline: Baseline, directory: Path, console: Console, *, qui
         console.print(text, highlight=False, markup=False)
         return
     table = Table(
-        "Suite", "Environment", "Runs", "Last commit", "Written", "Metrics", "Tests", box=None, pad_edge=False
+        "Suite",
+        "Environment",
+        "Runs",
+        "Last commit",
+        "Written",
+        "Metrics",
+        "Tests",
+        "Pinned",
+        box=None,
+        pad_edge=False,
     )
     for known in baseline.suites:
         last = known.runs[-1] if known.runs else None
@@ -34,8 +43,17 @@ def print_baseline(baseline: Baseline, directory: Path, console: Console, *, qui
             last.created[:16] if last and not quiet else "",
             str(len(known.metrics)),
             str(len(known.tests)),
+            Text(log_line(_pinned(known))),
         )
     console.print(table)
+
+
+def _pinned(known: SuiteBaseline) -> str:
+    """The reference that slow creep is measured from."""
+    if not known.pins:
+        return "-"
+    first = known.pins[0]
+    return f"{first.commit[:7]} {first.created[:10]} {first.reason or f'(first {first.runs} runs)'}"
 
 
 def print_metrics(baseline: Baseline, pattern: str, console: Console) -> bool:

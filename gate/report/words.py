@@ -16,6 +16,7 @@ _NAMES: Final[dict[Kind, tuple[str, str]]] = {
     "limit": ("limit broken", "limits broken"),
     "regression": ("regression", "regressions"),
     "flaky": ("flaky test", "flaky tests"),
+    "drift": ("slow drift", "slow drifts"),
     "environment": ("environment warning", "environment warnings"),
     "known-failure": ("known failure", "known failures"),
     "fixed": ("fixed test", "fixed tests"),
