@@ -349,6 +349,30 @@ def report(
     sys.exit(EXIT_CODES["error"] if run.problems else 0)
 
 
+@app.command("explain")
+@click.argument("subject")
+@click.argument("verdict", type=click.Path(path_type=Path, dir_okay=False, exists=True), required=False,
+                metavar="[VERDICT.json]")  # fmt: skip
+@_BASELINE
+@common
+def explain_subject(
+    subject: str, verdict: Path | None, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool
+) -> None:
+    """Say why a metric, a subject, a test or a glob is judged as it is, and how to reproduce it."""
+    from gate.baseline import read_baseline
+    from gate.explain import UnknownSubject, explain
+    from gate.report.explain import print_explanation
+    from gate.sources import load_policy
+
+    policy = load_policy(thresholds)
+    known = read_baseline(baseline or thresholds.parent / policy.baseline)
+    try:
+        explanation = explain(subject, known, policy, _read_verdict(verdict) if verdict else None)
+    except UnknownSubject as error:
+        raise click.UsageError(str(error)) from None
+    print_explanation(explanation, _console(no_color), quiet=quiet)
+
+
 def main() -> NoReturn:
     """Run the command line. A user never sees a traceback; GATE_DEBUG=1 shows it to a developer."""
     signal.signal(signal.SIGTERM, _interrupt)
@@ -449,6 +473,22 @@ def _asked(subjects: tuple[str, ...], policy: Policy, thresholds: Path) -> list[
             raise click.UsageError(f"nothing to compare is called {subject!r}; near: {near}")
         questions |= {question.metric: question for question in found}
     return list(questions.values())
+
+
+def _read_verdict(path: Path) -> Verdict:
+    import msgspec
+
+    from gate.verdict import SCHEMA, Verdict
+
+    try:
+        verdict = msgspec.json.decode(path.read_bytes(), type=Verdict)
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{path} is no verdict ({error}); write one: gate check --json FILE") from None
+    if verdict.schema != SCHEMA:
+        raise click.UsageError(f"{path} has schema {verdict.schema}; use a gate that reads it")
+    return verdict
 
 
 def _head(thresholds: Path) -> str:
