@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.changepoints import change_points, noise
+from gate.changepoints import change_points, noise, penalty
 
 
 def noisy(levels, sd, seed):
@@ -76,7 +76,11 @@ def test_units_do_not_matter(values, factor):
     assert indices([value * factor for value in values]) == indices(values)
 
 
-@given(st.lists(st.floats(1, 100), min_size=5, max_size=25))
-def test_a_level_lasts_at_least_two_runs(values):
+@given(st.lists(st.sampled_from([1.0, 1.1, 10.0, 11.0]), min_size=5, max_size=25))
+def test_a_level_lasts_at_least_three_runs(values):
     edges = [0, *indices(values), len(values)]
-    assert all(end - start >= 2 for start, end in pairwise(edges))
+    assert all(end - start >= 3 for start, end in pairwise(edges))
+
+
+def test_a_cut_costs_more_than_two_outliers_save():
+    assert min(penalty(count) for count in range(5, 1000)) > 2 * 3.0**2

@@ -111,6 +111,15 @@ def test_the_share_of_the_whole_machine_is_no_drift():
     assert (found.subject, found.change) == ("op.p50", pytest.approx(0.15))
 
 
+def test_metrics_judged_by_limits_alone_do_not_speak_for_the_machine():
+    def run(factor):
+        others = [metric(f"other{i}.mean", 10.0 * factor) for i in range(9)]
+        return suite_run([metric("op.p50", 100 * factor), *others])
+
+    known = remembered(*[run(1)] * 6, *[run(1.15)] * 3)
+    assert [d.metric.name for d in drifts(run(1.15), known, policy_of())] == ["op.p50"]
+
+
 def test_the_located_step_is_named_with_commit_and_date():
     found = one(verdict_of([100] * 7 + [109] * 4 + [119] * 4, 119), "drift")
     assert "steps: +9.0 % at 0000000 of 2023-11-14, +9.2 % at 0000000 of 2023-11-14" in found.message

@@ -115,6 +115,13 @@ def test_an_exact_name_and_labels_win():
     assert explained.fields[1].why == "an entry before a built-in one"
 
 
+def test_a_work_count_has_no_built_in_tolerance_but_zero():
+    counts = baseline_of(suite_run([metric("op.p99", 3, "count", exact=True)]))
+    (explained,) = explain("op.p99", counts, policy_of()).metrics
+    tolerance = explained.fields[1]
+    assert (tolerance.winner.value, tolerance.winner.source, tolerance.losers) == ("0", "work count", ())
+
+
 PATTERNS = [
     "*",
     "*.p95",
