@@ -276,12 +276,16 @@ def pin_reference(
 
     directory = baseline or thresholds.parent / load_policy(thresholds).baseline
     known = read_baseline(directory)
-    pinned = [found for suite in known.suites if (found := pin(suite, commit, reason))]
-    if not pinned:
+    pinned = [pin(suite, commit, reason.strip() or "pinned by hand") for suite in known.suites]
+    if not any(pinned):
         kept = dict.fromkeys(run.commit[:12] for suite in known.suites for run in reversed(suite.runs))
         here = ", ".join(kept) or "no run at all: gate baseline update"
         raise click.UsageError(f"no accepted run of {commit!r}, or several commits; {directory} keeps {here}")
-    for suite in pinned:
+    for before, suite in zip(known.suites, pinned, strict=True):
+        if suite is None:
+            where = f"{before.suite} on {before.environment.id}"
+            _complain(f"{where}: has no run of {commit}; its reference stays")
+            continue
         path = write_suite(directory, suite)
         if not quiet:
             level = suite.pins[0]
