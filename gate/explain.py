@@ -12,7 +12,7 @@ from gate.changepoints import Step, change_points, noise
 from gate.judge.drift import RECENT
 from gate.located import Place
 from gate.model import split_name, subject_of
-from gate.policy import BUILT_IN, FLOORS, Entry, Policy, split_pattern
+from gate.policy import BUILT_IN, FLOORS, OFF, Entry, Policy, split_pattern
 from gate.statistics import screen
 from gate.units import Quantity, dimension
 from gate.verdict import Finding, Verdict
@@ -228,10 +228,15 @@ def rule_fields(name: str, metric: KnownMetric | None, policy: Policy) -> tuple[
 
 
 def _candidate(entry: Entry, field: str, policy: Policy) -> Candidate:
-    value = str(entry.values[field])
+    value = _said(entry.values[field])
     if entry in BUILT_IN:
         return Candidate(value, f"built-in [{entry.pattern}]")
     return Candidate(value, f"metrics[{entry.pattern}]", f"{policy.source}:{entry.place.line}")
+
+
+def _said(value: Quantity | str) -> str:
+    """A value as one would write it in the policy."""
+    return "off" if value == OFF else str(value)
 
 
 def _fallback(field: str, metric: KnownMetric | None, policy: Policy) -> Candidate | None:
@@ -242,7 +247,7 @@ def _fallback(field: str, metric: KnownMetric | None, policy: Policy) -> Candida
             return (
                 Candidate(str(nothing), "work count")
                 if metric is not None and metric.exact
-                else Candidate(str(policy.tolerance), "defaults")
+                else Candidate(_said(policy.tolerance), "defaults")
             )
         case "better" if metric is not None:
             return Candidate(metric.better, "the suite")

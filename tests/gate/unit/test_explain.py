@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gate.baseline import Baseline, pin
 from gate.explain import MOST, UnknownSubject, explain, rule_fields
 from gate.judge import judge
-from gate.policy import Policy
+from gate.policy import OFF, Policy
 from tests.gate.build import baseline_of, history, metric, policy_of, remembered, run_of, suite_run
 
 NODE = "tests/test_api.py::test_home"
@@ -150,7 +150,8 @@ def test_what_is_said_to_win_is_what_the_gate_judges_by(rules, name):
     rule = policy.rule(measured)
     said = {field.name: field.winner for field in rule_fields(name, known, policy)}
     for field, winner in said.items():
-        assert winner.value == str(getattr(rule, field))
+        value = getattr(rule, field)
+        assert winner.value == ("off" if value == OFF else str(value))
         if winner.source.startswith("metrics["):
             assert rule.sources[field] == winner.source
     assert {"better", "tolerance", "floor"} <= said.keys()
