@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gate.baseline import Baseline, SuiteBaseline
+from gate.baseline import Baseline
+from gate.judge.drift import named_pin
 from gate.located import Place
 from gate.policy import Entry, split_pattern
 from gate.report.text import log_line
@@ -29,7 +30,6 @@ def print_baseline(baseline: Baseline, directory: Path, console: Console, *, qui
         "Written",
         "Metrics",
         "Tests",
-        "Pinned",
         box=None,
         pad_edge=False,
     )
@@ -43,17 +43,14 @@ def print_baseline(baseline: Baseline, directory: Path, console: Console, *, qui
             last.created[:16] if last and not quiet else "",
             str(len(known.metrics)),
             str(len(known.tests)),
-            Text(log_line(_pinned(known))),
         )
     console.print(table)
-
-
-def _pinned(known: SuiteBaseline) -> str:
-    """The reference that slow creep is measured from."""
-    if not known.pins:
-        return "-"
-    first = known.pins[0]
-    return f"{first.commit[:7]} {first.created[:10]} {first.reason or f'(first {first.runs} runs)'}"
+    for known in () if quiet else baseline.suites:
+        for pin in known.pins:
+            text = (
+                f"{known.suite} on {known.environment.id}: {len(pin.values)} metrics since {named_pin(pin)}"
+            )
+            console.print(Text(f"reference of {log_line(text)}"), soft_wrap=True)
 
 
 def print_metrics(baseline: Baseline, pattern: str, console: Console) -> bool:
