@@ -266,6 +266,46 @@ def update(
             )  # fmt: skip
 
 
+@baseline.command("pin")
+@click.argument("commit", default="latest", metavar="[COMMIT|latest]")
+@click.option(
+    "--reason", default="pinned by hand", show_default=True, metavar="TEXT", help="Why: e.g. a release."
+)
+@_BASELINE
+@common
+def pin_reference(
+    commit: str, reason: str, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool
+) -> None:
+    """Make the accepted runs of a commit the reference that slow creep is measured from.
+
+    Without a pin the first 5 accepted runs are the reference.
+    """
+    from gate.baseline import pin, read_baseline, write_suite
+    from gate.sources import load_policy
+
+    directory = baseline or thresholds.parent / load_policy(thresholds).baseline
+    known = read_baseline(directory)
+    pinned = [pin(suite, commit, reason.strip() or "pinned by hand") for suite in known.suites]
+    if not any(pinned):
+        kept = dict.fromkeys(run.commit[:12] for suite in known.suites for run in reversed(suite.runs))
+        here = ", ".join(kept) or "no run at all: gate baseline update"
+        raise click.UsageError(f"no accepted run of {commit!r}, or several commits; {directory} keeps {here}")
+    for before, suite in zip(known.suites, pinned, strict=True):
+        if suite is None:
+            where = f"{before.suite} on {before.environment.id}"
+            _complain(f"{where}: has no run of {commit}; its reference stays")
+            continue
+        path = write_suite(directory, suite)
+        if not quiet:
+            level = suite.pins[0]
+            _console(no_color).print(
+                f"{suite.suite}: pinned {level.commit[:12]} of {level.created[:10]} on "
+                f"{suite.environment.id} ({level.reason}): "
+                f"{len(level.values)} metrics over {level.runs} runs in {path}",
+                soft_wrap=True, highlight=False, markup=False,
+            )  # fmt: skip
+
+
 @baseline.command()
 @click.argument("pattern", required=False)
 @_BASELINE
@@ -320,6 +360,30 @@ def report(
     for problem in run.problems:
         _complain(f"{problem.subject}: {problem.message}; {problem.remedy}")
     sys.exit(EXIT_CODES["error"] if run.problems else 0)
+
+
+@app.command("explain")
+@click.argument("subject")
+@click.argument("verdict", type=click.Path(path_type=Path, dir_okay=False, exists=True), required=False,
+                metavar="[VERDICT.json]")  # fmt: skip
+@_BASELINE
+@common
+def explain_subject(
+    subject: str, verdict: Path | None, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool
+) -> None:
+    """Say why a metric, a subject, a test or a glob is judged as it is, and how to reproduce it."""
+    from gate.baseline import read_baseline
+    from gate.explain import UnknownSubject, explain
+    from gate.report.explain import print_explanation
+    from gate.sources import load_policy
+
+    policy = load_policy(thresholds)
+    known = read_baseline(baseline or thresholds.parent / policy.baseline)
+    try:
+        explanation = explain(subject, known, policy, _read_verdict(verdict) if verdict else None)
+    except UnknownSubject as error:
+        raise click.UsageError(str(error)) from None
+    print_explanation(explanation, _console(no_color), quiet=quiet)
 
 
 def main() -> NoReturn:
@@ -422,6 +486,22 @@ def _asked(subjects: tuple[str, ...], policy: Policy, thresholds: Path) -> list[
             raise click.UsageError(f"nothing to compare is called {subject!r}; near: {near}")
         questions |= {question.metric: question for question in found}
     return list(questions.values())
+
+
+def _read_verdict(path: Path) -> Verdict:
+    import msgspec
+
+    from gate.verdict import SCHEMA, Verdict
+
+    try:
+        verdict = msgspec.json.decode(path.read_bytes(), type=Verdict)
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{path} is no verdict ({error}); write one: gate check --json FILE") from None
+    if verdict.schema != SCHEMA:
+        raise click.UsageError(f"{path} has schema {verdict.schema}; use a gate that reads it")
+    return verdict
 
 
 def _head(thresholds: Path) -> str:

@@ -21,6 +21,7 @@ Kind = Literal[
     "invalid-load",
     "regression",
     "flaky",
+    "drift",
     "environment",
     "known-failure",
     "fixed",

@@ -5,6 +5,7 @@ from typing import Final
 
 from gate.baseline import Baseline
 from gate.evidence import Confirmation
+from gate.judge.drift import judge_drift
 from gate.judge.limits import judge_limits, unanswered_limits
 from gate.judge.loads import judge_loads
 from gate.judge.metrics import as_remembered, judge_metrics
@@ -82,6 +83,7 @@ def judge(
         run, baseline, policy, changed=changed, confirmation=confirmation, liberal=liberal, void=void
     )
     findings += comparison.findings
+    findings += judge_drift(run, baseline, policy, named=_named(comparison.findings))
     if unconfirmed and any(finding.state == "suspect" for finding in findings):
         findings.append(
             Finding(kind="environment", level="warn", subject="confirmation", message=unconfirmed)
@@ -121,6 +123,12 @@ _INTERRUPTED: Final = Finding(
     message="the comparison of base and head was interrupted; what was measured until then is judged",
     remedy="run gate check again",
 )
+
+
+def _named(findings: list[Finding]) -> frozenset[str]:
+    """Metrics that are called slower already."""
+    known = {"cleared", "machine"}
+    return frozenset(f.subject for f in findings if f.kind == "regression" and f.state not in known)
 
 
 def _not_judged(run: Run, policy: Policy) -> list[Finding]:

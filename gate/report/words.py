@@ -17,6 +17,7 @@ _NAMES: Final[dict[Kind, tuple[str, str]]] = {
     "invalid-load": ("invalid load", "invalid loads"),
     "regression": ("regression", "regressions"),
     "flaky": ("flaky test", "flaky tests"),
+    "drift": ("slow drift", "slow drifts"),
     "environment": ("environment warning", "environment warnings"),
     "known-failure": ("known failure", "known failures"),
     "fixed": ("fixed test", "fixed tests"),
