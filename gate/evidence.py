@@ -46,6 +46,8 @@ class Evidence:
 
     metric: str
     ratios: tuple[float, ...]
+    errors: tuple[float, ...]
+    """What the rounds of each launch say of its ratio's standard error."""
     estimate: float
     low: float
     high: float
@@ -159,6 +161,7 @@ def weigh(metric: str, pairs: Sequence[Pair], rank: int) -> Evidence:
     return Evidence(
         metric,
         tuple(pair.ratio for pair in pairs),
+        tuple(pair.error for pair in pairs),
         estimate,
         estimate - margin,
         estimate + margin,

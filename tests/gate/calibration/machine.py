@@ -1,0 +1,233 @@
+"""Trials on this machine: how often `gate confirm` accuses unchanged code, and what it sees of a change.
+
+Every trial is a line of `machine.jsonl`; a run that is stopped goes on where it was.
+"""
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from gate.confirm import Question, compare, two_sides
+from gate.confirm.plan import questions_about
+from gate.model import Metric
+from gate.policy import Policy
+from gate.readers import read_run
+from gate.sources import load_policy
+from tests.gate.calibration.workshop import (
+    CACHE,
+    PLACES,
+    Place,
+    copy_of_repository,
+    inject,
+    neutral_edit,
+    noisy_neighbour,
+    seconds_per_turn,
+)
+
+RECORD: Final = "machine.jsonl"
+_STATISTICS: Final = ("p50", "cpu", "p95")
+_TOLERANCES: Final = {0.10: 0.05, 0.05: 0.02, 0.03: 0.01}
+"""Injected change -> tolerance it is judged by."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial; its name is its identity."""
+
+    kind: str
+    number: int
+    size: float = 0.0
+    """Injected relative change of the CPU time."""
+    neighbour: bool = False
+    """Beside a busy loop on every core."""
+    budget: float = 180.0
+    """Seconds."""
+
+    @property
+    def name(self) -> str:
+        """E.g. `power +5% noisy #3`."""
+        size = f" +{100 * self.size:.0f}%" if self.size else ""
+        return f"{self.kind}{size}{' noisy' * self.neighbour} {self.budget:.0f}s #{self.number}"
+
+
+def plan() -> Iterator[Trial]:
+    """All trials, so mixed that every kind has some when the time is over early.
+
+    A trial of `power` or `same` asks about four operations, so that eight of them are over thirty.
+    """
+    for number in range(20):
+        if number < 8:
+            yield from (Trial("power", number, size, budget=120) for size in _TOLERANCES)
+            yield Trial("power", number, 0.10, neighbour=True, budget=120)
+            yield Trial("same", number, neighbour=True, budget=60)
+        if number < 15:
+            yield Trial("same", number, budget=60)
+        yield Trial("whole", number, 0.05)
+        yield Trial("whole", number, 0.10, budget=60)
+        yield Trial("neutral", number, budget=60)
+
+
+def main(directory: Path, minutes: float) -> None:
+    """Run trials that are not recorded yet until the time is over.
+
+    Args:
+        directory: where the record is.
+        minutes: no trial begins after them.
+    """
+    record = directory / RECORD
+    done = (
+        {json.loads(line)["name"] for line in record.read_text().splitlines()} if record.exists() else set()
+    )
+    deadline = time.monotonic() + minutes * 60
+    todo = [trial for trial in plan() if trial.name not in done]
+    for place, trial in enumerate(todo, start=1):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            print(f"time is over; {len(todo) - place + 1} trials are left for the next run")
+            return
+        begun = time.monotonic()
+        found = _KINDS[trial.kind](trial)
+        total = round(time.monotonic() - begun, 1)
+        line = {"name": trial.name, **asdict(trial), "total_seconds": total, **found}
+        with record.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(f"{place}/{len(todo)}, {left / 60:.0f} min left: {trial.name}: {found['summary']}", flush=True)
+
+
+def _power(trial: Trial) -> dict[str, Any]:
+    """Several operations get slower at once; each is asked about like a suspect of its own."""
+    return _compared(trial, _TOLERANCES[trial.size])
+
+
+def _same(trial: Trial) -> dict[str, Any]:
+    """The same code on both sides, with a tolerance as small as the noise."""
+    return _compared(trial, 0.02)
+
+
+def _compared(trial: Trial, tolerance: float) -> dict[str, Any]:
+    places = _places_of(trial)
+    with tempfile.TemporaryDirectory() as name, copy_of_repository(Path(name), "10 %") as root:
+        policy, metrics = load_policy(root / "thresholds.yaml"), _metrics()
+        turn = seconds_per_turn()
+        for place in places if trial.size else ():
+            inject(root, place, trial.size * metrics[f"{place.subject}.p50"].value / 1e3, turn)
+        questions = _questions(places, metrics, policy, tolerance)
+        with noisy_neighbour(wanted=trial.neighbour), two_sides(root, "HEAD") as sides:
+            result = compare(sides, questions, trial.budget)
+    answers = [
+        {
+            "metric": question.metric,
+            "decision": result.decisions.get(question.metric, "inconclusive"),
+            "launches": [round(ratio, 5) for ratio in shown.ratios],
+            "errors": [round(error, 5) for error in shown.errors],
+            "change": round(shown.change, 5),
+            "interval": [round(bound, 5) for bound in shown.interval],
+        }
+        for question in questions
+        if (shown := result.evidence.get(question.metric))
+    ]
+    confirmed = sum(answer["decision"] == "confirmed" for answer in answers)
+    return {
+        "tolerance": tolerance,
+        "seconds": round(result.seconds, 1),
+        "subjects": len(places),
+        "answers": answers,
+        "summary": f"{confirmed} of {len(answers)} confirmed in {result.seconds:.0f} s",
+    }
+
+
+def _places_of(trial: Trial) -> tuple[Place, ...]:
+    """Four of the places, other ones each time, so that a trial is short and the order is mixed."""
+    return tuple(random.Random(trial.name).sample(PLACES, 4))
+
+
+def _questions(
+    places: tuple[Place, ...], metrics: dict[str, Metric], policy: Policy, tolerance: float
+) -> list[Question]:
+    found = [
+        question
+        for place in places
+        for question in questions_about(place.subject, metrics.values(), policy)
+        if question.metric.rpartition(".")[2] in _STATISTICS
+    ]
+    return [replace(question, tolerance=tolerance, floor=0.0) for question in found]
+
+
+_measured: dict[str, Metric] = {}
+
+
+def _metrics() -> dict[str, Metric]:
+    """The metrics of one run of the performance suite on this machine; measured once per process."""
+    if not _measured:
+        with tempfile.TemporaryDirectory() as name, copy_of_repository(Path(name), "10 %") as root:
+            _gate(root, "run", "performance", "--quiet")
+            run = read_run([root / ".gate" / "performance.json"], load_policy(root / "thresholds.yaml"))
+            _measured.update(run.metrics)
+    return _measured
+
+
+def _whole(trial: Trial) -> dict[str, Any]:
+    """The whole line: one function gets slower, `gate run`, then `gate check --base`."""
+    place = random.Random(trial.name).choice((*PLACES, CACHE))
+    with tempfile.TemporaryDirectory() as name, copy_of_repository(Path(name), _tolerances(trial)) as root:
+        inject(root, place, trial.size * _metrics()[f"{place.subject}.p50"].value / 1e3, seconds_per_turn())
+        found = _checked(root, trial)
+    named = [subject for subject in found["confirmed"] if subject.startswith(place.subject)]
+    summary = f"{place.subject} {'named' if named else 'MISSED'}; confirmed: {found['confirmed']}"
+    return {**found, "place": place.subject, "named": bool(named), "summary": summary}
+
+
+def _neutral(trial: Trial) -> dict[str, Any]:
+    """The whole line with an edit that changes nothing."""
+    with tempfile.TemporaryDirectory() as name, copy_of_repository(Path(name), _tolerances(trial)) as root:
+        edit = neutral_edit(root, trial.number)
+        found = _checked(root, trial)
+    return {
+        **found,
+        "edit": edit,
+        "summary": f"{edit}; exit {found['exit']}, confirmed: {found['confirmed']}",
+    }
+
+
+def _tolerances(trial: Trial) -> str:
+    """Half the change that is looked for; the default tolerance for neutral edits."""
+    share = {0.10: "5 %", 0.05: "2 %"}.get(trial.size, "10 %")
+    return f"{share}, budget: {trial.budget:.0f} s"
+
+
+def _checked(root: Path, trial: Trial) -> dict[str, Any]:
+    _gate(root, "run", "--quiet")
+    begun = time.monotonic()
+    code = _gate(root, "check", "--base", "HEAD", "--json", "verdict.json", "--quiet")
+    seconds = time.monotonic() - begun
+    verdict = json.loads((root / "verdict.json").read_text())
+    by_state: dict[str, list[str]] = {"confirmed": [], "inconclusive": [], "cleared": []}
+    for finding in verdict["findings"]:
+        if finding["kind"] == "regression" and finding.get("state") in by_state:
+            by_state[finding["state"]].append(finding["subject"])
+    red = [f"{f['kind']} {f['subject']}" for f in verdict["findings"] if f["level"] == "fail"]
+    missed = next((f["message"] for f in verdict["findings"] if f["subject"] == "confirmation"), "")
+    return {**by_state, "exit": code, "red": red, "check_seconds": round(seconds, 1), "not_reached": missed}
+
+
+def _gate(root: Path, *arguments: str) -> int:
+    command = [sys.executable, "-c", "from gate.cli import main; main()", *arguments]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=1200, check=False)
+    if done.returncode not in {0, 1, 3}:
+        raise RuntimeError(f"gate {' '.join(arguments)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.returncode
+
+
+_KINDS: Final[dict[str, Callable[[Trial], dict[str, Any]]]] = {
+    "power": _power,
+    "same": _same,
+    "whole": _whole,
+    "neutral": _neutral,
+}
