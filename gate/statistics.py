@@ -157,8 +157,8 @@ def spread_of(rest: Sequence[float]) -> float:
     """Noise between runs, sd of the log: the 80 % point of the distances from the median, as a normal's.
 
     Shared machines are calm for most runs and noisy in bursts. The usual 1.4826 * MAD looks at the calm
-    half alone and calls each burst a change; a standard deviation follows the bursts alone. Measured on
-    recorded histories, the 80 % point sees more than either at the same false alarms (docs/calibration).
+    half alone and calls each burst a change. On recorded histories the 80 % point sees clearly more at the
+    same false alarms (docs/calibration), as much as a standard deviation, which one wild run would inflate.
     """
     middle = median(rest)
     return min(quantile(sorted(abs(move - middle) for move in rest), 0.8) / _NORMAL_80, _WILD)
