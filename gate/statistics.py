@@ -122,7 +122,8 @@ def machine_share(own: Sequence[float], others: Sequence[Sequence[float | None]]
     two slow tests are then two suspects, unless history has shown that they are slow together. Where
     `MIN_COMMON` metrics, this one included, speak for the machine and it was slower, the slope is shrunk
     towards one instead: a machine of 130 % is no news about the code even if no accepted run saw one. A
-    faster machine is corrected for only as far as history taught. The slope is kept between 0 and 1.
+    faster machine is corrected for only as far as history taught. The slope is kept between 0 and 1. What is
+    left of the history does not depend on the new run.
 
     Args:
         own: the metric's moves, positive is worse, oldest run first.
@@ -130,13 +131,17 @@ def machine_share(own: Sequence[float], others: Sequence[Sequence[float | None]]
             where one was not measured. Length `len(own) + 1`.
     """
     factors = [_middle(run) for run in others]
-    pairs = [(_clip(move), factor) for move, factor in zip(own, factors, strict=False)]
+    together = math.fsum(_clip(move) * factor for move, factor in zip(own, factors, strict=False))
+    common = math.fsum(factor**2 for factor in factors[:-1])
+    learned = _share_of_one(together / (common + LEARNED_WEIGHT))
     whole = factors[-1] > 0 and sum(_is_known(move) for move in others[-1]) >= MIN_COMMON - 1
-    towards, weight = (1.0, WHOLE_WEIGHT) if whole else (0.0, LEARNED_WEIGHT)
-    together = math.fsum(move * factor for move, factor in pairs) + weight * towards
-    slope = max(0.0, min(1.0, together / (math.fsum(factor**2 for _, factor in pairs) + weight)))
-    rest = tuple(move - slope * factor for move, (_, factor) in zip(own, pairs, strict=True))
+    slope = _share_of_one((together + WHOLE_WEIGHT) / (common + WHOLE_WEIGHT)) if whole else learned
+    rest = tuple(move - learned * factor for move, factor in zip(own, factors, strict=False))
     return Share(slope * factors[-1], rest)
+
+
+def _share_of_one(slope: float) -> float:
+    return max(0.0, min(1.0, slope))
 
 
 def _middle(values: Sequence[float | None]) -> float:
@@ -202,8 +207,8 @@ def screen(
     `TAIL_DEGREES`. The error rate is divided by the number of metrics (Bonferroni).
 
     What it does with few runs: one run is judged by the prior alone (a single metric: +29 % is visible);
-    two runs begin to show noise (+20 %); three and four sharpen it; from five on the metric's own noise
-    outweighs the prior (+13 %). Nothing here depends on the order of the runs: an average that favours
+    two runs begin to show noise (+20 %); with three and four it weighs up to 43 %; from five on the metric's
+    own noise weighs half and more (+13 % in a calm history). Nothing here depends on the order of the runs: an average that favours
     young runs was measured and saw no more.
 
     Args:

@@ -63,10 +63,10 @@ class Case:
 
     @property
     def stays(self) -> bool:
-        """Whether the level of the next five runs confirms an alarm: their median keeps half of the shift."""
+        """Whether an alarm is true: the value was up, and the median of the next five keeps half of it."""
         centre = float(np.median(self.before(WINDOW)))
         after = float(np.median(self.series.costs[self.at + 1 : self.at + 1 + AFTER]))
-        return after - centre >= (self.value - centre) / 2
+        return self.value > centre and after - centre >= (self.value - centre) / 2
 
 
 @dataclass(frozen=True)
