@@ -208,8 +208,8 @@ def screen(
 
     What it does with few runs: one run is judged by the prior alone (a single metric: +29 % is visible);
     two runs begin to show noise (+20 %); with three and four it weighs up to 43 %; from five on the metric's
-    own noise weighs half and more (+13 % in a calm history). Nothing here depends on the order of the runs: an average that favours
-    young runs was measured and saw no more.
+    own noise weighs half and more (+13 % in a calm history). Nothing here depends on the order of the runs:
+    an average that favours young runs was measured and saw no more.
 
     Args:
         history: values of accepted runs, at least one, any order.
