@@ -1,23 +1,28 @@
 """The stored baseline: a bounded window of accepted runs, one file per environment and suite.
 
 A file is JSON lines, sorted, so that a diff shows what changed and a merge rarely conflicts:
-a header, one line per metric, one per test, one per accepted run.
+a header, one line per metric, one per test, the pinned reference, one line per accepted run.
 """
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from statistics import median
 from typing import Final
 
 import msgspec
 
 from gate.model import Better, Environment, Metric, Outcome, SuiteRun
 
-SCHEMA: Final = "gate.baseline/1"
+SCHEMA: Final = "gate.baseline/2"
+READABLE: Final = frozenset({"gate.baseline/1", SCHEMA})
+"""The first format had no pins."""
 WINDOW: Final = 30
 """How many accepted runs are kept per environment and suite."""
+FIRST_RUNS: Final = 5
+"""From so many runs on, the centre of the first ones is the reference, unless somebody pinned another."""
 _DIGITS: Final = 6
 
 
@@ -37,6 +42,10 @@ class KnownMetric(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="ki
     better: Better
     nodeid: str
     exact: bool = False
+
+    def as_metric(self, suite: str, value: float) -> Metric:
+        """The metric of a run that it was taken from, with one of its values."""
+        return Metric(self.name, self.unit, self.better, value, 1, self.exact, suite, self.nodeid)
 
 
 class KnownTest(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="test"):
@@ -66,7 +75,21 @@ class AcceptedRun(msgspec.Struct, frozen=True, tag_field="kind", tag="run"):
         return self.created, self.commit
 
 
-Line = Header | KnownMetric | KnownTest | AcceptedRun
+class Pin(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="pin"):
+    """The reference that slow creep is measured from. It stays when its runs have left the window."""
+
+    commit: str
+    created: str
+    """When the youngest run that it rests on was measured."""
+    runs: int
+    """How many runs it rests on."""
+    values: dict[str, float]
+    """Their median, by metric."""
+    reason: str = ""
+    """Why it was pinned; empty: nobody did, these were the first accepted runs."""
+
+
+Line = Header | KnownMetric | KnownTest | Pin | AcceptedRun
 
 
 class SuiteBaseline(msgspec.Struct, frozen=True):
@@ -77,6 +100,12 @@ class SuiteBaseline(msgspec.Struct, frozen=True):
     metrics: Mapping[str, KnownMetric]
     tests: Mapping[str, KnownTest]
     runs: tuple[AcceptedRun, ...]
+    pins: tuple[Pin, ...] = ()
+    """The reference; later ones hold metrics that are younger than it."""
+
+    def reference(self, name: str) -> Pin | None:
+        """The pin that holds a metric's reference level."""
+        return next((pin for pin in self.pins if name in pin.values), None)
 
     def history(self, name: str) -> list[float]:
         """The values of a metric, oldest first; runs without it are left out."""
@@ -149,7 +178,7 @@ def _check_schema(path: str, first: bytes) -> None:
         schema = msgspec.json.decode(first, type=_AnyHeader).schema
     except (msgspec.DecodeError, UnicodeDecodeError):
         return  # a damaged first line is reported with its number
-    if schema != SCHEMA:
+    if schema not in READABLE:
         raise BaselineError(
             f"{path}:1", f"schema {schema} is not known here", f"use a gate that reads {schema}"
         )
@@ -181,6 +210,7 @@ def _parse_file(path: str, data: bytes) -> SuiteBaseline:
         metrics={line.name: line for line in lines if isinstance(line, KnownMetric)},
         tests={line.nodeid: line for line in lines if isinstance(line, KnownTest)},
         runs=tuple(runs[key] for key in sorted(runs)),
+        pins=tuple(line for line in lines if isinstance(line, Pin)),
     )
 
 
@@ -206,12 +236,58 @@ def accept(known: SuiteBaseline | None, run: SuiteRun, commit: str, window: int 
             t.nodeid: KnownTest(t.nodeid, t.outcome, t.failure.signature if t.failure else "")
             for t in run.tests.values()
         }
+    kept = tuple(runs[key] for key in sorted(runs)[-window:])
+    pins = known.pins if known else ()
     return SuiteBaseline(
         suite=run.name,
         environment=run.environment,
         metrics=metrics,
         tests=tests,
-        runs=tuple(runs[key] for key in sorted(runs)[-window:]),
+        runs=kept,
+        pins=(*pins, *_first_levels(kept, pins)),
+    )
+
+
+def _first_levels(runs: tuple[AcceptedRun, ...], pins: tuple[Pin, ...]) -> list[Pin]:
+    """References of metrics that have none yet: the centre of the first runs that measured them.
+
+    One first run would be an accident of that day; five are a level, and nobody has to set it up.
+    """
+    held = {name for pin in pins for name in pin.values}
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name in sorted({name for run in runs for name in run.values} - held):
+        first = tuple(index for index, run in enumerate(runs) if name in run.values)[:FIRST_RUNS]
+        if len(first) == FIRST_RUNS:
+            groups.setdefault(first, []).append(name)
+    return [_level([runs[index] for index in first], names, "") for first, names in sorted(groups.items())]
+
+
+def pin(known: SuiteBaseline, commit: str, reason: str) -> SuiteBaseline | None:
+    """Make the accepted runs of a commit the reference of a suite, in place of the one before.
+
+    Args:
+        known: what is remembered of the suite.
+        commit: the commit, or as much of its beginning as names it; `latest`: that of the youngest run.
+        reason: why; must not be empty.
+
+    Returns:
+        The suite with the pin; None if no kept run measured that commit, or the text names several.
+    """
+    wanted = known.runs[-1].commit if commit == "latest" and known.runs else commit
+    chosen = tuple(run for run in known.runs if run.commit.startswith(wanted))
+    if len({run.commit for run in chosen}) != 1:
+        return None
+    names = sorted({name for run in chosen for name in run.values})
+    return msgspec.structs.replace(known, pins=(_level(chosen, names, reason),))
+
+
+def _level(runs: Sequence[AcceptedRun], names: Iterable[str], reason: str) -> Pin:
+    return Pin(
+        commit=runs[-1].commit,
+        created=runs[-1].created,
+        runs=len(runs),
+        values={name: median(run.values[name] for run in runs if name in run.values) for name in names},
+        reason=reason,
     )
 
 
@@ -226,6 +302,7 @@ def to_lines(known: SuiteBaseline) -> bytes:
         Header(SCHEMA, known.suite, known.environment),
         *(known.metrics[name] for name in sorted(known.metrics)),
         *(known.tests[nodeid] for nodeid in sorted(known.tests)),
+        *known.pins,
         *known.runs,
     )
     encoder = msgspec.json.Encoder()

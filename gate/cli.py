@@ -27,6 +27,7 @@ from gate.verdict import EXIT_CODES, EXIT_USAGE
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gate.confirm import Question
     from gate.report.document import Document
     from gate.sources import Sources
     from gate.verdict import Verdict
@@ -132,8 +133,8 @@ def check(
         judge, baseline=sources.baseline, policy=sources.policy, base=sources.base, notes=sources.notes,
         unconfirmed=unconfirmed, changed=sources.changed,
     )  # fmt: skip
-    if unconfirmed and sources.base and sources.changed:
-        verdict = _confirm_suspects(run, sources, thresholds, rejudge, _console(no_color))
+    if unconfirmed and sources.base and not run.problems:
+        verdict = _judge_with_confirmation(run, sources, thresholds, rejudge, _console(no_color))
     else:
         verdict = rejudge(run)
     if json_file:
@@ -147,6 +148,64 @@ def check(
                 _write(path, _render(document, suffix).encode())
     print_verdict(verdict, _console(no_color), quiet=quiet)
     sys.exit(verdict.exit_code)
+
+
+@app.command("confirm")
+@click.argument("subjects", nargs=-1, required=True, metavar="SUBJECT...")
+@click.option("--base", required=True, metavar="REF", help="Compare with the merge base with REF.")
+@click.option("--head", metavar="REF", help="The commit to judge (default: the work tree as it is).")
+@click.option("--budget", metavar="TIME", help="How long it may take (default: as thresholds.yaml says).")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the comparison as JSON.")  # fmt: skip
+@common
+def confirm_(
+    subjects: tuple[str, ...],
+    base: str,
+    head: str | None,
+    budget: str | None,
+    json_file: Path | None,
+    thresholds: Path,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    """Compare base and head on this machine for some metrics.
+
+    SUBJECT is a metric, one without its statistic, or a glob, of the last run or of the baseline.
+    Exit code 1: something is confirmed to be worse; 3: something stays open.
+    """
+    from gate.confirm import LaunchError, compare, two_sides
+    from gate.git import merge_base, resolve
+    from gate.report.comparison import comparison_record, print_comparison
+    from gate.sources import load_policy
+    from gate.units import UnitError, parse
+
+    policy = load_policy(thresholds)
+    root = thresholds.absolute().parent
+    try:
+        seconds = (parse(budget) if budget else policy.budget).to("s")
+    except UnitError as error:
+        raise click.UsageError(f"--budget: {error}") from None
+    questions = _asked(subjects, policy, thresholds)
+    commits = merge_base(root, base), resolve(root, head) if head else ""
+    console = _console(no_color)
+    try:
+        with two_sides(root, *commits) as sides:
+            result = compare(
+                sides,
+                questions,
+                seconds,
+                lambda line: None if quiet else console.print(line, highlight=False),
+            )
+    except LaunchError as error:
+        _complain(f"{error}")
+        sys.exit(EXIT_CODES["error"])
+    record = comparison_record(questions, result, *commits)
+    if json_file:
+        from gate.report.comparison import to_json
+
+        _write(json_file, to_json(record))
+    print_comparison(record, console)
+    sys.exit(record.exit_code)
 
 
 @app.group()
@@ -169,6 +228,7 @@ def update(
 ) -> None:
     """Accept a run: add it to the baseline of its environment. The same run twice changes nothing."""
     from gate.baseline import accept, read_baseline, write_suite
+    from gate.judge.loads import judge_loads
     from gate.sources import load_policy
 
     policy = load_policy(thresholds)
@@ -181,6 +241,14 @@ def update(
             _complain(f"{problem.subject}: {problem.message}; {problem.remedy}")
         _complain("nothing was accepted")
         sys.exit(EXIT_CODES["error"])
+    invalid = [
+        f for suite in run.suites.values() for f in judge_loads(suite, policy).findings if f.level == "fail"
+    ]
+    if invalid:
+        for finding in invalid:
+            _complain(f"{finding.subject}: {finding.message}; {finding.remedy}")
+        _complain("nothing was accepted")
+        sys.exit(EXIT_CODES["inconclusive"])
     for suite in run.suites.values():
         measured = commit or suite.commit or _head(thresholds)
         if not measured:
@@ -194,6 +262,46 @@ def update(
                 f"{suite.name}: accepted {measured[:12]} on {suite.environment.id}: "
                 f"{len(suite.metrics)} metrics, {len(suite.tests)} tests{tail}; "
                 f"{len(updated.runs)} runs in {path}",
+                soft_wrap=True, highlight=False, markup=False,
+            )  # fmt: skip
+
+
+@baseline.command("pin")
+@click.argument("commit", default="latest", metavar="[COMMIT|latest]")
+@click.option(
+    "--reason", default="pinned by hand", show_default=True, metavar="TEXT", help="Why: e.g. a release."
+)
+@_BASELINE
+@common
+def pin_reference(
+    commit: str, reason: str, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool
+) -> None:
+    """Make the accepted runs of a commit the reference that slow creep is measured from.
+
+    Without a pin the first 5 accepted runs are the reference.
+    """
+    from gate.baseline import pin, read_baseline, write_suite
+    from gate.sources import load_policy
+
+    directory = baseline or thresholds.parent / load_policy(thresholds).baseline
+    known = read_baseline(directory)
+    pinned = [pin(suite, commit, reason.strip() or "pinned by hand") for suite in known.suites]
+    if not any(pinned):
+        kept = dict.fromkeys(run.commit[:12] for suite in known.suites for run in reversed(suite.runs))
+        here = ", ".join(kept) or "no run at all: gate baseline update"
+        raise click.UsageError(f"no accepted run of {commit!r}, or several commits; {directory} keeps {here}")
+    for before, suite in zip(known.suites, pinned, strict=True):
+        if suite is None:
+            where = f"{before.suite} on {before.environment.id}"
+            _complain(f"{where}: has no run of {commit}; its reference stays")
+            continue
+        path = write_suite(directory, suite)
+        if not quiet:
+            level = suite.pins[0]
+            _console(no_color).print(
+                f"{suite.suite}: pinned {level.commit[:12]} of {level.created[:10]} on "
+                f"{suite.environment.id} ({level.reason}): "
+                f"{len(level.values)} metrics over {level.runs} runs in {path}",
                 soft_wrap=True, highlight=False, markup=False,
             )  # fmt: skip
 
@@ -254,6 +362,30 @@ def report(
     sys.exit(EXIT_CODES["error"] if run.problems else 0)
 
 
+@app.command("explain")
+@click.argument("subject")
+@click.argument("verdict", type=click.Path(path_type=Path, dir_okay=False, exists=True), required=False,
+                metavar="[VERDICT.json]")  # fmt: skip
+@_BASELINE
+@common
+def explain_subject(
+    subject: str, verdict: Path | None, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool
+) -> None:
+    """Say why a metric, a subject, a test or a glob is judged as it is, and how to reproduce it."""
+    from gate.baseline import read_baseline
+    from gate.explain import UnknownSubject, explain
+    from gate.report.explain import print_explanation
+    from gate.sources import load_policy
+
+    policy = load_policy(thresholds)
+    known = read_baseline(baseline or thresholds.parent / policy.baseline)
+    try:
+        explanation = explain(subject, known, policy, _read_verdict(verdict) if verdict else None)
+    except UnknownSubject as error:
+        raise click.UsageError(str(error)) from None
+    print_explanation(explanation, _console(no_color), quiet=quiet)
+
+
 def main() -> NoReturn:
     """Run the command line. A user never sees a traceback; GATE_DEBUG=1 shows it to a developer."""
     signal.signal(signal.SIGTERM, _interrupt)
@@ -279,39 +411,28 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-_CONFIRM_BUDGET: Final = 180.0
-"""Seconds that the comparison of base and head may take."""
 _UNCONFIRMED: Final = "suspects were not measured again on this machine, so none of them is confirmed"
 
 
-def _confirm_suspects(
-    run: Run,
-    sources: Sources,
-    thresholds: Path,
-    rejudge: Callable[..., Verdict],
-    console: Console,
+def _judge_with_confirmation(
+    run: Run, sources: Sources, thresholds: Path, rejudge: Callable[..., Verdict], console: Console
 ) -> Verdict:
-    """The one loop of the gate: what history suspects is measured, base beside head, and judged again."""
-    from gate.confirm import LaunchError, confirm, questions_of
+    """The one loop of the gate: what history leaves open is measured, base beside head, and judged again."""
+    from gate.confirm import LaunchError, confirm
 
-    questions = questions_of(rejudge(run, liberal=True), run, sources.policy)
-    if not questions:
-        return rejudge(run)
-    console.print(f"confirm: {len(questions)} suspects, base {sources.base[:12]} beside head")
     try:
-        result = confirm(
-            questions,
+        confirmation = confirm(
+            run,
+            rejudge(run, liberal=True),
+            sources.policy,
             thresholds.absolute().parent,
             sources.base,
-            _CONFIRM_BUDGET,
-            lambda line: console.print(line, highlight=False, markup=False),
+            listen=lambda line: console.print(line, highlight=False, markup=False),
         )
     except LaunchError as error:
         problem = Problem("confirm", str(error), "mend what crashes or hangs, or judge with --no-confirm")
         return rejudge(Run(suites=run.suites, problems=(*run.problems, problem)))
-    if result.interrupted:
-        _complain("interrupted; what was measured so far is judged")
-    return rejudge(run, evidence=result.evidence)
+    return rejudge(run, confirmation=confirmation)
 
 
 def _read_reports(
@@ -333,6 +454,54 @@ def _read_reports(
     checked_out = head_commit(thresholds.resolve().parent) if head is None else ""
     stale = stale_reports(run, checked_out, time.time(), policy.max_age)
     return Run(suites=run.suites, problems=(*problems, *lost, *run.problems, *stale))
+
+
+def _asked(subjects: tuple[str, ...], policy: Policy, thresholds: Path) -> list[Question]:
+    """What a person asks by name, out of the last run and the baseline."""
+    import difflib
+
+    from gate.baseline import read_baseline
+    from gate.confirm import questions_about
+    from gate.readers import read_run
+    from gate.runner import expand
+
+    run = read_run(expand((REPORTS,), list(policy.suites))[0], policy)
+    metrics = {
+        metric.name: metric.as_metric(suite.suite, history[-1])
+        for suite in read_baseline(thresholds.parent / policy.baseline).suites
+        for metric in suite.metrics.values()
+        if (history := suite.history(metric.name))
+    } | run.metrics
+    questions: dict[str, Question] = {}
+    for subject in subjects:
+        try:
+            found = questions_about(subject, metrics.values(), policy)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        if not found:
+            names = {*metrics, *(metric.subject for metric in metrics.values())}
+            near = (
+                ", ".join(difflib.get_close_matches(subject, names, n=3)) or "gate baseline show lists them"
+            )
+            raise click.UsageError(f"nothing to compare is called {subject!r}; near: {near}")
+        questions |= {question.metric: question for question in found}
+    return list(questions.values())
+
+
+def _read_verdict(path: Path) -> Verdict:
+    import msgspec
+
+    from gate.verdict import SCHEMA, Verdict
+
+    try:
+        verdict = msgspec.json.decode(path.read_bytes(), type=Verdict)
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{path} is no verdict ({error}); write one: gate check --json FILE") from None
+    if verdict.schema != SCHEMA:
+        raise click.UsageError(f"{path} has schema {verdict.schema}; use a gate that reads it")
+    return verdict
 
 
 def _head(thresholds: Path) -> str:

@@ -18,6 +18,22 @@ def head_commit(directory: Path) -> str:
         return ""
 
 
+def resolve(directory: Path, ref: str) -> str:
+    """The commit that a ref names.
+
+    Raises:
+        GitError: there is none.
+    """
+    try:
+        return (
+            _git(directory, "rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}").decode().strip()
+        )
+    except GitError:
+        raise GitError(
+            f"{ref!r} is not known in this repository; fetch it first: git fetch origin {ref}"
+        ) from None
+
+
 def merge_base(directory: Path, ref: str) -> str:
     """The commit that the checked-out one and `ref` have in common.
 
@@ -51,6 +67,14 @@ def file_at(directory: Path, commit: str, path: Path) -> bytes | None:
     if not _git(directory, "ls-tree", "--full-tree", commit, "--", name).strip():
         return None
     return _git(directory, "show", f"{commit}:{name}")
+
+
+def content_at(top: Path, commit: str, name: str) -> bytes | None:
+    """The contents of a file as of a commit by its path from the top; None if it did not exist there."""
+    try:
+        return _git(top, "show", f"{commit}:{name}")
+    except GitError:
+        return None
 
 
 def files_at(directory: Path, commit: str, below: Path, suffix: str) -> dict[str, bytes]:
@@ -93,8 +117,14 @@ def add_worktree(top: Path, path: Path, commit: str) -> None:
 
 def remove_worktree(top: Path, path: Path) -> None:
     """Remove a worktree and git's memory of it; one that is not there is no error."""
-    with suppress(GitError):
-        _git(top, "worktree", "remove", "--force", "--force", str(path))
+    for how in (("unlock",), ("remove", "--force")):  # git locks a worktree while it makes it
+        with suppress(GitError):
+            _git(top, "worktree", *how, str(path))
+    prune_worktrees(top)
+
+
+def prune_worktrees(top: Path) -> None:
+    """Let git forget worktrees that are gone."""
     with suppress(GitError):
         _git(top, "worktree", "prune")
 

@@ -4,7 +4,7 @@ import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -19,6 +19,48 @@ STATISTICS: Final = ("mean", "p50", "p95", "p99", "std")
 
 _NAME: Final = re.compile(r"(?P<base>[A-Za-z_][\w-]*(?:\.[\w-]+)*)(?:\{(?P<labels>[^{}]*)\})?")
 _LABEL: Final = re.compile(r"(?P<key>[A-Za-z_]\w*)=(?P<value>[^={},\s](?:[^={},]*[^={},\s])?)")
+
+
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+_NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+_Whole = Annotated[int, msgspec.Meta(ge=0)]
+_Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class LoadRun(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a load was driven, and what the machine did meanwhile. None: unknown, nothing is judged by it."""
+
+    requests: _Positive
+    """Measured requests, without the warm-up."""
+    errors: _Whole
+    """Failed requests, those of the warm-up included."""
+    users: _Positive | None = None
+    seconds: _NotNegative | None = None
+    """From the first measured request to the last answer."""
+    warm_up: _Whole | None = None
+    """Requests that were sent before and are in no figure but `errors`."""
+    remote: bool = False
+    """The service ran in another process than the generator of the load."""
+    generator: _NotNegative | None = None
+    """`remote`: CPU time of the generator's process over the time, 1 is one core; else the share of the
+    time that went into the driver's own code."""
+    lag: _NotNegative | None = None
+    """`remote` only: how late the generator's event loop was, 99th percentile, in ms."""
+    steal: _Share | None = None
+    """Share of all cores that the hypervisor gave to other machines."""
+    waited: _Share | None = None
+    """Share of the time in which the generator's thread could run and got no core."""
+    others: _Share | None = None
+    """Share of all cores busy for processes that the run did not start (one may be a `remote` service)."""
+
+    def __post_init__(self) -> None:
+        if self.errors > self.requests + (self.warm_up or 0):
+            raise ValueError(f"{self.errors} errors are more than the {self.requests} requests")
+
+    @property
+    def error_rate(self) -> float:
+        """Errors per request, 0 to 1, warm-up included."""
+        return self.errors / (self.requests + (self.warm_up or 0))
 
 
 class Measurement(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -40,6 +82,8 @@ class Measurement(msgspec.Struct, frozen=True, omit_defaults=True):
     """`systematic`: every k-th of `count` values was kept."""
     exact: bool = False
     """A work count: the same code gives the same number, on every machine."""
+    load: LoadRun | None = None
+    """Beside the latencies of a load: how it was driven."""
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -139,6 +183,10 @@ class SuiteRun(msgspec.Struct, frozen=True):
     metrics: dict[str, Metric]
     source: str = ""
     """The file it was read from."""
+    loads: dict[str, LoadRun] = {}
+    """How loads were driven, by subject (`load.api{users=100}`), as far as the report says."""
+    executed: dict[str, frozenset[str]] = {}
+    """Subject -> functions of the project that it runs (`path:qualified name`), where the report says."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -194,6 +242,11 @@ def join_name(base: str, labels: Mapping[str, str]) -> str:
     if not labels:
         return base
     return f"{base}{{{','.join(f'{key}={labels[key]}' for key in sorted(labels))}}}"
+
+
+def duration_name(nodeid: str) -> str:
+    """The metric that holds how long a test took; what a label cannot hold becomes an underscore."""
+    return join_name("test.duration", {"test": re.sub(r"[{}=,\s]+", "_", nodeid)})
 
 
 def statistic_of(name: str) -> str:

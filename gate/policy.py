@@ -18,7 +18,10 @@ DEFAULT_MAX_AGE: Final = Quantity(24, "h")
 
 LIMITS: Final = ("target", "warning", "critical")
 
-Confirm = Literal["suspects", "off"]
+Confirm = Literal["budget", "suspects", "all", "off"]
+"""What is measured again: all while the budget lasts; suspects alone; all, however long; nothing."""
+
+DEFAULT_BUDGET: Final = Quantity(3, "min")
 
 OFF: Final = Quantity(float("inf"), "")
 """A tolerance that nothing exceeds: the metric has limits only."""
@@ -96,7 +99,13 @@ class Policy:
     suites: Mapping[str, Suite] = field(default_factory=dict[str, Suite])
     entries: tuple[Entry, ...] = ()
     tolerance: Quantity = DEFAULT_TOLERANCE
-    confirm: Confirm = "suspects"
+    confirm: Confirm = "budget"
+    budget: Quantity = DEFAULT_BUDGET
+    """Time for the comparison of base and head."""
+    flaky: Literal["warn", "fail"] = "warn"
+    """What a test means that fails only sometimes."""
+    install: str = ""
+    """Installs the dependencies; used for the base where its lock file is another one."""
     baseline: str = DEFAULT_BASELINE
     max_age: Quantity = DEFAULT_MAX_AGE
     source: str = FILE_NAME

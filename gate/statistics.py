@@ -266,10 +266,15 @@ def t_quantile(p: float, degrees: float) -> float:
     return math.sqrt(n * y)
 
 
-def enough_for(statistic: str, count: int) -> bool:
-    """Whether a percentile rests on enough measurements to be compared: 20 / (1 - p).
+def needed_for(statistic: str) -> int:
+    """How many measurements a percentile needs before it says something: 20 / (1 - p); others need one.
 
-    Twenty values beyond the percentile: 400 requests for p95, 2,000 for p99. Other statistics always do.
+    Twenty values beyond the percentile: 40 requests for p50, 400 for p95, 2,000 for p99.
     """
-    quantile = {"p95": 0.95, "p99": 0.99}.get(statistic)
-    return quantile is None or count >= round(20 / (1 - quantile))
+    quantile = {"p50": 0.50, "p95": 0.95, "p99": 0.99}.get(statistic)
+    return 1 if quantile is None else round(20 / (1 - quantile))
+
+
+def enough_for(statistic: str, count: int) -> bool:
+    """Whether a high percentile rests on enough measurements to be compared. Other statistics always do."""
+    return statistic not in {"p95", "p99"} or count >= needed_for(statistic)

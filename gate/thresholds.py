@@ -11,7 +11,17 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from gate.located import Located, LocatedError, Mistake, Place, read_yaml
-from gate.policy import DEFAULT_BASELINE, DEFAULT_TIMEOUT, FILE_NAME, OFF, Entry, Policy, Suite, split_pattern
+from gate.policy import (
+    DEFAULT_BASELINE,
+    DEFAULT_BUDGET,
+    DEFAULT_TIMEOUT,
+    FILE_NAME,
+    OFF,
+    Entry,
+    Policy,
+    Suite,
+    split_pattern,
+)
 from gate.units import Quantity, UnitError, dimension, parse
 
 
@@ -92,6 +102,7 @@ _YES_NO: Final = {"true": True, "yes": True, "on": True, "false": False, "no": F
 TOP: Final = {
     "version": Field(str, {"const": 1, "description": "The format of this file."}),
     "baseline": _text(f"Directory of the stored baseline (default {DEFAULT_BASELINE})."),
+    "install": _text("Command that installs the dependencies; for the base, where a lock file differs."),
     "max_age": _quantity("A report older than this is stale (default 24 h).", dimensions=("time",), off=True),
 }
 SUITE: Final = {
@@ -104,9 +115,20 @@ SUITE: Final = {
 DEFAULTS: Final = {
     "tolerance": _tolerance("How much worse than the baseline is acceptable."),
     "confirm": _choice(
-        "Measure suspects again, base and head on one machine; off: judge by the stored baseline alone.",
-        {"true": "suspects", "suspects": "suspects", "false": "off", "off": "off"},
+        "What is measured again, base and head on one machine. budget (default): what history suspects, "
+        "then all that the change can affect, while the budget lasts; suspects: them alone; all: always; "
+        "off: judge by the stored baseline alone.",
+        {
+            "true": "budget",
+            "budget": "budget",
+            "suspects": "suspects",
+            "all": "all",
+            "false": "off",
+            "off": "off",
+        },
     ),
+    "budget": _quantity(f"Time for measuring again (default {DEFAULT_BUDGET}).", dimensions=("time",)),
+    "flaky": _choice("What a test means that fails only sometimes.", {"warn": "warn", "fail": "fail"}),
 }
 METRIC: Final = {
     "better": _choice("Which direction is better.", {"lower": "lower", "higher": "higher"}),

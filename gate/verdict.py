@@ -18,7 +18,10 @@ Kind = Literal[
     "newly-skipped",
     "missing-metric",
     "limit",
+    "invalid-load",
     "regression",
+    "flaky",
+    "drift",
     "environment",
     "known-failure",
     "fixed",
@@ -131,7 +134,7 @@ def decide(findings: tuple[Finding, ...]) -> VerdictWord:
     failing = [finding for finding in findings if finding.level == "fail"]
     if any(finding.kind == "report-error" for finding in failing):
         return "error"
-    if any(finding.state != "inconclusive" for finding in failing):
+    if any(finding.state != "inconclusive" and finding.kind != "invalid-load" for finding in failing):
         return "failed"
     return "inconclusive" if failing else "passed"
 

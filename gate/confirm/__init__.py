@@ -1,178 +1,114 @@
-"""Same-machine comparison of base and head for the metrics that look worse.
+"""Same-machine comparison of base and head: what a run leaves open is measured and run again."""
 
-Launch after launch, strongest suspicion first: one launch carries a batch of tests, what is decided
-leaves the batch, and what the budget does not reach is said.
-"""
-
-import random
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from gate.confirm.launch import LaunchError, launch
+from gate.confirm.child import LaunchError
+from gate.confirm.compare import Comparison, compare
+from gate.confirm.impact import changed_functions
+from gate.confirm.plan import Question, in_order_of_suspicion, questions_about
+from gate.confirm.rerun import run_again
 from gate.confirm.sides import two_sides
-from gate.evidence import MAX_LOOKS, MIN_LAUNCHES, Decision, Evidence, weigh
-from gate.model import STATISTICS, Better, Run, subject_of
+from gate.evidence import Confirmation
+from gate.git import changed_files, content_at, top_level
+from gate.model import Run
 from gate.policy import Policy
 from gate.verdict import Verdict
 
-__all__ = ["Comparison", "LaunchError", "Question", "confirm", "questions_of"]
+__all__ = ["Comparison", "LaunchError", "Question", "compare", "confirm", "questions_about", "two_sides"]
 
-REPEATABLE: Final = frozenset({*STATISTICS, "cpu", "throughput"})
-"""Statistics that a round gives."""
-
-_START: Final = 4.0
-"""Seconds that the start of a pair of processes is assumed to take, before one was seen."""
-_SHARE: Final = 3.0
-"""Most seconds that one operation gets in a launch."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """One metric to compare."""
-
-    metric: str
-    better: Better
-    tolerance: float
-    """Acceptable relative worsening."""
-    nodeid: str
-    command: str
-    """The command of its suite."""
-
-    @property
-    def subject(self) -> str:
-        """What is measured: the metric without its statistic."""
-        return subject_of(self.metric)
-
-
-@dataclass
-class Comparison:
-    """What the machine said."""
-
-    evidence: dict[str, Evidence] = field(default_factory=dict[str, Evidence])
-    decisions: dict[str, Decision] = field(default_factory=dict[str, Decision])
-    launches: int = 0
-    seconds: float = 0.0
-    interrupted: bool = False
-    not_reached: tuple[str, ...] = ()
-    """Metrics that were asked for and never measured, in order of suspicion."""
-
-
-def questions_of(verdict: Verdict, run: Run, policy: Policy) -> list[Question]:
-    """The suspects of a verdict, strongest first, as questions to the machine.
-
-    What is measured once in a run (memory, a rate, the duration of a test) has no rounds to compare, and
-    stays a suspect.
-    """
-    metrics = run.metrics
-    suspects = [finding for finding in verdict.findings if finding.state == "suspect"]
-    questions: list[Question] = []
-    for finding in suspects:
-        metric = metrics[finding.subject]
-        suite = policy.suites.get(metric.suite)
-        if suite is not None and metric.statistic in REPEATABLE:
-            rule = policy.rule(metric)
-            questions.append(
-                Question(metric.name, rule.better, rule.tolerance.to("ratio"), metric.nodeid, suite.run)
-            )
-    return questions
+_LOCKS: Final = re.compile(
+    r"(requirements[^/]*\.(txt|lock)|uv\.lock|poetry\.lock|pdm\.lock|pylock[^/]*\.toml|Pipfile\.lock|conda-lock\.ya?ml)"
+)
+_RERUN_SHARE: Final = 1 / 3
+"""Part of the budget that failing tests may use."""
 
 
 def confirm(
-    questions: Sequence[Question],
+    run: Run,
+    verdict: Verdict,
+    policy: Policy,
     root: Path,
     base: str,
-    budget: float,
+    *,
     listen: Callable[[str], None] = lambda _: None,
-) -> Comparison:
-    """Compare base and head for some metrics, strongest suspicion first.
+) -> Confirmation:
+    """Run failing tests again and compare metrics, base beside head, as the policy says.
 
     Args:
-        questions: what to compare, in order of suspicion.
-        root: the directory of thresholds.yaml in the head's work tree.
+        run: the run of the head.
+        verdict: what history alone says of it, liberally: its suspects and failures are asked about.
+        policy: what to ask, how, and for how long.
+        root: the directory of thresholds.yaml in the work tree.
         base: the commit to compare with.
-        budget: seconds.
-        listen: called with a line about the progress after each launch.
+        listen: called with a line about the progress.
 
     Raises:
         GitError: the base cannot be checked out.
         LaunchError: a side crashed or hangs.
     """
-    result = Comparison()
-    begun = time.monotonic()
-    deadline = begun + budget
-    ratios: dict[str, list[float]] = {question.metric: [] for question in questions}
-    seeds = random.Random(0)  # other layouts in each launch, the same ones each time
+    names = changed_files(root, base)
+    questions = _questions(run, verdict, policy, changed_in(root, base, names)) if names else []
+    failing = {f.subject for f in verdict.findings if f.kind in {"new-failure", "changed-failure"}}
+    failed = [t for suite in run.suites.values() for t in suite.tests.values() if t.nodeid in failing]
+    if not questions and not failed:
+        return Confirmation()
+    locks = [name for name in names if _LOCKS.fullmatch(name.rpartition("/")[2])]
+    budget = math.inf if policy.confirm == "all" else policy.budget.to("s")
+    amounts = f"{_amount(len(questions), 'metric')}, {_amount(len(failed), 'failing test')}"
+    listen(f"confirm: {amounts}, base {base[:12]} beside the head")
     try:
-        with two_sides(root, base) as sides:
-            while time.monotonic() < deadline:
-                batch, share = _batch(questions, result, deadline - time.monotonic())
-                if not batch:
-                    break
-                for command, part in _by_command(batch).items():
-                    tests = list(dict.fromkeys(question.nodeid for question in part))
-                    subjects = list(dict.fromkeys(question.subject for question in part))
-                    seed = seeds.randrange(1, 2**31)
-                    done = launch(sides, command, tests, subjects, seed=seed, share=share, deadline=deadline)
-                    for question in part:
-                        if question.metric in done.ratios:
-                            ratios[question.metric].append(done.ratios[question.metric])
-                result.launches += 1
-                _weigh(result, questions, ratios)
-                listen(_line(result, batch, time.monotonic() - begun))
+        with two_sides(root, base, install=policy.install if locks else "") as sides:
+            reruns = run_again(sides, failed, policy, budget * _RERUN_SHARE, listen) if failed else {}
+            result = compare(sides, questions, budget, listen)
     except KeyboardInterrupt:
-        result.interrupted = True
-    result.seconds = time.monotonic() - begun
-    result.not_reached = tuple(q.metric for q in questions if q.metric not in result.evidence)
-    return result
-
-
-def _batch(questions: Sequence[Question], result: Comparison, left: float) -> tuple[list[Question], float]:
-    """What the next launch carries: the open questions that the rest of the budget can still decide.
-
-    Returns:
-        The questions, and the seconds that each of their subjects gets.
-    """
-    open_questions = [
-        question
-        for question in questions
-        if result.decisions.get(question.metric, "inconclusive") == "inconclusive"
-        and len(result.evidence[question.metric].ratios if question.metric in result.evidence else ())
-        < MAX_LOOKS
-    ]
-    subjects = list(dict.fromkeys(question.subject for question in open_questions))
-    if not subjects:
-        return [], _SHARE
-    # Few launches decide little: plan for one more than the minimum, less what has been done.
-    launches = max(1, MIN_LAUNCHES + 1 - result.launches)
-    per_launch = max(left / launches - _START, 0.5)
-    most = max(1, int(per_launch / 0.5))
-    chosen = set(subjects[:most])
-    share = min(_SHARE, per_launch / len(chosen))
-    return [question for question in open_questions if question.subject in chosen], share
-
-
-def _by_command(batch: Sequence[Question]) -> dict[str, list[Question]]:
-    commands: dict[str, list[Question]] = {}
-    for question in batch:
-        commands.setdefault(question.command, []).append(question)
-    return commands
-
-
-def _weigh(result: Comparison, questions: Sequence[Question], ratios: Mapping[str, Sequence[float]]) -> None:
-    for question in questions:
-        if measured := ratios[question.metric]:
-            evidence = weigh(question.metric, measured, len(questions))
-            result.evidence[question.metric] = evidence
-            result.decisions[question.metric] = evidence.decide(question.better, question.tolerance)
-
-
-def _line(result: Comparison, batch: Sequence[Question], seconds: float) -> str:
-    decided = sum(decision != "inconclusive" for decision in result.decisions.values())
-    confirmed = sum(decision == "confirmed" for decision in result.decisions.values())
-    return (
-        f"confirm: launch {result.launches}, {seconds:.0f} s, {len(batch)} metrics in it, "
-        f"{decided} decided, {confirmed} confirmed"
+        return Confirmation(interrupted=True)
+    return Confirmation(
+        evidence=result.evidence,
+        reruns=reruns,
+        not_reached=result.not_reached,
+        notes=_notes(locks, policy),
+        interrupted=result.interrupted,
     )
+
+
+def changed_in(root: Path, base: str, names: Sequence[str]) -> frozenset[str]:
+    """Functions that differ between the base and the work tree, by path from `root`."""
+    top = top_level(root)
+    places = {os.path.relpath(top / name, root.resolve()): name for name in names}
+
+    def at_head(place: str) -> bytes | None:
+        file = root / place
+        return file.read_bytes() if file.is_file() else None
+
+    return changed_functions(places, lambda place: content_at(top, base, places[place]), at_head)
+
+
+def _questions(run: Run, verdict: Verdict, policy: Policy, changed: frozenset[str]) -> list[Question]:
+    suspects = [finding.subject for finding in verdict.findings if finding.state == "suspect"]
+    void = {finding.subject for finding in verdict.findings if finding.kind == "invalid-load"}
+    questions = [
+        question
+        for question in in_order_of_suspicion(run, policy, suspects, changed)
+        if question.subject not in void and question.metric not in void
+    ]
+    if policy.confirm == "suspects":
+        return [question for question in questions if question.metric in suspects]
+    return questions
+
+
+def _notes(locks: Sequence[str], policy: Policy) -> tuple[str, ...]:
+    if not locks or policy.install:
+        return ()
+    return (
+        f"{locks[0]} differs from the base, which was measured with the head's dependencies all the same; "
+        "say how to install its own: install: pip install -r FILE",
+    )
+
+
+def _amount(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

@@ -1,252 +1,149 @@
 """One launch: a pair of fresh processes that pass a baton until every operation is measured."""
 
-import json
 import math
-import os
-import selectors
-import shlex
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
+from gate.confirm.child import Child, LaunchError, Task, started
 from gate.confirm.sides import Side
-from gate.measure.names import BATON_VARIABLE, PROGRESS_VARIABLE, SELECT_VARIABLE
+from gate.evidence import ONE_SHOT_ERROR, Pair
 
 ROUND_SECONDS: Final = 0.05
 """How long one side measures before it passes the baton."""
 MIN_ROUNDS: Final = 4
 MAX_ROUNDS: Final = 32
-_OPTIONS: Final = ("-p", "no:cacheprovider", "-p", "no:randomly", "-W", "ignore:Module already imported")
-"""Nothing that is written beside the tests or shuffles them; the gate is imported before pytest looks."""
-_SHIM: Final = Path(__file__).with_name("shim.py")
-_PATIENCE: Final = 120.0
-"""Seconds without a sign of life after which a side counts as hung."""
-
-
-class LaunchError(Exception):
-    """A side crashed or hung. The message holds the end of its output."""
 
 
 @dataclass
 class LaunchResult:
     """What one launch measured."""
 
-    ratios: dict[str, float] = field(default_factory=dict[str, float])
-    """Metric name -> median over the rounds of log(head / base)."""
-    seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """Subject -> how long its rounds took."""
+    pairs: dict[str, Pair] = field(default_factory=dict[str, Pair])
+    """By metric name."""
+    seconds: float = 0.0
+    """How long it took altogether."""
+    measuring: dict[str, float] = field(default_factory=dict[str, float])
+    """Subject, or test measured as a whole -> how long that took."""
 
 
-@dataclass
-class _Child:
-    """One side's process and the two pipes to it."""
+@dataclass(frozen=True)
+class Pace:
+    """How a launch is run."""
 
-    side: Side
-    process: "subprocess.Popen[bytes]"
-    commands: int
-    answers: int
-    log: Path
-    buffer: bytes = b""
-
-    def say(self, calls: int) -> None:
-        """Hand the baton over for a round of calls; 0: go on with the test."""
-        with suppress(BrokenPipeError):
-            os.write(self.commands, json.dumps({"calls": calls}).encode() + b"\n")
-
-    def hear(self) -> dict[str, Any] | None:
-        """The next message; None when the process has closed its end.
-
-        Raises:
-            LaunchError: nothing came for too long.
-        """
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.answers, selectors.EVENT_READ)
-            while b"\n" not in self.buffer:
-                if not selector.select(timeout=_PATIENCE):
-                    raise LaunchError(f"the {self.side.name} side hangs:\n{self.tail()}")
-                data = os.read(self.answers, 65536)
-                if not data:
-                    return None
-                self.buffer += data
-        line, _, self.buffer = self.buffer.partition(b"\n")
-        return json.loads(line)
-
-    def round(self, calls: int) -> dict[str, float]:
-        """One measured round.
-
-        Raises:
-            LaunchError: the process ended or hangs.
-        """
-        self.say(calls)
-        message = self.hear()
-        if message is None or "round" not in message:
-            raise LaunchError(f"the {self.side.name} side ended in the middle of a round:\n{self.tail()}")
-        return message["round"]
-
-    def tail(self) -> str:
-        """The end of what it printed."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+    seed: int
+    """Of hashes, core and layout; a new one for each launch. An odd one lets the head begin."""
+    share: float
+    """Seconds that each subject may take."""
+    deadline: float
+    """No round begins after this time (`time.monotonic`)."""
 
 
-def launch(
-    sides: tuple[Side, Side],
-    command: str,
-    tests: Sequence[str],
-    subjects: Sequence[str],
-    *,
-    seed: int,
-    share: float,
-    deadline: float,
-) -> LaunchResult:
+def launch(sides: tuple[Side, Side], task: Task, pace: Pace) -> LaunchResult:
     """Start both sides and measure the subjects of some tests.
 
     Args:
         sides: base and head.
-        command: the suite's command.
-        tests: nodeids that measure the subjects.
-        subjects: metric names without statistic.
-        seed: hash seed of both processes; a new one for each launch.
-        share: seconds that each subject may take.
-        deadline: no round begins after this time (`time.monotonic`).
+        task: what to run and to measure.
+        pace: seed and times.
 
     Raises:
         LaunchError: a side crashed or hangs.
     """
     result = LaunchResult()
+    begun = time.monotonic()
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gate-launch-")))
-        (directory / "select").write_text("\n".join(tests), encoding="utf-8")
-        base, head = (
-            stack.enter_context(_started(side, command, subjects, directory, seed)) for side in sides
-        )
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=sides[0].scratch)))
+        base, head = (stack.enter_context(started(side, task, directory, pace.seed)) for side in sides)
+        order = (base, head) if pace.seed % 2 == 0 else (head, base)
         while True:
             messages = base.hear(), head.hear()
             here, there = messages
             if here is None or there is None:
                 break
-            if here.get("ready") == there.get("ready") and time.monotonic() < deadline:
-                begun = time.monotonic()
-                plan = _plan(max(here["seconds"], there["seconds"]), share)
-                result.ratios |= _rounds(here["ready"], (base, head), plan, deadline)
-                result.seconds[here["ready"]] = time.monotonic() - begun
+            if here.keys() == there.keys() and time.monotonic() < pace.deadline:
+                started_at = time.monotonic()
+                if name := _same(here, there, "ready"):
+                    seconds = max(here["seconds"], there["seconds"])
+                    result.pairs |= _rounds(name, order, seconds, pace)
+                elif name := _same(here, there, "turn"):
+                    result.pairs |= _whole(order)
+                if name:
+                    result.measuring[name] = time.monotonic() - started_at
             base.say(0)
             head.say(0)
         # A side that still waits has tests that the other one lacks: there is nothing to compare them with.
-        for child in (
-            child for child, message in zip((base, head), messages, strict=True) if message is None
-        ):
-            _check_end(child)
+        for child, message in zip((base, head), messages, strict=True):
+            if message is None and (code := child.close()) not in {0, 5}:  # 5: no such test on this side
+                raise LaunchError(f"the {child.side.name} side ended with exit code {code}:\n{child.tail()}")
+    result.seconds = time.monotonic() - begun
     return result
 
 
-def _plan(seconds: float, share: float) -> tuple[int, int]:
-    """Calls per round and rounds, so that a round is short and the subject keeps to its share."""
+def _same(here: Mapping[str, str], there: Mapping[str, str], key: str) -> str:
+    """What both sides say under a key, if it is the same."""
+    name = here.get(key, "")
+    return name if name == there.get(key) else ""
+
+
+def _rounds(subject: str, order: tuple[Child, Child], seconds: float, pace: Pace) -> dict[str, Pair]:
+    """Rounds in ABBA order; what they say of each metric, by name.
+
+    Args:
+        subject: the operation.
+        order: the side that begins, and the other one.
+        seconds: what one call takes, roughly.
+        pace: the share is for all rounds; after the deadline only the first few are still made.
+    """
     calls = max(1, round(ROUND_SECONDS / max(seconds, 1e-7)))
-    pair = 2 * max(seconds * calls, ROUND_SECONDS / 2)
-    return calls, min(MAX_ROUNDS, max(MIN_ROUNDS, 2 * round(share / pair / 2)))
-
-
-def _rounds(
-    subject: str, children: tuple[_Child, _Child], plan: tuple[int, int], deadline: float
-) -> dict[str, float]:
-    """Rounds in ABBA order; the medians of their paired log-ratios by metric name."""
-    base, head = children
-    calls, rounds = plan
-    for child in children:
-        child.round(calls)  # not counted: the first round warms the caches that the wait has cooled
-    ratios: dict[str, list[float]] = {}
+    begun = time.monotonic()
+    for child in order:
+        child.ask(calls, "round")  # not counted: the first round warms the caches that the wait has cooled
+    lasted = (time.monotonic() - begun) / 2  # and tells what a warm call takes
+    calls = max(1, round(calls * ROUND_SECONDS / max(lasted, 1e-4)))
+    pair = 2 * max(ROUND_SECONDS, lasted if calls == 1 else 0.0)
+    rounds = min(MAX_ROUNDS, max(MIN_ROUNDS, 2 * round(pace.share / pair / 2)))
+    values: dict[str, list[tuple[float, float]]] = {}
     for number in range(rounds):
-        if number >= MIN_ROUNDS and time.monotonic() > deadline:
+        if number >= MIN_ROUNDS and time.monotonic() > pace.deadline:
             break
-        order = (base, head) if number % 2 == 0 else (head, base)
-        measured = {child.side.name: child.round(calls) for child in order}
-        for statistic, value in measured["head"].items():
-            before = measured["base"].get(statistic, 0.0)
-            if value > 0 and before > 0:
-                ratios.setdefault(statistic, []).append(math.log(value / before))
+        turn = order if number % 2 == 0 else order[::-1]
+        measured = {child.side.name: child.ask(calls, "round") for child in turn}
+        for statistic, after in measured["head"].items():
+            values.setdefault(statistic, []).append((measured["base"].get(statistic, 0.0), after))
     name, _, labels = subject.partition("{")
     suffix = f"{{{labels}" if labels else ""
-    return {f"{name}.{statistic}{suffix}": median(values) for statistic, values in ratios.items()}
+    found = {f"{name}.{statistic}{suffix}": _pair(pairs) for statistic, pairs in values.items()}
+    return {metric: pair for metric, pair in found.items() if pair}
 
 
-def _core(seed: int) -> int:
-    """The core both sides of a launch share; another one in the next launch."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
-    return cores[seed % len(cores)]
-
-
-@contextmanager
-def _started(
-    side: Side, command: str, subjects: Sequence[str], directory: Path, seed: int
-) -> Generator[_Child]:
-    """One side's process; it is gone when the block ends."""
-    commands_out, commands_in = os.pipe()
-    answers_out, answers_in = os.pipe()
-    baton = {"commands": commands_out, "answers": answers_in, "subjects": list(subjects)}
-    log = directory / f"{side.name}.log"
-    try:
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-I", str(_SHIM), str(_core(seed)), command],
-                cwd=side.root,
-                env=_environment(side, directory, seed, baton),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=(commands_out, answers_in),
-                start_new_session=True,
-            )
-    finally:
-        os.close(commands_out)
-        os.close(answers_in)
-    child = _Child(side, process, commands_in, answers_out, log)
-    try:
-        yield child
-    finally:
-        _end(child)
-
-
-def _environment(side: Side, directory: Path, seed: int, baton: Mapping[str, Any]) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if name != PROGRESS_VARIABLE}
-    given = os.environ.get("PYTEST_ADDOPTS", "")
-    return {
-        **inherited,
-        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))),
-        "PYTHONPATH": side.python_path,
-        "PYTHONHASHSEED": str(seed % 4_294_967_295),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTEST_ADDOPTS": f"{given} {shlex.join(_OPTIONS)}".strip(),
-        SELECT_VARIABLE: str(directory / "select"),
-        BATON_VARIABLE: json.dumps(baton),
+def _whole(order: tuple[Child, Child]) -> dict[str, Pair]:
+    """A test that is measured as a whole: one side, then the other."""
+    measured = {child.side.name: child.ask(0, "values") for child in order}
+    before = measured["base"]
+    found = {
+        metric: _pair([(before[metric], after)])
+        for metric, after in measured["head"].items()
+        if metric in before
     }
+    return {metric: pair for metric, pair in found.items() if pair}
 
 
-def _check_end(child: _Child) -> None:
-    """A side whose tests do not run through measured something else than what it is asked for."""
-    os.close(child.commands)
-    child.commands = -1
-    try:
-        code = child.process.wait(timeout=_PATIENCE)
-    except subprocess.TimeoutExpired:
-        raise LaunchError(f"the {child.side.name} side does not end:\n{child.tail()}") from None
-    if code not in {0, 5}:  # 5: the tests are not there on this side
-        raise LaunchError(f"the {child.side.name} side ended with exit code {code}:\n{child.tail()}")
+def _pair(values: list[tuple[float, float]]) -> Pair | None:
+    """The medians of (base, head) values; None where a value has no logarithm.
 
-
-def _end(child: _Child) -> None:
-    for descriptor in (child.commands, child.answers):
-        with suppress(OSError):
-            os.close(descriptor)
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            child.process.wait(timeout=2)
+    The standard error of a median is 1.2533 times that of the mean for normal noise; its spread is taken
+    from the median absolute deviation (e.g. Huber & Ronchetti, "Robust Statistics", ch. 1).
+    """
+    if not all(min(pair) > 0 and math.isfinite(max(pair)) for pair in values):
+        return None
+    ratios = [math.log(after / before) for before, after in values]
+    ratio = median(ratios)
+    spread = 1.4826 * median(abs(other - ratio) for other in ratios)
+    error = 1.2533 * spread / math.sqrt(len(ratios)) if len(ratios) > 1 else ONE_SHOT_ERROR
+    return Pair(ratio, error, median(before for before, _ in values), median(after for _, after in values))

@@ -1,6 +1,6 @@
-"""Starts one side of a comparison: pinned to a core, without address randomisation, then the command.
+"""Starts one side of a comparison: without address randomisation, gone with its parent; then the command.
 
-Run as `python shim.py CORE COMMAND`; everything it sets survives the exec. What the system
+Run as `python shim.py COMMAND`; everything it sets survives the exec. What the system
 does not allow is left out: the comparison is then noisier, not wrong.
 """
 
@@ -17,15 +17,12 @@ _PR_SET_PDEATHSIG: Final = 1
 
 def main() -> None:
     """Prepare this process and become the command."""
-    core, command = int(sys.argv[1]), sys.argv[2]
     if sys.platform == "linux":
-        with suppress(OSError):
-            os.sched_setaffinity(0, {core})
         with suppress(OSError, AttributeError):
             libc = ctypes.CDLL(None, use_errno=True)
             libc.personality(_ADDR_NO_RANDOMIZE)
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.execv("/bin/sh", ["sh", "-c", command])
+    os.execv("/bin/sh", ["sh", "-c", sys.argv[1]])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """(Run, Baseline, Policy) -> Verdict. Pure: same input, same verdict; no file, no clock, no network."""
 
 from collections import Counter
-from collections.abc import Mapping
+from typing import Final
 
 from gate.baseline import Baseline
-from gate.evidence import Evidence
+from gate.evidence import Confirmation
+from gate.judge.drift import judge_drift
 from gate.judge.limits import judge_limits, unanswered_limits
+from gate.judge.loads import judge_loads
 from gate.judge.metrics import as_remembered, judge_metrics
 from gate.judge.outcomes import judge_outcomes
 from gate.model import Run, SuiteRun
@@ -36,7 +38,7 @@ def judge(
     notes: tuple[Finding, ...] = (),
     unconfirmed: str = "",
     changed: bool = True,
-    evidence: Mapping[str, Evidence] | None = None,
+    confirmation: Confirmation | None = None,
     liberal: bool = False,
 ) -> Verdict:
     """Judge a run.
@@ -50,7 +52,7 @@ def judge(
         unconfirmed: what to say about suspects that nobody confirmed or cleared; empty: nothing.
         changed: whether anything changed since the base that the suites could run.
         liberal: suspect generously, to find what should be measured again; not for a final verdict.
-        evidence: what the comparison of base and head on one machine showed, by metric.
+        confirmation: what the comparison of base and head on one machine showed.
 
     Raises:
         LocatedError: a limit's unit does not fit the metric it is for.
@@ -62,20 +64,38 @@ def judge(
         for p in run.problems
     ]
     findings += _not_judged(run, policy)
+    void: frozenset[str] = frozenset()
     for suite in run.suites.values():
-        findings += judge_outcomes(suite, baseline.latest(suite.name))
-        findings += judge_limits(suite, policy)
+        loads = judge_loads(suite, policy)
+        void |= loads.void
+        findings += judge_outcomes(
+            suite,
+            baseline.latest(suite.name),
+            confirmation.reruns if confirmation else {},
+            flaky=policy.flaky,
+        )
+        findings += loads.findings
+        findings += judge_limits(suite, policy, loads.void)
         findings += _comparability(suite, baseline)
     if not run.problems and policy.suites.keys() <= run.suites.keys():
         findings += unanswered_limits(run, policy)
-    comparison = judge_metrics(run, baseline, policy, changed=changed, evidence=evidence, liberal=liberal)
+    comparison = judge_metrics(
+        run, baseline, policy, changed=changed, confirmation=confirmation, liberal=liberal, void=void
+    )
     findings += comparison.findings
+    findings += judge_drift(run, baseline, policy, named=_named(comparison.findings))
     if unconfirmed and any(finding.state == "suspect" for finding in findings):
         findings.append(
             Finding(kind="environment", level="warn", subject="confirmation", message=unconfirmed)
         )
+    if confirmation:
+        findings += [
+            Finding(kind="environment", level="warn", subject="confirmation", message=note)
+            for note in confirmation.notes
+        ]
+        findings += [_INTERRUPTED] if confirmation.interrupted else []
     ordered = in_reading_order(findings)
-    word = decide(ordered)
+    word = "inconclusive" if confirmation and confirmation.interrupted else decide(ordered)
     suites = tuple(_suite_summary(run.suites[name], baseline) for name in sorted(run.suites))
     return Verdict(
         schema=SCHEMA,
@@ -93,6 +113,22 @@ def judge(
         summary=_summary(run, comparison.compared, ordered),
         findings=ordered,
     )
+
+
+_INTERRUPTED: Final = Finding(
+    kind="environment",
+    level="fail",
+    subject="confirmation",
+    state="inconclusive",
+    message="the comparison of base and head was interrupted; what was measured until then is judged",
+    remedy="run gate check again",
+)
+
+
+def _named(findings: list[Finding]) -> frozenset[str]:
+    """Metrics that are called slower already."""
+    known = {"cleared", "machine"}
+    return frozenset(f.subject for f in findings if f.kind == "regression" and f.state not in known)
 
 
 def _not_judged(run: Run, policy: Policy) -> list[Finding]:

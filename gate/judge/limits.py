@@ -8,16 +8,19 @@ from gate.units import Quantity, format_value
 from gate.verdict import Finding, Level
 
 
-def judge_limits(suite: SuiteRun, policy: Policy) -> list[Finding]:
+def judge_limits(suite: SuiteRun, policy: Policy, void: frozenset[str] = frozenset()) -> list[Finding]:
     """One finding for every metric beyond a limit: a missed target or critical fails, a warning warns.
 
-    The strictest limit that is passed speaks; a value exactly on a limit keeps it.
+    The strictest limit that is passed speaks; a value exactly on a limit keeps it. Of `void` metrics, those
+    of a load that was no measurement, only the error rate is held to its limits.
 
     Raises:
         LocatedError: a limit's unit does not fit its metric.
     """
     findings: list[Finding] = []
     for metric in suite.metrics.values():
+        if metric.name in void and metric.statistic != "error_rate":
+            continue
         rule = policy.rule(metric)
         levels: tuple[tuple[str, Level], ...] = (
             ("critical", "fail"),

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from gate.baseline import Baseline, KnownMetric, SuiteBaseline
-from gate.evidence import Decision, Evidence
+from gate.evidence import Confirmation, Decision, Evidence
 from gate.judge.screening import Candidate, machine_shifts, screen_suite
 from gate.model import Metric, Run, SuiteRun, statistic_of, subject_of
 from gate.policy import OFF, Policy, Rule
@@ -36,14 +36,16 @@ def judge_metrics(
     policy: Policy,
     *,
     changed: bool = True,
-    evidence: Mapping[str, Evidence] | None = None,
+    confirmation: Confirmation | None = None,
     liberal: bool = False,
+    void: frozenset[str] = frozenset(),
 ) -> Comparison:
     """Compare work counts exactly and everything else by screening.
 
     Where nothing changed that could slow the code, what looks slow is the machine: never red. A suspect
     that base and head were compared for on one machine is judged by that comparison. To find out what to
     compare, ask liberally: each metric alone, by its own history; a suspect then costs seconds, not a red.
+    `void` metrics, those of a load that was no measurement, are not compared.
 
     Raises:
         LocatedError: an entry's unit does not fit its metric.
@@ -57,7 +59,7 @@ def judge_metrics(
         comparable = baseline.comparable(suite.name, suite.environment)
         for metric in suite.metrics.values():
             rule = policy.rule(metric)
-            if rule.tolerance == OFF:
+            if rule.tolerance == OFF or metric.name in void:
                 continue
             if metric.exact:
                 history = latest.history(metric.name) if latest else []
@@ -68,7 +70,12 @@ def judge_metrics(
             if comparable and history and enough_for(metric.statistic, metric.count):
                 runs = [i for i, accepted in enumerate(comparable.runs) if metric.name in accepted.values]
                 candidates.append(Candidate(metric, rule, history, runs))
-    findings += _screen(candidates, evidence or {}, changed=changed, liberal=liberal)
+            elif confirmation and (shown := confirmation.evidence.get(metric.name)):
+                findings += _without_history(metric, rule, shown)
+    screened, found = _screen(candidates, confirmation, changed=changed, liberal=liberal)
+    findings += found
+    if confirmation:
+        findings += _reach(run, confirmation, screened)
     return Comparison(findings, counted + len(candidates))
 
 
@@ -133,41 +140,90 @@ def _compare_exact(metric: Metric, rule: Rule, before: float) -> list[Finding]:
 
 
 def _screen(
-    candidates: list[Candidate], evidence: Mapping[str, Evidence], *, changed: bool, liberal: bool
-) -> list[Finding]:
+    candidates: list[Candidate], confirmation: Confirmation | None, *, changed: bool, liberal: bool
+) -> tuple[dict[str, Screened], list[Finding]]:
     findings: list[Finding] = []
+    answers: dict[str, Screened] = {}
     suites: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
         suites[candidate.metric.suite].append(candidate)
     for suite, members in suites.items():
         screened = screen_suite(members, len(candidates), liberal=liberal)
         for candidate, seen in zip(members, screened, strict=True):
-            found = _judge(candidate, seen, evidence.get(candidate.metric.name), changed=changed)
+            answers[candidate.metric.name] = seen
+            found = _judge(candidate, seen, confirmation, changed=changed)
             findings += [found] if found else []
         shifts = machine_shifts(members)
         common = common_shift(shifts)
         if math.expm1(common) > NOTABLE_SHIFT:
             findings.append(_slow_machine(suite, common, len(shifts)))
-    return findings
+    return answers, findings
 
 
 def _judge(
-    candidate: Candidate, screened: Screened, shown: Evidence | None, *, changed: bool
+    candidate: Candidate, screened: Screened, confirmation: Confirmation | None, *, changed: bool
 ) -> Finding | None:
     """One metric: what the machine showed if it was asked, else what history says."""
     metric, rule = candidate.metric, candidate.rule
-    tolerance = rule.tolerance.to("ratio")
-    if shown and shown.decide(rule.better, tolerance) == "confirmed":
-        return _after_confirmation(_suspect(metric, rule, screened, changed=True), "confirmed", shown)
-    if abs(metric.value - screened.centre) < rule.floor.to(metric.unit):
+    tolerance, floor = rule.tolerance.to("ratio"), rule.floor.to(metric.unit)
+    shown = confirmation.evidence.get(metric.name) if confirmation else None
+    if shown and shown.decide(rule.better, tolerance, floor) == "confirmed":
+        history = _suspect(metric, rule, screened, changed=True)
+        return _after_confirmation(history, metric, "confirmed", shown)
+    if abs(metric.value - screened.centre) < floor:
         return None
     worse = screened.relative(rule.better)
     if screened.suspect and worse > tolerance:
         found = _suspect(metric, rule, screened, changed=changed)
-        return _after_confirmation(found, shown.decide(rule.better, tolerance), shown) if shown else found
+        if shown:
+            return _after_confirmation(found, metric, shown.decide(rule.better, tolerance, floor), shown)
+        return _not_measured(found) if confirmation and changed else found
     if screened.improved and -worse > tolerance:
         return _finding(metric, rule, "improvement", screened.centre, message=_figures(metric, screened))
     return None
+
+
+def _without_history(metric: Metric, rule: Rule, shown: Evidence) -> list[Finding]:
+    """A metric that only the machine can judge: no accepted run in this environment holds it."""
+    decision = shown.decide(rule.better, rule.tolerance.to("ratio"), rule.floor.to(metric.unit))
+    if decision != "confirmed":
+        return []
+    found = _finding(metric, rule, "regression", shown.base, message="none in this environment")
+    return [_after_confirmation(found, metric, decision, shown)]
+
+
+def _not_measured(found: Finding) -> Finding:
+    """A suspect that the comparison did not reach: neither red nor green."""
+    message = f"not measured again within the budget; history alone: {found.message}"
+    return msgspec.structs.replace(found, state="inconclusive", message=message)
+
+
+def _reach(run: Run, confirmation: Confirmation, screened: Mapping[str, Screened]) -> list[Finding]:
+    """How far the comparison of base and head came, and how blind the gate is beyond."""
+    if not confirmation.not_reached:
+        return []
+    metrics = run.metrics
+    names = [name for name in confirmation.not_reached if name in metrics]
+    seen = sorted((screened[name].visible, name) for name in names if name in screened)
+    blind = len(names) - len(seen)
+    parts = [f"metrics that were not compared with the base on this machine: {len(names)}"]
+    if seen:
+        (least, best), (most, worst) = seen[0], seen[-1]
+        parts.append(
+            f"screened only, smallest visible change {format_change(least)} ({best})"
+            + (f" to {format_change(most)} ({worst})" if len(seen) > 1 else "")
+        )
+    if blind:
+        parts.append(f"{blind} without comparable history")
+    return [
+        Finding(
+            kind="environment",
+            level="info",
+            subject="confirmation",
+            message="; ".join(parts),
+            remedy="give the comparison more time: defaults.budget",
+        )
+    ]
 
 
 def _figures(metric: Metric, screened: Screened) -> str:
@@ -184,18 +240,22 @@ def _suspect(metric: Metric, rule: Rule, screened: Screened, *, changed: bool) -
     return _finding(metric, rule, "regression", screened.centre, state=state, message=message)
 
 
-def _after_confirmation(found: Finding, decision: Decision, shown: Evidence) -> Finding:
+def _after_confirmation(found: Finding, metric: Metric, decision: Decision, shown: Evidence) -> Finding:
     """A suspect after base and head were measured on one machine: what machine and history said."""
     low, high = (format_change(bound) for bound in shown.interval)
+    before, after = (format_value(value, metric.unit) for value in (shown.base, shown.head))
     launches = f"{len(shown.ratios)} launch{'es' * (len(shown.ratios) != 1)}"
-    machine = f"on this machine base → head {format_change(shown.change)} ({low} to {high}, {launches})"
+    machine = f"{before} → {after} ({format_change(shown.change)}, {low} to {high}, {launches})"
     return msgspec.structs.replace(
         found,
         level="info" if decision == "cleared" else "fail",
         state=decision,
+        baseline=shown.base,
+        head=shown.head,
         change=shown.change,
         interval=shown.interval,
-        message=f"{machine}; history: {found.message}",
+        message=f"on this machine base → head {machine}; history: {found.message}",
+        reproduce=f"gate confirm {shlex.quote(metric.name)} --base BASE",
     )
 
 

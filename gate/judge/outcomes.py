@@ -3,21 +3,43 @@
 import shlex
 from collections.abc import Mapping
 
+import msgspec
+
 from gate.baseline import KnownTest, SuiteBaseline
+from gate.evidence import Rerun
 from gate.model import SuiteRun, TestOutcome
 from gate.verdict import Finding, Kind, Level
 
 _ACCEPT = "or accept the change with gate baseline update"
 
 
-def judge_outcomes(suite: SuiteRun, known: SuiteBaseline | None) -> list[Finding]:
+def judge_outcomes(
+    suite: SuiteRun,
+    known: SuiteBaseline | None,
+    reruns: Mapping[str, Rerun] | None = None,
+    *,
+    flaky: Level = "warn",
+) -> list[Finding]:
     """Judge every test of a suite, and every test that is no longer there.
 
     Without an accepted run every failure is new, and nothing can be missing.
+
+    Args:
+        suite: what became of the tests.
+        known: the last accepted run of the suite.
+        reruns: what failing tests did when they were run again, by nodeid.
+        flaky: what a test means that fails only sometimes.
     """
     before: Mapping[str, KnownTest] = known.tests if known else {}
     findings = [
         _judge(test, before.get(test.nodeid), first_run=known is None) for test in suite.tests.values()
+    ]
+    again = reruns or {}
+    findings = [
+        _after_rerun(finding, again[finding.subject], flaky)
+        if finding and finding.level == "fail" and finding.subject in again
+        else finding
+        for finding in findings
     ]
     missing = [_missing(suite.name, nodeid) for nodeid in before if nodeid not in suite.tests]
     return [finding for finding in findings if finding is not None] + missing
@@ -47,6 +69,18 @@ def _failed(test: TestOutcome, before: KnownTest | None) -> Finding:
         was = before.signature.split(" | ", 2)[-1]
         return _finding(test, "changed-failure", "fail", f"{message} (on the baseline it failed with: {was})")
     return _finding(test, "known-failure", "info", f"fails on the baseline too: {message}")
+
+
+def _after_rerun(found: Finding, rerun: Rerun, flaky: Level) -> Finding:
+    """A failure after its test was run again: sometimes is flaky, on the base as well is known."""
+    (failed, runs), (base_failed, base_runs) = rerun.head, rerun.base
+    on_base = f"{base_failed} of {base_runs} on the base" if base_runs else "the base does not have it"
+    message = f"failed in {failed} of {runs} runs of the head, {on_base}: {found.message}"
+    if rerun.flaky:
+        return msgspec.structs.replace(found, kind="flaky", level=flaky, message=message)
+    if rerun.known:
+        return msgspec.structs.replace(found, kind="known-failure", level="info", message=message)
+    return msgspec.structs.replace(found, message=message)
 
 
 def _finding(test: TestOutcome, kind: Kind, level: Level, message: str, remedy: str = "") -> Finding:

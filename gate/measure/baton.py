@@ -3,14 +3,22 @@
 Base and head run the same tests in two processes. At each measured operation both wait; the one that
 holds the baton measures a round and passes it back. What was agreed on is not selected is done once.
 
-One JSON line per message. Out: `{"ready": name, "seconds": s}`, then `{"round": {statistic: value}}` for
-each round. In: `{"calls": n}` for a round of n calls, `{"calls": 0}` to go on with the test.
+What cannot be repeated in rounds (a peak of memory, the duration of a test) is measured once per
+process, by one side while the other waits before the same test.
+
+One JSON line per message. Out: `{"ready": name, "seconds": s}` and then `{"round": {statistic: value}}` for
+each round; `{"turn": nodeid}` before a test that is measured as a whole and `{"values": {metric: value}}`
+after it. In: `{"calls": n}` for a round of n calls, `{"calls": 0}` to go on.
 """
 
+import gc
 import json
 import os
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, Self
 
 from gate.measure.latency import PerformanceBaseline, settled_heap
@@ -18,7 +26,9 @@ from gate.measure.load import LoadTestMetrics, Request, drive
 from gate.measure.names import BATON_VARIABLE
 from gate.model import summarise
 
-_WARM_UP: Final = 5
+_WARM_UP: Final = 3
+_TIMEABLE: Final = 10e-3
+"""Seconds of a block of calls from which its duration tells what one call takes."""
 
 
 class Baton:
@@ -28,12 +38,18 @@ class Baton:
         commands: file descriptor to read from.
         answers: file descriptor to write to.
         subjects: the operations to measure in rounds.
+        tests: nodeids of the tests to measure as a whole.
+        core: the core to measure on; negative: any.
     """
 
-    def __init__(self, commands: int, answers: int, subjects: frozenset[str]) -> None:
+    def __init__(
+        self, commands: int, answers: int, subjects: frozenset[str], tests: frozenset[str], core: int = -1
+    ) -> None:
         self._commands = os.fdopen(commands, "rb")
         self._answers = answers
         self._subjects = subjects
+        self._core = core
+        self.tests = tests
 
     @classmethod
     def from_environment(cls) -> Self | None:
@@ -42,21 +58,38 @@ class Baton:
         if not text:
             return None
         settings = json.loads(text)
-        return cls(settings["commands"], settings["answers"], frozenset(settings["subjects"]))
+        return cls(
+            settings["commands"],
+            settings["answers"],
+            frozenset(settings["subjects"]),
+            frozenset(settings["tests"]),
+            settings["core"],
+        )
 
     def fill(self, recorder: PerformanceBaseline) -> Iterator[None]:
         """Yield once per call, as `Turns.fill` does, for as many rounds as the controller wants."""
-        seconds = 0.0
-        for _ in range(_WARM_UP if recorder.name in self._subjects else 1):
+        if recorder.name not in self._subjects:
             started = time.perf_counter()
             yield
-            seconds = time.perf_counter() - started
-            recorder.add(seconds * 1e3)
-        if recorder.name not in self._subjects:
+            recorder.add((time.perf_counter() - started) * 1e3)
             return
+        self._settle()
         with settled_heap():
-            self._say(ready=recorder.name, seconds=seconds)
+            for _ in range(_WARM_UP):
+                yield
+            calls = 1
+            while True:  # as timeit's autorange does: a block of calls that is long enough to be timed
+                started = time.perf_counter()
+                for _ in range(calls):
+                    yield
+                seconds = time.perf_counter() - started
+                if seconds >= _TIMEABLE:
+                    break
+                calls *= 2
+            recorder.add(seconds / calls * 1e3)
+            self._say(ready=recorder.name, seconds=seconds / calls)
             while calls := self._next():
+                gc.collect()
                 latencies: list[float] = []
                 cpu = time.process_time()
                 for _ in range(calls):
@@ -68,15 +101,37 @@ class Baton:
 
     async def load(self, name: str, request: Request, users: int, requests: int) -> LoadTestMetrics:
         """Drive a load once, and again for every round."""
+        wanted = name in self._subjects
+        if wanted:
+            self._settle()
         started = time.perf_counter()
         metrics = await drive(request, users, requests)
-        if name in self._subjects:
+        if wanted:
             self._say(ready=name, seconds=time.perf_counter() - started)
             while calls := self._next():
                 metrics = await drive(request, users, requests, calls)
                 values = summarise(metrics.latencies) | {"throughput": metrics.throughput}
                 self._say(round=values)
         return metrics
+
+    def take_turn(self, nodeid: str) -> None:
+        """Wait until this side may run a test that is measured as a whole."""
+        self._settle()
+        self._say(turn=nodeid)
+        self._next()
+
+    def end_turn(self, values: Mapping[str, float]) -> None:
+        """Hand over what such a test measured."""
+        self._say(values=dict(values))
+        self._next()
+
+    def _settle(self) -> None:
+        """Move to the core that both sides share; until here each side started on any."""
+        if self._core >= 0 and sys.platform == "linux":
+            for thread in Path("/proc/self/task").iterdir():
+                with suppress(OSError):
+                    os.sched_setaffinity(int(thread.name), {self._core})
+        self._core = -1
 
     def _next(self) -> int:
         line = self._commands.readline()

@@ -19,12 +19,14 @@ from gate.measure.environment import checked_out_commit, this_environment
 from gate.measure.latency import Turns
 from gate.measure.names import PROGRESS_VARIABLE, SELECT_VARIABLE, SUITE_VARIABLE
 from gate.measure.recorder import Measure
+from gate.model import duration_name, join_name
 
 RUN_SCHEMA: Final = "gate.run/1"
 
 _measures = pytest.StashKey[Measure]()
 _owners = pytest.StashKey[dict[str, str]]()
 _baton = pytest.StashKey[Baton | None]()
+_durations = pytest.StashKey[dict[str, float]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,10 +61,27 @@ def measure(request: pytest.FixtureRequest) -> Iterator[Measure]:
         turns = Turns(**(marker.kwargs if marker else {}))
     except (TypeError, ValueError) as error:
         raise pytest.UsageError(f"{node.nodeid}: wrong @pytest.mark.measure: {error}") from None
-    measures = Measure(node.nodeid, turns, node.config.stash[_owners], node.config.stash[_baton])
+    root = node.config.invocation_params.dir
+    measures = Measure(node.nodeid, root, turns, node.config.stash[_owners], node.config.stash[_baton])
     node.stash[_measures] = measures
     yield measures
     measures.finish()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """In a comparison: run a test that is measured as a whole while the other side waits."""
+    baton = item.config.stash[_baton]
+    if baton is None or item.nodeid not in baton.tests:
+        return (yield)
+    baton.take_turn(item.nodeid)
+    try:
+        return (yield)
+    finally:
+        measures = item.stash.get(_measures, None)
+        recorded = measures.measurements if measures else []
+        values = {join_name(m.name, m.labels): m.value for m in recorded if m.value is not None}
+        baton.end_turn(values | item.stash.get(_durations, dict[str, float]()))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -71,6 +90,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     measures = item.stash.get(_measures, None)
     if call.when == "call" and measures and measures.measurements and item.config.getoption("xmlpath", None):
         item.user_properties.append(("gate.metrics", json.dumps(msgspec.to_builtins(measures.measurements))))
+    if call.when == "call" and item.config.stash[_baton]:
+        item.stash[_durations] = {duration_name(item.nodeid): call.duration}
     return (yield)
 
 
@@ -80,7 +101,9 @@ def pytest_json_runtest_metadata(item: pytest.Item, call: pytest.CallInfo[None])
     measures = item.stash.get(_measures, None)
     if call.when != "call" or measures is None or not measures.measurements:
         return None
-    return {"gate": {"metrics": msgspec.to_builtins(measures.measurements)}}
+    return {
+        "gate": {"metrics": msgspec.to_builtins(measures.measurements), "executed": dict(measures.executed)}
+    }
 
 
 class _RunMetadata:

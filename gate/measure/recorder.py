@@ -5,13 +5,15 @@ import math
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
 from gate.measure.baton import Baton
+from gate.measure.executed import Executed
 from gate.measure.latency import PerformanceBaseline, Turns
-from gate.measure.load import LoadTestMetrics, Request, drive
+from gate.measure.load import LoadTestMetrics, Request, measure_load
 from gate.measure.resources import ResourceUsage
-from gate.model import Better, Measurement, join_name, split_name, systematic
+from gate.model import Better, LoadRun, Measurement, join_name, split_name, systematic
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,20 +24,26 @@ class Measure:
 
     Args:
         nodeid: the test.
+        root: the directory the suite runs in; functions below it are noted as what an operation runs.
         turns: how often an operation is repeated.
         owners: metric name -> test that recorded it, shared by all tests of a session, so that a
             name that is used twice is refused where it happens.
         baton: set when this process is one side of a same-machine comparison.
     """
 
-    def __init__(self, nodeid: str, turns: Turns, owners: dict[str, str], baton: Baton | None = None) -> None:
+    def __init__(
+        self, nodeid: str, root: Path, turns: Turns, owners: dict[str, str], baton: Baton | None = None
+    ) -> None:
         self._nodeid = nodeid
+        self._root = root
         self._turns = baton or turns
         self._baton = baton
         self._owners = owners
         self._unawaited: dict[str, None] = {}
         self.measurements: list[Measurement] = []
         """What was recorded so far, in order."""
+        self.executed: dict[str, list[str]] = {}
+        """Measured operation -> functions of the project that its first call ran."""
 
     @overload
     def __call__(
@@ -56,10 +64,13 @@ class Measure:
         """
         recorder = PerformanceBaseline(self._claim(name))
         operation = partial(func, *args, **kwargs)
-        first = operation()
+        executed = Executed(self._root)
+        with executed.watch():
+            first = operation()
         if inspect.isawaitable(first):
             self._unawaited[recorder.name] = None
-            return self._repeat_async(recorder, first, operation)
+            return self._repeat_async(recorder, first, operation, executed)
+        self.executed[recorder.name] = executed.functions
         result: Any = first
         for _ in self._turns.fill(recorder):
             result = operation()
@@ -89,13 +100,23 @@ class Measure:
         self._add(name, labels, unit="count", value=int(value), exact=True)
 
     async def load(
-        self, name: str, request: Request, *, users: int, requests: int, repeat: int = 1
+        self,
+        name: str,
+        request: Request,
+        *,
+        users: int,
+        requests: int,
+        repeat: int = 1,
+        remote: bool = False,
     ) -> LoadTestMetrics:
         """Drive `users` concurrent users with `requests` requests each and record what they saw.
 
-        `repeat` does all of it several times, so that a percentile rests on enough requests.
+        `repeat` does all of it several times, so that a percentile rests on enough requests. Some users
+        warm up first; of that only the errors count. Say `remote=True` if the service runs in another
+        process: how busy this one is then tells whether it could drive the load.
 
-        Records the latencies under `name`, and `.throughput` (successes per second) and `.error_rate`.
+        Records the latencies under `name`, and `.throughput` (successes per second) and `.error_rate`,
+        and what tells whether the load was a measurement.
         An error is counted, never raised: assert on the result's `errors` and `first_error`.
 
         Raises:
@@ -105,8 +126,12 @@ class Measure:
         if self._baton:
             metrics = await self._baton.load(join_name(base, labels), request, users, requests)
         else:
-            metrics = await drive(request, users, requests, repeat)
-        self._add_sample(name, metrics.latencies)
+            executed = Executed(self._root)
+            metrics = await measure_load(
+                request, users, requests, repeat, remote=remote, warming_up=executed.watch()
+            )
+            self.executed[join_name(base, labels)] = executed.functions
+        self._add_sample(name, metrics.latencies, metrics.run)
         self._add(
             f"{base}.throughput",
             labels,
@@ -150,9 +175,12 @@ class Measure:
         recorder: PerformanceBaseline,
         first: Awaitable[object],
         operation: Callable[[], Awaitable[object]],
+        executed: Executed,
     ) -> object:
         del self._unawaited[recorder.name]
-        result = await first
+        with executed.watch():
+            result = await first
+        self.executed[recorder.name] = executed.functions
         for _ in self._turns.fill(recorder):
             result = await operation()
         self._keep(recorder)
@@ -163,7 +191,7 @@ class Measure:
         self._add_sample(recorder.name, recorder.latencies)
         self._add(f"{base}.cpu", labels, unit="ms", value=recorder.cpu or 0.0, count=recorder.count)
 
-    def _add_sample(self, name: str, latencies: list[float]) -> None:
+    def _add_sample(self, name: str, latencies: list[float], load: LoadRun | None = None) -> None:
         base, labels = split_name(name)
         kept = systematic(latencies)
         self.measurements.append(
@@ -174,6 +202,7 @@ class Measure:
                 samples=[float(f"{value:.6g}") for value in kept],
                 count=len(latencies),
                 sampling="all" if len(kept) == len(latencies) else "systematic",
+                load=load,
             )
         )
 

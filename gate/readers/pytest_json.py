@@ -15,11 +15,13 @@ import msgspec
 from gate.model import (
     UNKNOWN_ENVIRONMENT,
     Environment,
+    LoadRun,
     Measurement,
     Metric,
     Outcome,
     SuiteRun,
     TestOutcome,
+    duration_name,
     join_name,
     split_name,
     summarise,
@@ -61,6 +63,7 @@ class _Stage(msgspec.Struct):
 
 class _GateMetadata(msgspec.Struct):
     metrics: list[Measurement] = []
+    executed: dict[str, list[str]] = {}
 
 
 class _Metadata(msgspec.Struct):
@@ -117,6 +120,8 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
     name = _suite_name(path, report, policy)
     tests: dict[str, TestOutcome] = {}
     metrics: dict[str, Metric] = {}
+    executed: dict[str, frozenset[str]] = {}
+    loads: dict[str, LoadRun] = {}
     suite = policy.suites.get(name)
     for index, test in enumerate(report.tests or ()):
         if test.nodeid in tests:
@@ -135,6 +140,9 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
                 )
                 raise ReportError(str(path), message, "add a label that tells the two apart")
             metrics[metric.name] = metric
+        if test.metadata and test.metadata.gate:
+            executed |= {name: frozenset(code) for name, code in test.metadata.gate.executed.items()}
+        loads |= _loads(test)
         if suite is not None and suite.durations:
             duration = _duration(outcome)
             metrics[duration.name] = duration
@@ -145,7 +153,9 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
         created=report.created,
         tests=tests,
         metrics=metrics,
+        executed=executed,
         source=str(path),
+        loads=loads,
     )
 
 
@@ -270,8 +280,7 @@ def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
 
 
 def _metrics(path: Path, test: _Test, suite: str) -> Iterator[Metric]:
-    measurements = test.metadata.gate.metrics if test.metadata and test.metadata.gate else []
-    for measurement in measurements:
+    for measurement in _measurements(test):
         try:
             name = join_name(measurement.name, measurement.labels)
             split_name(name)
@@ -293,6 +302,14 @@ def _metrics(path: Path, test: _Test, suite: str) -> Iterator[Metric]:
             )
 
 
+def _loads(test: _Test) -> dict[str, LoadRun]:
+    return {join_name(m.name, m.labels): m.load for m in _measurements(test) if m.load is not None}
+
+
+def _measurements(test: _Test) -> list[Measurement]:
+    return test.metadata.gate.metrics if test.metadata and test.metadata.gate else []
+
+
 def _values(measurement: Measurement) -> dict[str, float]:
     """Statistic -> value; a single value has no statistic of its own, its name ends with it."""
     if (measurement.value is None) == (measurement.samples is None):
@@ -312,13 +329,19 @@ def _values(measurement: Measurement) -> dict[str, float]:
             raise ValueError(f"{number:g} {measurement.unit} is negative")
     if (measurement.count or len(numbers)) < len(numbers):
         raise ValueError(f"'count' is {measurement.count}, but there are {len(numbers)} samples")
+    if measurement.load is not None:
+        if measurement.samples is None:
+            raise ValueError("'load' belongs to latencies, not to a single value")
+        if measurement.load.requests != (measurement.count or len(numbers)):
+            raise ValueError(
+                f"'load' has {measurement.load.requests} requests, 'count' is {measurement.count}"
+            )
     return {"": numbers[0]} if measurement.value is not None else summarise(numbers)
 
 
 def _duration(outcome: TestOutcome) -> Metric:
-    label = re.sub(r"[{}=,\s]+", "_", outcome.nodeid)
     return Metric(
-        name=join_name("test.duration", {"test": label}),
+        name=duration_name(outcome.nodeid),
         unit="s",
         better="lower",
         value=outcome.duration,

@@ -28,12 +28,13 @@ def baseline_document(run: Run, verdict: Verdict, policy: Policy) -> Document:
     """The whole report, in the order in which people ask: are we in the targets, how fast, how sure."""
     document = Document("Baseline report")
     _head(document, run, verdict)
-    _targets(document, run, policy)
+    void = _no_measurement(verdict)
+    _targets(document, run, policy, void)
     subjects = _by_subject(run.metrics.values())
     loads = {name: series for name, series in subjects.items() if "throughput" in series}
     timed = {name: series for name, series in subjects.items() if "p50" in series and name not in loads}
     _response_times(document, timed, policy)
-    _load(document, loads)
+    _load(document, loads, void)
     _values(document, subjects, policy)
     _work(document, run.metrics.values())
     tests = [test for suite in run.suites.values() for test in suite.tests.values()]
@@ -55,16 +56,21 @@ def _head(document: Document, run: Run, verdict: Verdict) -> None:
     document.table(("Suite", "Commit", "Measured", "Environment"), rows)
 
 
-def _targets(document: Document, run: Run, policy: Policy) -> None:
+def _no_measurement(verdict: Verdict) -> frozenset[str]:
+    """The loads, by subject, of which the verdict says that they were no measurement."""
+    return frozenset(f.subject for f in verdict.findings if f.kind == "invalid-load" and f.level == "fail")
+
+
+def _targets(document: Document, run: Run, policy: Policy, void: frozenset[str]) -> None:
     rows: list[tuple[Cell, ...]] = []
     for name, metric in sorted(run.metrics.items()):
         rule = policy.rule(metric)
         limits = [getattr(rule, limit) for limit in LIMITS]
         if any(limits):
             shown = ("–" if limit is None else str(limit) for limit in limits)
-            rows.append(
-                (Code(name), format_value(metric.value, metric.unit), *shown, _status(metric, policy))
-            )
+            judged = metric.subject not in void or metric.statistic == "error_rate"
+            status = _status(metric, policy) if judged else "no measurement"
+            rows.append((Code(name), format_value(metric.value, metric.unit), *shown, status))
     document.heading("Summary")
     if rows:
         good = sum(row[-1] == "met" for row in rows)
@@ -111,7 +117,7 @@ def _worst_status(metrics: Iterable[Metric], policy: Policy) -> str:
     return next((word for word in ("critical", "missed", "over warning", "met") if word in found), "–")
 
 
-def _load(document: Document, loads: Mapping[str, Series]) -> None:
+def _load(document: Document, loads: Mapping[str, Series], void: frozenset[str]) -> None:
     groups: dict[tuple[str, str], list[tuple[str, Series]]] = defaultdict(list)
     for subject, series in loads.items():
         base, key, value = _place_in_ramp(subject)
@@ -131,8 +137,11 @@ def _load(document: Document, loads: Mapping[str, Series]) -> None:
             ],
             numeric=range(7),
         )
-        if ramp and len(rows) > 1:
-            document.bullets(_observations(key, rows))
+        sound = [row for row in rows if row[1]["throughput"].subject not in void]
+        if wrong := [value or base for value, series in rows if (value, series) not in sound]:
+            document.paragraph(f"No measurement, so not judged: {', '.join(wrong)}{f' {key}' * bool(key)}.")
+        if ramp and len(sound) > 1:
+            document.bullets(_observations(key, sound))
 
 
 def _place_in_ramp(subject: str) -> tuple[str, str, str]:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gate.baseline import Baseline
+from gate.judge.drift import named_pin
 from gate.located import Place
 from gate.policy import Entry, split_pattern
 from gate.report.text import log_line
@@ -22,7 +23,15 @@ def print_baseline(baseline: Baseline, directory: Path, console: Console, *, qui
         console.print(text, highlight=False, markup=False)
         return
     table = Table(
-        "Suite", "Environment", "Runs", "Last commit", "Written", "Metrics", "Tests", box=None, pad_edge=False
+        "Suite",
+        "Environment",
+        "Runs",
+        "Last commit",
+        "Written",
+        "Metrics",
+        "Tests",
+        box=None,
+        pad_edge=False,
     )
     for known in baseline.suites:
         last = known.runs[-1] if known.runs else None
@@ -36,6 +45,12 @@ def print_baseline(baseline: Baseline, directory: Path, console: Console, *, qui
             str(len(known.tests)),
         )
     console.print(table)
+    for known in () if quiet else baseline.suites:
+        for pin in known.pins:
+            text = (
+                f"{known.suite} on {known.environment.id}: {len(pin.values)} metrics since {named_pin(pin)}"
+            )
+            console.print(Text(f"reference of {log_line(text)}"), soft_wrap=True)
 
 
 def print_metrics(baseline: Baseline, pattern: str, console: Console) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
@@ -14,7 +14,7 @@ from gate.verdict import Finding, Kind, Level, Verdict
 
 _COLOURS: Final = {"passed": "green", "failed": "red", "inconclusive": "yellow", "error": "magenta"}
 _MARKS: Final = {"passed": "✓", "failed": "✗", "inconclusive": "?", "error": "!"}
-_LEVEL_COLOURS: Final[dict[Level, str]] = {"fail": "red", "warn": "yellow", "info": "dim"}
+LEVEL_COLOURS: Final[dict[Level, str]] = {"fail": "red", "warn": "yellow", "info": "dim"}
 _WORTH_A_LINE: Final[frozenset[Kind]] = frozenset({"known-failure", "fixed", "improvement"})
 _MOST_ROWS: Final = 50
 
@@ -37,7 +37,7 @@ def print_verdict(verdict: Verdict, console: Console, *, quiet: bool = False) ->
     ]
     if shown:
         console.print()
-        console.print(Segments(_harmless(_table(shown[:_MOST_ROWS]), console)), end="")
+        console.print(Segments(harmless(_table(shown[:_MOST_ROWS]), console)), end="")
     if len(shown) > _MOST_ROWS:
         _print_line(console, f"… and {counted(tuple(shown[_MOST_ROWS:]))}; all of them: --json FILE")
     rest = tuple(f for f in verdict.findings if f.level == "info" and f.kind not in _WORTH_A_LINE)
@@ -65,12 +65,12 @@ def _table(findings: list[Finding]) -> Table:
         if finding.rule:
             what.append(f"  [{log_line(finding.rule)}]", style="dim")
         kind = f"{finding.kind}{f' ({finding.state})' if finding.state else ''}"
-        table.add_row(Text(kind, style=_LEVEL_COLOURS[finding.level]), Text(log_line(finding.subject)), what)
+        table.add_row(Text(kind, style=LEVEL_COLOURS[finding.level]), Text(log_line(finding.subject)), what)
     return table
 
 
-def _harmless(table: Table, console: Console) -> Iterator[Segment]:
-    """The table line by line: where a cell is folded, a line may begin like a command to GitHub's runner."""
+def harmless(table: RenderableType, console: Console) -> Iterator[Segment]:
+    """A table line by line: where a cell is folded, a line may begin like a command to GitHub's runner."""
     for line in console.render_lines(table, pad=False):
         if is_command("".join(segment.text for segment in line)):
             yield Segment(WORD_JOINER)

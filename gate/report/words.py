@@ -14,7 +14,10 @@ _NAMES: Final[dict[Kind, tuple[str, str]]] = {
     "newly-skipped": ("newly skipped test", "newly skipped tests"),
     "missing-metric": ("missing metric", "missing metrics"),
     "limit": ("limit broken", "limits broken"),
+    "invalid-load": ("invalid load", "invalid loads"),
     "regression": ("regression", "regressions"),
+    "flaky": ("flaky test", "flaky tests"),
+    "drift": ("slow drift", "slow drifts"),
     "environment": ("environment warning", "environment warnings"),
     "known-failure": ("known failure", "known failures"),
     "fixed": ("fixed test", "fixed tests"),
@@ -36,6 +39,8 @@ def _names(finding: Finding) -> tuple[str, str]:
         return "suspect cleared", "suspects cleared"
     if finding.kind == "regression" and finding.state == "machine":
         return "slow metric of unchanged code", "slow metrics of unchanged code"
+    if finding.kind == "invalid-load" and finding.level == "warn":
+        return "percentile of few requests", "percentiles of few requests"
     return _NAMES[finding.kind]
 
 
@@ -63,7 +68,7 @@ def advice(verdict: Verdict) -> str:
     match first.kind:
         case "report-error":
             return f"{_sentence(first.remedy)} Nothing was judged that could not be read."
-        case "new-failure" | "changed-failure":
+        case "new-failure" | "changed-failure" | "flaky":
             return f"Mend the failing test first: {first.reproduce}"
         case "regression" if first.state == "suspect":
             return f"Look at {first.subject} first; it was compared with history only, run again to be sure."

@@ -6,7 +6,18 @@ import pytest
 
 from gate.baseline import Baseline, SuiteBaseline, accept
 from gate.judge import judge
-from gate.model import Better, Environment, Failure, Metric, Outcome, Problem, Run, SuiteRun, TestOutcome
+from gate.model import (
+    Better,
+    Environment,
+    Failure,
+    LoadRun,
+    Metric,
+    Outcome,
+    Problem,
+    Run,
+    SuiteRun,
+    TestOutcome,
+)
 from gate.policy import Policy
 from gate.thresholds import parse_policy
 from gate.verdict import Finding, Verdict
@@ -60,13 +71,15 @@ def suite_run(
     environment: Environment = MACHINE,
     commit: str = HEAD,
     created: float = CREATED,
+    loads: Mapping[str, LoadRun] | None = None,
 ) -> SuiteRun:
     """A suite's run; the tests that measured something passed unless `tests` says otherwise."""
     metrics = list(metrics)
     given = {test.nodeid: test for test in tests or ()}
     if tests is None:
         given = {m.nodeid: outcome(m.nodeid, suite=name) for m in metrics}
-    return SuiteRun(name, environment, commit, created, given, {m.name: m for m in metrics}, f"{name}.json")
+    by_name = {m.name: m for m in metrics}
+    return SuiteRun(name, environment, commit, created, given, by_name, f"{name}.json", dict(loads or {}))
 
 
 def run_of(*suites: SuiteRun, problems: Sequence[Problem] = ()) -> Run:

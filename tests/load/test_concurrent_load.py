@@ -55,7 +55,6 @@ class TestConcurrentAPILoad:
     @pytest.mark.parametrize("users", [10, 25, 50, 100, pytest.param(200, marks=pytest.mark.slow)])
     async def test_users(self, users: int, client: httpx.AsyncClient, measure: Measure):
         request = visit(client)
-        await drive(request, users=10, requests=5)
         load = await measure.load(
             f"load.api{{users={users}}}", request, users=users, requests=5, repeat=ENOUGH // (5 * users)
         )
@@ -85,7 +84,6 @@ class TestBotConcurrentProcessing:
         await self.check(measure, "mixed", request, users=60)
 
     async def check(self, measure: Measure, bot: str, request: Request, *, users: int) -> None:
-        await drive(request, users=4, requests=1)
         load = await measure.load(f"load.bots{{bot={bot}}}", request, users=users, requests=5, repeat=2)
         assert load.errors == 0, load.first_error
 

@@ -240,15 +240,15 @@ def test_a_file_without_its_header_is_damaged(data):
 
 
 def test_a_newer_format_asks_for_a_newer_gate():
-    data = to_lines(three_runs()).replace(b"gate.baseline/1", b"gate.baseline/2")
-    with pytest.raises(BaselineError, match=r"schema gate\.baseline/2 is not known here") as error:
+    data = to_lines(three_runs()).replace(b"gate.baseline/2", b"gate.baseline/9")
+    with pytest.raises(BaselineError, match=r"schema gate\.baseline/9 is not known here") as error:
         parse_baseline({PLACE: data})
-    assert error.value.remedy == "use a gate that reads gate.baseline/2"
+    assert error.value.remedy == "use a gate that reads gate.baseline/9"
 
 
 def test_a_newer_format_with_new_kinds_of_lines_asks_for_a_newer_gate():
-    data = to_lines(three_runs()).replace(b"gate.baseline/1", b"gate.baseline/2") + b'{"kind":"waiver"}\n'
-    with pytest.raises(BaselineError, match=r"schema gate\.baseline/2 is not known here"):
+    data = to_lines(three_runs()).replace(b"gate.baseline/2", b"gate.baseline/9") + b'{"kind":"waiver"}\n'
+    with pytest.raises(BaselineError, match=r"schema gate\.baseline/9 is not known here"):
         parse_baseline({PLACE: data})
 
 

@@ -1,38 +1,77 @@
+import math
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.evidence import ERROR_RATE, MAX_LOOKS, MIN_LAUNCHES, weigh
+from gate.evidence import (
+    ERROR_RATE,
+    MAX_LOOKS,
+    MIN_LAUNCHES,
+    PRIOR_SPREAD,
+    Evidence,
+    Pair,
+    error_share,
+    visible,
+    weigh,
+)
+
+
+def pairs(ratios: list[float], error: float = 0.002, base: float = 1.0) -> list[Pair]:
+    return [Pair(ratio, error, base, base * math.exp(ratio)) for ratio in ratios]
+
+
+def weighed(ratios: list[float], rank: int = 1, error: float = 0.002) -> Evidence:
+    return weigh("a.p50", pairs(ratios, error), rank)
+
 
 ratios = st.lists(st.floats(-0.5, 0.5), min_size=1, max_size=12)
+ranks = st.integers(1, 200)
 
 
-@given(ratios, st.integers(1, 200))
-def test_the_estimate_lies_inside_its_interval(values: list[float], metrics: int):
-    evidence = weigh("a.p50", values, metrics)
+@given(ratios, ranks)
+def test_the_estimate_lies_inside_its_interval_and_everything_is_a_number(values: list[float], rank: int):
+    evidence = weighed(values, rank)
     assert evidence.low <= evidence.estimate <= evidence.high
+    assert all(map(math.isfinite, (evidence.low, evidence.high, evidence.change, *evidence.interval)))
 
 
-@given(ratios, st.randoms(use_true_random=False))
-def test_the_order_of_launches_does_not_matter(values: list[float], rnd: random.Random):
-    mixed = rnd.sample(values, len(values))
-    one, other = weigh("a.p50", values, 5), weigh("a.p50", mixed, 5)
+@given(ratios, ranks, st.randoms(use_true_random=False))
+def test_the_order_of_launches_does_not_matter(values: list[float], rank: int, rnd: random.Random):
+    one, other = weighed(values, rank), weighed(rnd.sample(values, len(values)), rank)
     assert (one.low, one.high) == pytest.approx((other.low, other.high))
 
 
-@given(ratios, st.floats(0.001, 0.5))
-def test_flipping_the_direction_mirrors_the_decision(values: list[float], tolerance: float):
+@given(ratios, st.floats(0.001, 0.5), ranks)
+def test_flipping_the_direction_mirrors_the_decision(values: list[float], tolerance: float, rank: int):
     """Time that grew by a factor and throughput that shrank by it are the same news."""
-    slower = weigh("a.p50", values, 5).decide("lower", tolerance)
+    slower = weighed(values, rank).decide("lower", tolerance)
     mirrored = 1 - 1 / (1 + tolerance)
-    assert weigh("a.throughput", [-value for value in values], 5).decide("higher", mirrored) == slower
+    assert weighed([-value for value in values], rank).decide("higher", mirrored) == slower
 
 
-@given(st.lists(st.floats(0.09, 0.11), min_size=MIN_LAUNCHES, max_size=8))
-def test_more_of_the_same_never_weakens(values: list[float]):
-    assert weigh("a.p50", values * 2, 5).low >= weigh("a.p50", values, 5).low - 1e-9
+@given(ratios, st.floats(1e-6, 1e6), st.floats(0.0, 0.1))
+def test_the_unit_does_not_matter(values: list[float], scale: float, tolerance: float):
+    one = weigh("a.p50", pairs(values), 1)
+    other = weigh("a.p50", pairs(values, base=scale), 1)
+    assert one.decide("lower", tolerance, 0.01) == other.decide("lower", tolerance, 0.01 * scale)
+
+
+@given(st.lists(st.floats(0.09, 0.11), min_size=MIN_LAUNCHES, max_size=8), ranks)
+def test_more_of_the_same_never_weakens(values: list[float], rank: int):
+    assert weighed(values * 2, rank).low >= weighed(values, rank).low - 1e-9
+
+
+@given(ratios, st.integers(1, 100), st.integers(1, 100))
+def test_a_later_place_in_the_order_only_widens(values: list[float], one: int, more: int):
+    assert weighed(values, one + more).low <= weighed(values, one).low
+
+
+def test_all_places_together_have_one_share():
+    """However many metrics there are: one more at the end changes nothing for the others."""
+    total = math.fsum(error_share(rank) for rank in range(1, 200_000))
+    assert 0.9 < total < 1
 
 
 @pytest.mark.parametrize(
@@ -49,32 +88,56 @@ def test_more_of_the_same_never_weakens(values: list[float]):
     ],
 )
 def test_decisions(values: list[float], better, decision: str):
-    assert weigh("a.p50", values, 1).decide(better, 0.1) == decision
+    assert weighed(values).decide(better, 0.1) == decision
+
+
+def test_the_floor_is_a_tolerance_too():
+    evidence = weigh("a.p50", pairs([0.2] * 5, base=0.001), 1)
+    assert evidence.decide("lower", 0.01) == "confirmed"
+    assert evidence.decide("lower", 0.01, floor=0.0005) == "cleared"
+
+
+def test_a_launch_with_a_noisy_neighbour_counts_for_little():
+    good = pairs([0.001, -0.002, 0.003], error=0.003)
+    bad = Pair(2.0, 0.6, 1.0, 7.4)
+    assert abs(weigh("a.p50", [*good, bad], 1).estimate) < 0.005
+
+
+def test_noise_within_the_launches_widens_before_launches_disagree():
+    assert weighed([0.05] * 3, error=0.1).low < 0 < weighed([0.05] * 3, error=0.001).low
 
 
 def test_unchanged_code_is_hardly_ever_confirmed():
-    """10,000 metrics of unchanged code, looked at after every launch, with a tolerance of nothing.
-
-    The stated error rate is for a whole pull request; here it is asked of 100 pull requests of 100 metrics.
-    """
-    rnd = random.Random(1)
-    wrong = 0
-    for _ in range(100):
-        spoiled = False
-        for _ in range(100):
-            seen = [rnd.gauss(0, 0.02) for _ in range(MAX_LOOKS)]
-            spoiled |= any(
-                weigh("a", seen[:n], 100).decide("lower", 0.0) == "confirmed"
-                for n in range(MIN_LAUNCHES, MAX_LOOKS + 1)
-            )
-        wrong += spoiled
+    """100 pull requests of 100 unchanged metrics, looked at after every launch, no tolerance."""
+    wrong = sum(_spoiled(random.Random(seed), 100, spread=0.02, error=0.004) for seed in range(100))
     assert wrong <= 3 + 100 * ERROR_RATE
 
 
-def test_a_change_well_over_its_tolerance_is_found():
-    rnd = random.Random(2)
-    found = sum(
-        weigh("a", [rnd.gauss(0.2, 0.01) for _ in range(6)], 20).decide("lower", 0.1) == "confirmed"
-        for _ in range(200)
+@pytest.mark.parametrize("spread", [0.004, 0.01, 0.03])
+def test_one_question_alone_keeps_its_share(spread: float):
+    """10,000 trials of the first question, which has the largest share, at three levels of noise."""
+    rnd = random.Random(7)
+    wrong = sum(_wrong(rnd, 1, spread, error=spread / 3) for _ in range(10_000))
+    assert wrong <= 10_000 * ERROR_RATE
+
+
+def _spoiled(rnd: random.Random, metrics: int, spread: float, error: float) -> bool:
+    return any(_wrong(rnd, rank, spread, error) for rank in range(1, metrics + 1))
+
+
+def _wrong(rnd: random.Random, rank: int, spread: float, error: float) -> bool:
+    seen = pairs([rnd.gauss(0, spread) for _ in range(MAX_LOOKS)], error)
+    return any(
+        weigh("a", seen[:n], rank).decide("lower", 0.0) == "confirmed"
+        for n in range(MIN_LAUNCHES, MAX_LOOKS + 1)
     )
-    assert found == 200
+
+
+def test_what_is_called_visible_is_seen():
+    rnd = random.Random(2)
+    size = visible(PRIOR_SPREAD, 4, 1)  # of launches that spread as the prior says
+    found = sum(
+        weighed([rnd.gauss(math.log1p(size), PRIOR_SPREAD) for _ in range(4)], error=0.0).low > 0
+        for _ in range(2000)
+    )
+    assert found >= 0.85 * 2000

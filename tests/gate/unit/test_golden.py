@@ -9,7 +9,7 @@ from rich.console import Console
 
 from gate.baseline import Baseline
 from gate.judge import judge
-from gate.model import Problem, Run
+from gate.model import LoadRun, Problem, Run
 from gate.policy import Policy
 from gate.report.baseline_report import baseline_document
 from gate.report.html import to_html
@@ -58,7 +58,7 @@ def performance(factor: float = 1.0, *, calls: int = 1, rate: float = 0.83, more
     return suite_run(metrics, [*names, *tests], name="performance")
 
 
-def load(factor: float = 1.0, *, users=(50, 100), tests=()):
+def load(factor: float = 1.0, *, users=(50, 100), tests=(), loads=None):
     metrics = [
         metric(f"load.api.{name}{{users={count}}}", value, unit, better=better, nodeid=USERS, suite="load",
                count=2000)
@@ -71,7 +71,7 @@ def load(factor: float = 1.0, *, users=(50, 100), tests=()):
             ("error_rate", 0.001, "ratio", "lower"),
         )
     ]  # fmt: skip
-    return suite_run(metrics, [outcome(USERS, suite="load"), *tests], name="load")
+    return suite_run(metrics, [outcome(USERS, suite="load"), *tests], name="load", loads=loads)
 
 
 def in_suite(name: str, result, **more) -> object:
@@ -110,7 +110,7 @@ def all_kinds() -> tuple[Run, Verdict]:
     more = [metric("bot.seller.fresh.p50", 5, nodeid=NODE, suite="performance")]
     run = run_of(
         performance(2.6, calls=2, rate=0.72, more=more, tests=tests),
-        load(0.4, users=(50, 100)),
+        load(0.4, users=(50, 100), loads={"load.api{users=50}": LoadRun(requests=2000, errors=2, warm_up=0)}),
     )
     notes = (
         Finding("policy-change", "warn", "thresholds.yaml", "differs from the base, whose rules were used"),
@@ -158,7 +158,18 @@ def history_without_tests() -> Baseline:
     return Baseline((remembered(*[performance(tests=green)] * 5), remembered(*[load()] * 5)))
 
 
+def invalid_load() -> tuple[Run, Verdict]:
+    green, known = passed()[0].suites["performance"], history_without_tests()
+    starved = LoadRun(requests=2000, errors=2, users=100, warm_up=50, waited=0.36, others=0.67)
+    metrics = {**load().metrics, **load(1.7, users=(100,)).metrics}
+    loads = {"load.api{users=100}": starved}
+    slow = suite_run(metrics.values(), load().tests.values(), name="load", loads=loads)
+    run = run_of(green, slow)
+    return run, judge(run, known, POLICY, base=BASE)
+
+
 VERDICTS = {"passed": passed, "failed": all_kinds, "error": error, "inconclusive": inconclusive}
+SHOWN = VERDICTS | {"invalid-load": invalid_load}
 
 
 def compare(name: str, text: str) -> None:
@@ -186,15 +197,15 @@ def test_the_failed_scenario_holds_every_kind_but_unreadable_reports():
     _, verdict = all_kinds()
     assert {finding.kind for finding in verdict.findings} == {
         "policy-change", "new-failure", "changed-failure", "missing-test", "newly-skipped", "missing-metric",
-        "limit", "regression", "environment", "known-failure", "fixed", "improvement", "new-test",
-        "new-metric",
+        "limit", "invalid-load", "regression", "environment", "known-failure", "fixed", "improvement",
+        "new-test", "new-metric",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("width", [80, 120])
-@pytest.mark.parametrize("word", VERDICTS)
+@pytest.mark.parametrize("word", SHOWN)
 def test_a_verdict_on_the_terminal(word, width):
-    text = on_terminal(VERDICTS[word]()[1], width)
+    text = on_terminal(SHOWN[word]()[1], width)
     compare(f"{word}.{width}.txt", text)
     assert "\x1b" not in text
 
@@ -209,20 +220,20 @@ def test_a_verdict_on_a_quiet_terminal_is_its_first_two_lines_and_what_could_not
     assert lines[1].strip() == advice(verdict)
 
 
-@pytest.mark.parametrize("word", VERDICTS)
+@pytest.mark.parametrize("word", SHOWN)
 def test_a_verdict_in_markdown(word):
-    compare(f"{word}.md", to_markdown(verdict_document(VERDICTS[word]()[1])))
+    compare(f"{word}.md", to_markdown(verdict_document(SHOWN[word]()[1])))
 
 
-@pytest.mark.parametrize("word", VERDICTS)
+@pytest.mark.parametrize("word", SHOWN)
 def test_a_verdict_as_a_page(word):
-    compare(f"{word}.html", to_html(verdict_document(VERDICTS[word]()[1])))
+    compare(f"{word}.html", to_html(verdict_document(SHOWN[word]()[1])))
 
 
 @pytest.mark.parametrize("suffix", [".md", ".html"])
-@pytest.mark.parametrize("word", ["passed", "failed"])
+@pytest.mark.parametrize("word", ["passed", "failed", "invalid-load"])
 def test_the_baseline_report(word, suffix):
-    run, verdict = VERDICTS[word]()
+    run, verdict = SHOWN[word]()
     document = baseline_document(run, verdict, POLICY)
     compare(f"baseline-report.{word}{suffix}", (to_html if suffix == ".html" else to_markdown)(document))
 

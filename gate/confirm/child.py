@@ -1,0 +1,200 @@
+"""One side's process: how it is started, talked to over two pipes, and ended for certain."""
+
+import json
+import os
+import selectors
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from gate.confirm.sides import Side
+from gate.measure.names import BATON_VARIABLE, PROGRESS_VARIABLE, SELECT_VARIABLE
+
+PATIENCE: Final = 60.0
+"""Seconds without a sign of life after which a side counts as hung."""
+_OPTIONS: Final = ("-p", "no:cacheprovider", "-p", "no:randomly", "-W", "ignore:Module already imported")
+"""Nothing that is written beside the tests or shuffles them; the gate is imported before pytest looks."""
+_SHIM: Final = Path(__file__).with_name("shim.py")
+_PADDING: Final = "GATE_PADDING"
+_ROOM: Final = 4096
+"""Bytes of paths in the environment that are evened out between the sides."""
+
+
+class LaunchError(Exception):
+    """A side crashed or hung. The message holds the end of its output."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What both processes of a launch do."""
+
+    command: str
+    """The suite's command."""
+    tests: Sequence[str]
+    """The tests to run (nodeids)."""
+    subjects: Sequence[str] = ()
+    """Operations to measure in rounds: metric names without statistic."""
+    whole: Sequence[str] = ()
+    """Tests to measure as a whole, in turns (nodeids)."""
+
+
+@dataclass
+class Child:
+    """One side's process and the two pipes to it."""
+
+    side: Side
+    process: "subprocess.Popen[bytes]"
+    commands: int
+    answers: int
+    log: Path
+    buffer: bytes = b""
+
+    def say(self, calls: int) -> None:
+        """Hand the baton over for a round of calls; 0: go on with the test."""
+        with suppress(BrokenPipeError):
+            os.write(self.commands, json.dumps({"calls": calls}).encode() + b"\n")
+
+    def hear(self) -> dict[str, Any] | None:
+        """The next message; None when the process has closed its end.
+
+        Raises:
+            LaunchError: nothing came for too long.
+        """
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.answers, selectors.EVENT_READ)
+            while b"\n" not in self.buffer:
+                if not selector.select(timeout=PATIENCE):
+                    raise LaunchError(f"the {self.side.name} side hangs:\n{self.tail()}")
+                data = os.read(self.answers, 65536)
+                if not data:
+                    return None
+                self.buffer += data
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return json.loads(line)
+
+    def ask(self, calls: int, key: str) -> dict[str, float]:
+        """Hand the baton over and wait for the figures under a key.
+
+        Raises:
+            LaunchError: the process ended or hangs.
+        """
+        self.say(calls)
+        message = self.hear()
+        if message is None or key not in message:
+            raise LaunchError(f"the {self.side.name} side ended in the middle of a round:\n{self.tail()}")
+        return message[key]
+
+    def close(self) -> int:
+        """Take the baton away and wait for the end.
+
+        Returns:
+            The exit code.
+
+        Raises:
+            LaunchError: it does not end.
+        """
+        os.close(self.commands)
+        self.commands = -1
+        try:
+            return self.process.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise LaunchError(f"the {self.side.name} side does not end:\n{self.tail()}") from None
+
+    def tail(self) -> str:
+        """The end of what it printed."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+
+@contextmanager
+def started(side: Side, task: Task, directory: Path, seed: int) -> Generator[Child]:
+    """Start one side's process; it is gone when the block ends.
+
+    Args:
+        side: where it runs.
+        task: what it does.
+        directory: a fresh directory of this launch.
+        seed: hash seed, and which core it measures on: the same on both sides.
+    """
+    select = directory / "select"
+    select.write_text("\n".join(task.tests), encoding="utf-8")
+    commands_out, commands_in = os.pipe()
+    answers_out, answers_in = os.pipe()
+    baton = {
+        "commands": commands_out,
+        "answers": answers_in,
+        "subjects": list(task.subjects),
+        "tests": list(task.whole),
+        "core": _core(seed),
+    }
+    added = {SELECT_VARIABLE: str(select), BATON_VARIABLE: json.dumps(baton)}
+    log = directory / f"{side.name}.log"
+    try:
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-I", str(_SHIM), task.command],
+                cwd=side.root,
+                env=side_environment(side, seed) | added,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=(commands_out, answers_in),
+                start_new_session=True,
+            )
+    finally:
+        os.close(commands_out)
+        os.close(answers_in)
+    child = Child(side, process, commands_in, answers_out, log)
+    try:
+        yield child
+    finally:
+        for descriptor in (child.commands, child.answers):
+            with suppress(OSError):
+                os.close(descriptor)
+        end_group(process)
+
+
+def side_environment(side: Side, seed: int) -> dict[str, str]:
+    """The environment variables of a side's processes.
+
+    As long on both sides, whatever their paths: where the stack begins depends on it, and some code is
+    slower at an unlucky place.
+    """
+    own = {
+        "PATH": os.pathsep.join((str(side.scripts), os.environ.get("PATH", ""))),
+        "PYTHONPATH": side.python_path,
+        "PYTHONPYCACHEPREFIX": str(side.scratch / "compiled"),
+        "PWD": str(side.root),
+    }
+    given = os.environ.get("PYTEST_ADDOPTS", "")
+    inherited: Mapping[str, str] = {k: v for k, v in os.environ.items() if k != PROGRESS_VARIABLE}
+    return {
+        **inherited,
+        **own,
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONHASHSEED": str(seed % 4_294_967_295),
+        "PYTEST_ADDOPTS": f"{given} {shlex.join(_OPTIONS)}".strip(),
+        _PADDING: "." * max(0, _ROOM - sum(map(len, own.values())) + seed % 4096),
+    }
+
+
+def end_group(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and all it started: first politely, then for certain."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=2)
+
+
+def _core(seed: int) -> int:
+    """The core both sides of a launch measure on; mostly another one in the next launch."""
+    if not hasattr(os, "sched_getaffinity"):
+        return -1
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[seed // 2 % len(cores)]  # the last bit says which side begins

@@ -1,0 +1,135 @@
+"""The loop of launches: until everything is decided or the budget is used.
+
+Launch after launch, strongest suspicion first: one launch carries a batch of tests, what is decided
+leaves the batch, and what the budget does not reach is said.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from gate.confirm.child import Task
+from gate.confirm.launch import Pace, launch
+from gate.confirm.plan import Costs, Question, next_batch
+from gate.confirm.sides import Side
+from gate.evidence import MAX_LOOKS, Decision, Evidence, Pair, weigh
+
+_SEED: Final = 0
+"""Other layouts in each launch, the same ones each time."""
+
+
+@dataclass
+class Comparison:
+    """What the machine said."""
+
+    evidence: dict[str, Evidence] = field(default_factory=dict[str, Evidence])
+    decisions: dict[str, Decision] = field(default_factory=dict[str, Decision])
+    launches: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+    not_reached: tuple[str, ...] = ()
+    """Metrics that were asked for and never measured, in order of suspicion."""
+
+
+def compare(
+    sides: tuple[Side, Side],
+    questions: Sequence[Question],
+    budget: float,
+    listen: Callable[[str], None] = lambda _: None,
+) -> Comparison:
+    """Compare base and head for some metrics until all are decided or the budget is used.
+
+    Args:
+        sides: base and head.
+        questions: what to compare, in order of suspicion.
+        budget: seconds.
+        listen: called with a line about the progress after each launch.
+
+    Raises:
+        LaunchError: a side crashed or hangs.
+    """
+    result = Comparison()
+    begun = time.monotonic()
+    pairs: dict[str, list[Pair]] = {question.metric: [] for question in questions}
+    costs = Costs()
+    seeds = random.Random(_SEED)
+    gone: set[str] = set()
+    try:
+        while (left := budget - (time.monotonic() - begun)) > 0:
+            seen = {metric: len(found) for metric, found in pairs.items()}
+            waiting = {
+                metric for metric in seen if metric not in gone and _open(result, metric, seen[metric])
+            }
+            batch, share = next_batch(questions, waiting, seen, costs, left)
+            if not batch:
+                break
+            result.launches += 1
+            # An even and an odd one in turns: the side that begins changes from launch to launch.
+            seed = seeds.randrange(1, 2**30) * 2 + result.launches % 2
+            gone |= _measure(sides, batch, Pace(seed, share, begun + budget), costs, pairs)
+            _weigh(result, questions, pairs)
+            listen(_line(result, batch, time.monotonic() - begun))
+    except KeyboardInterrupt:
+        result.interrupted = True
+    result.seconds = time.monotonic() - begun
+    result.not_reached = tuple(metric for metric, found in pairs.items() if not found)
+    return result
+
+
+def _open(result: Comparison, metric: str, launches: int) -> bool:
+    return result.decisions.get(metric, "inconclusive") == "inconclusive" and launches < MAX_LOOKS
+
+
+def _measure(
+    sides: tuple[Side, Side],
+    batch: Sequence[Question],
+    pace: Pace,
+    costs: Costs,
+    pairs: dict[str, list[Pair]],
+) -> set[str]:
+    """One launch of every command in the batch.
+
+    Returns:
+        Metrics that it should have measured and did not: their test is not on both sides.
+    """
+    commands: dict[str, list[Question]] = {}
+    for question in batch:
+        commands.setdefault(question.command, []).append(question)
+    lost: set[str] = set()
+    for command, part in commands.items():
+        task = Task(
+            command,
+            tests=list(dict.fromkeys(question.nodeid for question in part)),
+            subjects=list(dict.fromkeys(question.subject for question in part if question.repeatable)),
+            whole=list(dict.fromkeys(question.nodeid for question in part if not question.repeatable)),
+        )
+        done = launch(sides, task, pace)
+        costs.starts[command] = max(0.5, done.seconds - sum(done.measuring.values()))
+        costs.subjects |= done.measuring
+        for question in part:
+            if question.metric in done.pairs:
+                pairs[question.metric].append(done.pairs[question.metric])
+            else:
+                lost.add(question.metric)
+    return lost
+
+
+def _weigh(result: Comparison, questions: Sequence[Question], pairs: dict[str, list[Pair]]) -> None:
+    for rank, question in enumerate(questions, start=1):
+        if found := pairs[question.metric]:
+            evidence = weigh(question.metric, found, rank)
+            result.evidence[question.metric] = evidence
+            result.decisions[question.metric] = evidence.decide(
+                question.better, question.tolerance, question.floor
+            )
+
+
+def _line(result: Comparison, batch: Sequence[Question], seconds: float) -> str:
+    decided = sum(decision != "inconclusive" for decision in result.decisions.values())
+    confirmed = sum(decision == "confirmed" for decision in result.decisions.values())
+    return (
+        f"confirm: launch {result.launches}, {seconds:.0f} s, {len(batch)} metrics in it, "
+        f"{decided} decided, {confirmed} confirmed"
+    )

@@ -1,0 +1,181 @@
+"""What is asked of the machine, in which order, and what one launch carries. Pure."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from gate.confirm.impact import reaches
+from gate.evidence import MIN_LAUNCHES
+from gate.located import Place
+from gate.model import STATISTICS, Better, Metric, Run, statistic_of, subject_of
+from gate.policy import OFF, Entry, Policy
+from gate.statistics import enough_for
+
+REPEATABLE: Final = frozenset({*STATISTICS, "cpu", "throughput"})
+"""Statistics that a round gives; everything else is measured once per process."""
+
+_ORDER: Final = {statistic: place for place, statistic in enumerate(("p50", "cpu", "throughput", "p95"))}
+_START: Final = 5.0
+"""Seconds that the start of a pair of processes is assumed to take, before one was seen."""
+_SHORTEST, _LONGEST = 0.5, 2.0
+"""Seconds that one operation gets in a launch."""
+_ONE_SHOT: Final = 6.0
+"""Seconds that a test measured as a whole is assumed to take on both sides."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One metric to compare."""
+
+    metric: str
+    unit: str
+    better: Better
+    tolerance: float
+    """Acceptable relative worsening."""
+    floor: float
+    """Acceptable absolute worsening, in the metric's unit."""
+    suite: str
+    nodeid: str
+    command: str
+    """The command of its suite."""
+    repeatable: bool
+    """Whether rounds measure it; otherwise its test is measured as a whole."""
+
+    @property
+    def subject(self) -> str:
+        """What is measured: the operation of a repeatable metric, else the test."""
+        return subject_of(self.metric) if self.repeatable else self.nodeid
+
+
+@dataclass
+class Costs:
+    """What launches were seen to take, in seconds."""
+
+    starts: dict[str, float] = field(default_factory=dict[str, float])
+    """By command: everything but the measuring."""
+    subjects: dict[str, float] = field(default_factory=dict[str, float])
+
+    def start(self, command: str) -> float:
+        """The start of both processes of a command."""
+        return self.starts.get(command, _START)
+
+    def subject(self, question: Question, share: float) -> float:
+        """The measuring of what a question is about."""
+        return max(self.subjects.get(question.subject, share if question.repeatable else _ONE_SHOT), share)
+
+
+def _question(metric: Metric, policy: Policy, *, named: bool = False) -> Question | None:
+    """What to ask about a metric; None if it cannot be compared or nobody wants it to be."""
+    suite = policy.suites.get(metric.suite)
+    if suite is None or metric.exact or not metric.value > 0:
+        return None
+    rule = policy.rule(metric)
+    wanted = rule.tolerance != OFF and enough_for(metric.statistic, metric.count)
+    if not wanted and not named:
+        return None
+    tolerance = policy.tolerance if rule.tolerance == OFF else rule.tolerance
+    return Question(
+        metric.name,
+        metric.unit,
+        rule.better,
+        tolerance.to("ratio"),
+        rule.floor.to(metric.unit),
+        metric.suite,
+        metric.nodeid,
+        suite.run,
+        metric.statistic in REPEATABLE,
+    )
+
+
+def questions_about(subject: str, metrics: Iterable[Metric], policy: Policy) -> list[Question]:
+    """What somebody asks by name: a metric, a subject without its statistic, or a glob of either.
+
+    A metric that is named in full is compared even if the policy does not; then with the default tolerance.
+
+    Raises:
+        ValueError: the text is no name and no glob.
+    """
+    entry = Entry(subject, Place(0, 0), {})
+    entry.matches("a")
+    found: list[Question] = []
+    for metric in metrics:
+        if entry.matches(metric.name) or entry.matches(metric.subject):
+            question = _question(metric, policy, named=metric.name == subject)
+            found += [question] if question else []
+    return sorted(found, key=_within_subject)
+
+
+def in_order_of_suspicion(
+    run: Run, policy: Policy, suspects: Sequence[str], changed: frozenset[str]
+) -> list[Question]:
+    """Everything that can be asked: what runs changed functions, then other suspects, then the rest.
+
+    Args:
+        run: the run of the head.
+        policy: says what may be asked, and how much worse is acceptable.
+        suspects: metrics that history suspects, strongest first.
+        changed: what `changed_functions` found.
+    """
+    strength = {name: place for place, name in enumerate(suspects)}
+    executed = {name: code for suite in run.suites.values() for name, code in suite.executed.items()}
+    questions = [question for metric in run.metrics.values() if (question := _question(metric, policy))]
+    places: dict[str, tuple[int, int]] = {}
+    for question in questions:
+        touched = reaches(changed, executed.get(question.subject, ()))
+        suspected = strength.get(question.metric, len(strength))
+        tier = 0 if touched else 1 if question.metric in strength else 2
+        places[question.subject] = min(places.get(question.subject, (3, 0)), (tier, suspected))
+    return sorted(questions, key=lambda question: (places[question.subject], *_within_subject(question)))
+
+
+def _within_subject(question: Question) -> tuple[bool, str, int, str]:
+    place = _ORDER.get(statistic_of(question.metric), len(_ORDER))
+    return not question.repeatable, question.subject, place, question.metric
+
+
+def next_batch(
+    questions: Sequence[Question],
+    open_metrics: Collection[str],
+    launches: Mapping[str, int],
+    costs: Costs,
+    left: float,
+) -> tuple[list[Question], float]:
+    """What the next launch carries: in order, what the rest of the budget can still decide.
+
+    What was never measured needs the smallest number of launches and one to spare; otherwise it would
+    cost time and stay undecided.
+
+    Args:
+        questions: all of them, in order of suspicion.
+        open_metrics: those without a decision.
+        launches: how many each metric has had.
+        costs: what launches take.
+        left: seconds of the budget that are left.
+
+    Returns:
+        The questions, and the seconds that each operation gets.
+    """
+    waiting = [question for question in questions if question.metric in open_metrics]
+    subjects = list(dict.fromkeys(question.subject for question in waiting))
+    if not subjects:
+        return [], _SHORTEST
+    first = costs.start(waiting[0].command)
+    share = min(_LONGEST, max(_SHORTEST, first / len(subjects)))
+    chosen: set[str] = set()
+    commands: set[str] = set()
+    total = 0.0
+    for question in waiting:
+        if question.subject in chosen:
+            continue
+        cost = costs.subject(question, share)
+        cost += costs.start(question.command) * (question.command not in commands)
+        needed = max(1, MIN_LAUNCHES - launches.get(question.metric, 0))
+        spare = 1 if chosen and not launches.get(question.metric) else 0
+        if chosen and (total + cost) * (needed + spare) > left:
+            continue
+        if not chosen and cost * needed > left and not launches.get(question.metric):
+            continue
+        chosen.add(question.subject)
+        commands.add(question.command)
+        total += cost
+    return [question for question in waiting if question.subject in chosen], share

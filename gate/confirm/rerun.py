@@ -1,0 +1,98 @@
+"""Failing tests, run again on both sides: new, known, or failing only sometimes."""
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from gate.confirm.child import end_group, side_environment
+from gate.confirm.sides import Side
+from gate.evidence import Rerun
+from gate.measure.names import SELECT_VARIABLE
+from gate.model import TestOutcome
+from gate.policy import Policy, Suite
+from gate.readers import read_run
+
+TIMES: Final = 3
+"""How often each side runs a failing test again."""
+MOST: Final = 50
+"""More failing tests than this are one cause, not chance: they are not run again."""
+
+
+def run_again(
+    sides: tuple[Side, Side],
+    failed: Sequence[TestOutcome],
+    policy: Policy,
+    budget: float,
+    listen: Callable[[str], None] = lambda _: None,
+) -> dict[str, Rerun]:
+    """Run failing tests again, head and base in turns, each time in fresh processes.
+
+    Args:
+        sides: base and head.
+        failed: the tests that failed in the run.
+        policy: has the commands of their suites.
+        budget: seconds; what does not fit is not run.
+        listen: called with a line about the progress after each round.
+
+    Returns:
+        What happened, by nodeid; tests that were not run on the head again are not in it.
+    """
+    begun = time.monotonic()
+    seen: dict[str, dict[str, list[bool]]] = {test.nodeid: {"head": [], "base": []} for test in failed}
+    by_suite: dict[str, list[str]] = {}
+    for test in failed:
+        if test.suite in policy.suites:
+            by_suite.setdefault(test.suite, []).append(test.nodeid)
+    if len(failed) > MOST:
+        return {}
+    for number in range(TIMES):
+        for suite, nodeids in by_suite.items():
+            for side in sides[:: -1 if number % 2 == 0 else 1]:
+                left = budget - (time.monotonic() - begun)
+                if left <= 0:
+                    break
+                outcomes = _run(side, policy.suites[suite], nodeids, policy, number=number, seconds=left)
+                for nodeid in nodeids:
+                    if nodeid in outcomes and not outcomes[nodeid].silent:
+                        seen[nodeid][side.name].append(outcomes[nodeid].failed)
+        listen(f"confirm: {len(failed)} failing tests run again on head and base, {number + 1} of {TIMES}")
+    return {
+        nodeid: Rerun((1 + sum(runs["head"]), 1 + len(runs["head"])), (sum(runs["base"]), len(runs["base"])))
+        for nodeid, runs in seen.items()
+        if runs["head"]
+    }
+
+
+def _run(
+    side: Side, suite: Suite, nodeids: Sequence[str], policy: Policy, *, number: int, seconds: float
+) -> Mapping[str, TestOutcome]:
+    """Run some tests of a suite on one side; nothing if they did not end in time or wrote no report."""
+    with tempfile.TemporaryDirectory(dir=side.scratch) as name:
+        select, report = Path(name, "select"), Path(name, f"{suite.name}.json")
+        select.write_text("\n".join(nodeids), encoding="utf-8")
+        variables = side_environment(side, number)
+        options = f"--json-report --json-report-file={report} --json-report-omit=log,streams,keywords"
+        variables["PYTEST_ADDOPTS"] += f" {options}"
+        process = subprocess.Popen(
+            suite.run,
+            shell=True,  # the command is the user's own, from the reviewed policy
+            cwd=side.root,
+            env=variables | {SELECT_VARIABLE: str(select)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            process.wait(timeout=min(seconds, suite.timeout.to("s")))
+        except subprocess.TimeoutExpired:
+            return {}
+        finally:
+            end_group(process)
+        if not report.exists():
+            return {}
+        found = read_run([report], policy).suites
+        return {nodeid: test for run in found.values() for nodeid, test in run.tests.items()}

@@ -1,0 +1,153 @@
+"""Load runs from the test to the exit code: real measurements, real reports."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gate.e2e.conftest import Project
+
+TESTS = """
+import asyncio
+
+class Service:
+    broken = False
+
+    async def answer(self, user, index):
+        await asyncio.sleep(0)
+        return 500 if self.broken else 200 + 0 * sum(range(5000))
+
+def test_load(measure):
+    service = Service()
+    async def request(user, index):
+        return await service.answer(user, index) == 200
+    asyncio.run(measure.load("load.api{users=5}", request, users=5, requests=20, repeat=5))
+"""
+THRESHOLDS = """version: 1
+suites:
+  api: {run: pytest test_load.py -p no:cacheprovider}
+metrics:
+  "load.*.p50": {tolerance: 400 %, target: 10 s}
+  "load.*.p95": {tolerance: off}
+  "load.*.throughput": {tolerance: 95 %}
+  "load.*.error_rate": {critical: 5 %}
+"""
+SUBJECT = "load.api{users=5}"
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("loaded")
+    (root / "test_load.py").write_text(TESTS)
+    (root / "thresholds.yaml").write_text(THRESHOLDS)
+    done = subprocess.run(
+        [sys.executable, "-c", "from gate.cli import main; main()", "run"],
+        cwd=root, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root
+
+
+@pytest.fixture
+def measured(loaded: Path) -> Path:
+    """What the fixture `project` copies."""
+    return loaded
+
+
+def record(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], None]:
+    """An edit of how the load was driven."""
+
+    def edit(document: dict[str, Any]) -> None:
+        (test,) = document["tests"]
+        change(next(m["load"] for m in test["metadata"]["gate"]["metrics"] if "load" in m))
+
+    return edit
+
+
+def kinds(verdict: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [(f["kind"], f["subject"], f["level"]) for f in verdict["findings"] if f["level"] != "info"]
+
+
+def test_a_valid_load_is_accepted_and_compared(project: Project):
+    project.accept(3)
+    result, verdict = project.check()
+    assert result.code == 0, result.text
+    assert verdict["summary"]["compared"] == 3
+
+
+def test_fast_failures_are_red_and_no_improvement(project: Project):
+    project.accept(3)
+    file = project.root / "test_load.py"
+    file.write_text(file.read_text().replace("broken = False", "broken = True"))
+    assert project.gate("run").code == 0
+    result, verdict = project.check()
+    assert result.code == 1, result.text
+    assert kinds(verdict) == [
+        ("limit", "load.api.error_rate{users=5}", "fail"),
+        ("invalid-load", SUBJECT, "fail"),
+    ]
+    assert [f["kind"] for f in verdict["findings"]] == ["limit", "invalid-load"]
+    assert "550 of 550 requests failed (100 %, its critical is 5 %)" in " ".join(result.text.split())
+
+
+def test_an_overwhelmed_generator_is_inconclusive_and_not_accepted(project: Project):
+    project.accept(3)
+    project.edit(record(lambda load: load.update(remote=True, generator=0.97, lag=59.0)))
+    result, verdict = project.check()
+    assert result.code == 3, result.text
+    assert kinds(verdict) == [("invalid-load", SUBJECT, "fail")]
+    assert "the generator itself took 97 % of a core" in result.text
+    assert verdict["summary"]["compared"] == 0
+
+    before = sorted((project.root / "tests/baseline").rglob("*.jsonl"))[0].read_bytes()
+    accepted = project.gate("baseline", "update", "--commit", "c9")
+    assert accepted.code == 3
+    assert f"{SUBJECT}: no measurement: the generator itself" in accepted.err
+    assert "nothing was accepted" in accepted.err
+    assert sorted((project.root / "tests/baseline").rglob("*.jsonl"))[0].read_bytes() == before
+
+
+def test_an_old_report_is_judged_by_requests_and_errors(project: Project):
+    def forget(document: dict[str, Any]) -> None:
+        for measurement in document["tests"][0]["metadata"]["gate"]["metrics"]:
+            measurement.pop("load", None)
+
+    project.edit(forget)
+    assert project.check()[0].code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda load: load.update(steal=-0.1), "Expected `float` >= 0.0"),
+        (lambda load: load.update(waited=1.5), "Expected `float` <= 1.0"),
+        (lambda load: load.update(generator="much"), "Expected `float | null`, got `str`"),
+        (lambda load: load.update(requests=0), "Expected `int` >= 1"),
+        (lambda load: load.update(errors=601), "601 errors are more than the 500 requests"),
+        (lambda load: load.update(requests=499), "'load' has 499 requests, 'count' is 500"),
+        (lambda load: load.pop("requests"), "missing required field `requests`"),
+    ],
+)
+def test_nonsense_about_a_load_is_an_error_with_its_place(
+    project: Project, change: Callable[[dict[str, Any]], object], words: str
+):
+    project.edit(record(change))
+    result = project.gate("check", "--no-confirm")
+    assert result.code == 4
+    assert words in result.text
+    assert "test_load.py::test_load" in result.text
+    assert "Traceback" not in result.text
+
+
+def test_a_load_beside_a_single_value_is_an_error(project: Project):
+    def misplace(document: dict[str, Any]) -> None:
+        metrics = document["tests"][0]["metadata"]["gate"]["metrics"]
+        metrics[1]["load"] = metrics[0].pop("load")
+
+    project.edit(misplace)
+    result = project.gate("check", "--no-confirm")
+    assert result.code == 4
+    assert "'load' belongs to latencies" in result.text
