@@ -11,18 +11,15 @@ import msgspec
 
 from gate.baseline import Baseline, KnownMetric, SuiteBaseline
 from gate.evidence import Confirmation, Decision, Evidence
+from gate.judge.screening import Candidate, machine_shifts, screen_suite
 from gate.model import Metric, Run, SuiteRun, statistic_of, subject_of
 from gate.policy import OFF, Policy, Rule
-from gate.statistics import PRIOR_SD, Screened, common_shift, enough_for, pooled_noise, screen, shift
-from gate.units import UnitError, convert, dimension, format_change, format_value
+from gate.statistics import Screened, common_shift, enough_for
+from gate.units import UnitError, convert, format_change, format_value
 from gate.verdict import Finding, Kind, State
 
 NOTABLE_SHIFT: Final = 0.05
 """A whole machine slower by less than this is not worth a word."""
-
-
-TAILS: Final = frozenset({"p95", "p99"})
-"""High percentiles move much more from run to run than everything else; each kind has its own noise."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +28,6 @@ class Comparison:
 
     findings: list[Finding]
     compared: int
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A metric with a history to compare with."""
-
-    metric: Metric
-    rule: Rule
-    history: list[float]
 
 
 def judge_metrics(
@@ -79,8 +67,9 @@ def judge_metrics(
                 findings += _compare_exact(metric, rule, history[-1]) if history else []
                 continue
             history = comparable.history(metric.name) if comparable else []
-            if history and enough_for(metric.statistic, metric.count):
-                candidates.append(Candidate(metric, rule, history))
+            if comparable and history and enough_for(metric.statistic, metric.count):
+                runs = [i for i, accepted in enumerate(comparable.runs) if metric.name in accepted.values]
+                candidates.append(Candidate(metric, rule, history, runs))
             elif confirmation and (shown := confirmation.evidence.get(metric.name)):
                 findings += _without_history(metric, rule, shown)
     screened, found = _screen(candidates, confirmation, changed=changed, liberal=liberal)
@@ -153,32 +142,21 @@ def _compare_exact(metric: Metric, rule: Rule, before: float) -> list[Finding]:
 def _screen(
     candidates: list[Candidate], confirmation: Confirmation | None, *, changed: bool, liberal: bool
 ) -> tuple[dict[str, Screened], list[Finding]]:
-    shifts = [
-        shift(c.history, c.metric.value, c.rule.better)
-        for c in candidates
-        if _depends_on_speed(c.metric) and c.metric.statistic not in TAILS
-    ]
-    common = common_shift(shifts)
-    priors = {
-        tail: pooled_noise([c.history for c in candidates if (c.metric.statistic in TAILS) == tail])
-        for tail in (True, False)
-    }
     findings: list[Finding] = []
     answers: dict[str, Screened] = {}
+    suites: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
-        metric = candidate.metric
-        answers[metric.name] = screened = screen(
-            candidate.history,
-            metric.value,
-            candidate.rule.better,
-            common=common if _depends_on_speed(metric) else 0.0,
-            metrics=1 if liberal else len(candidates),
-            prior=PRIOR_SD if liberal else priors[metric.statistic in TAILS],
-        )
-        found = _judge(candidate, screened, confirmation, changed=changed)
-        findings += [found] if found else []
-    if math.expm1(common) > NOTABLE_SHIFT:
-        findings.append(_slow_machine(common, len(shifts)))
+        suites[candidate.metric.suite].append(candidate)
+    for suite, members in suites.items():
+        screened = screen_suite(members, len(candidates), liberal=liberal)
+        for candidate, seen in zip(members, screened, strict=True):
+            answers[candidate.metric.name] = seen
+            found = _judge(candidate, seen, confirmation, changed=changed)
+            findings += [found] if found else []
+        shifts = machine_shifts(members)
+        common = common_shift(shifts)
+        if math.expm1(common) > NOTABLE_SHIFT:
+            findings.append(_slow_machine(suite, common, len(shifts)))
     return answers, findings
 
 
@@ -248,11 +226,6 @@ def _reach(run: Run, confirmation: Confirmation, screened: Mapping[str, Screened
     ]
 
 
-def _depends_on_speed(metric: Metric) -> bool:
-    """Whether a slower machine as a whole would move it: times and rates, not memory and shares."""
-    return dimension(metric.unit) in {"time", "rate"}
-
-
 def _figures(metric: Metric, screened: Screened) -> str:
     before, now = format_value(screened.centre, metric.unit), format_value(metric.value, metric.unit)
     return f"{before} → {now} ({format_change(screened.change)})"
@@ -286,14 +259,15 @@ def _after_confirmation(found: Finding, metric: Metric, decision: Decision, show
     )
 
 
-def _slow_machine(common: float, metrics: int) -> Finding:
+def _slow_machine(suite: str, common: float, metrics: int) -> Finding:
     percent = format_change(math.expm1(common))
     return Finding(
         kind="environment",
         level="warn",
         subject="machine",
+        suite=suite,
         message=f"the whole machine was slower than on the baseline ({percent} over {metrics} metrics); "
-        "this share was taken out of every comparison",
+        "this share was taken out of the comparisons",
         remedy="run again on a quiet machine if a slowdown of everything is possible",
     )
 

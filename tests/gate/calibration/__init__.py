@@ -1,0 +1,1 @@
+"""Measures how good the gate is: `python -m tests.gate.calibration PART`."""

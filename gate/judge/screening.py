@@ -1,0 +1,100 @@
+"""The metrics of one suite against their histories, all together."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gate.model import Metric, subject_of
+from gate.policy import Rule
+from gate.statistics import PRIOR_SD, Screened, Share, machine_share, moves, pooled_noise, screen, shift
+from gate.units import dimension
+
+TAILS: Final = frozenset({"p95", "p99"})
+"""High percentiles move much more from run to run than everything else; each kind has its own noise."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A metric with a history to compare with."""
+
+    metric: Metric
+    rule: Rule
+    history: list[float]
+    """Its values, oldest first."""
+    runs: list[int]
+    """Which of its suite's accepted runs they come from."""
+
+
+def screen_suite(members: Sequence[Candidate], metrics: int, *, liberal: bool = False) -> list[Screened]:
+    """Screen the metrics of one suite.
+
+    Suites run one after another, and a neighbour may have slowed just one: so the machine's part and the
+    noise are estimated per suite. What other suites measure never counts against a metric; through
+    `metrics` it can only make it harder to suspect, and asked liberally it changes nothing.
+
+    Args:
+        members: the suite's metrics, each with a history.
+        metrics: how many metrics of the pull request share the error rate.
+        liberal: each metric alone, by its own noise; to find what should be measured again.
+
+    Returns:
+        One answer per member, in their order.
+    """
+    shares = _machine_shares(members)
+    kinds: dict[bool, list[Sequence[float]]] = defaultdict(list)
+    for candidate, share in zip(members, shares, strict=True):
+        kinds[candidate.metric.statistic in TAILS].append(share.moves)
+    priors = {tail: PRIOR_SD if liberal else pooled_noise(histories) for tail, histories in kinds.items()}
+    return [
+        screen(
+            candidate.history,
+            candidate.metric.value,
+            candidate.rule.better,
+            share=share,
+            metrics=1 if liberal else metrics,
+            prior=priors[candidate.metric.statistic in TAILS],
+        )
+        for candidate, share in zip(members, shares, strict=True)
+    ]
+
+
+def machine_shifts(members: Sequence[Candidate]) -> list[float]:
+    """How much worse each metric is that a slower machine as a whole would show, on the log scale."""
+    return [_shift(candidate) for candidate in members if _shows_machine(candidate.metric)]
+
+
+def _machine_shares(members: Sequence[Candidate]) -> list[Share]:
+    """The machine's part in each metric of a suite, told by the metrics of other subjects.
+
+    A subject's own metrics do not count: its median and its CPU time rise together when its code gets slower.
+    """
+    own = [moves(c.history, c.rule.better) for c in members]
+    witnesses = [
+        (subject_of(c.metric.name), dict(zip(c.runs, moved, strict=True)), _shift(c))
+        for c, moved in zip(members, own, strict=True)
+        if _shows_machine(c.metric)
+    ]
+    shares: list[Share] = []
+    for candidate, moved in zip(members, own, strict=True):
+        if not depends_on_speed(candidate.metric):
+            shares.append(Share(0.0, tuple(moved)))
+            continue
+        subject = subject_of(candidate.metric.name)
+        heard = [(before, now) for other, before, now in witnesses if other != subject]
+        rows = [[before.get(run) for before, _ in heard] for run in candidate.runs]
+        shares.append(machine_share(moved, [*rows, [now for _, now in heard]]))
+    return shares
+
+
+def _shift(candidate: Candidate) -> float:
+    return shift(candidate.history, candidate.metric.value, candidate.rule.better)
+
+
+def depends_on_speed(metric: Metric) -> bool:
+    """Whether a slower machine as a whole would move it: times and rates, not memory and shares."""
+    return dimension(metric.unit) in {"time", "rate"}
+
+
+def _shows_machine(metric: Metric) -> bool:
+    return depends_on_speed(metric) and metric.statistic not in TAILS
