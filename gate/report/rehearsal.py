@@ -13,7 +13,6 @@ from gate.report.text import log_line
 from gate.selftest import Case, SelftestError, exit_code, selftest
 from gate.verdict import EXIT_CODES
 
-_OK: Final = {True: ("ok", "green"), False: ("BLIND", "bold red"), None: ("not checked", "yellow")}
 _LAST: Final = {
     0: ("the gate turned red for every fault and stayed green without one", "green"),
     1: ("the gate did not say what it must; do not rely on it before that is mended", "bold red"),
@@ -24,12 +23,14 @@ _LAST: Final = {
 def print_cases(cases: Sequence[Case], console: Console, *, quiet: bool = False) -> None:
     """The table, then what it means in one line; quiet: only that line."""
     if not quiet:
-        table = Table("Case", "Expected", "The gate said", "Exit", "", box=None, pad_edge=False)
+        table = Table(
+            "Case", "Expected", "The gate said", "Exit", "", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+        )
         table.columns[0].overflow = table.columns[1].overflow = table.columns[2].overflow = "fold"
         table.columns[2].ratio = 1
         table.columns[4].no_wrap = True
         for case in cases:
-            word, style = _OK[case.ok]
+            word, style = _word(case)
             code = "-" if case.exit_code is None else str(case.exit_code)
             cells = (case.name, case.expected, case.said)
             table.add_row(*(Text(log_line(cell)) for cell in cells), code, Text(word, style=style))
@@ -40,6 +41,15 @@ def print_cases(cases: Sequence[Case], console: Console, *, quiet: bool = False)
     checked = sum(case.ok is not None for case in cases)
     line = f"selftest: {text} ({checked} of {len(cases)} cases, {seconds:.0f} s)"
     console.print(Text(line, style=style), soft_wrap=True)
+
+
+def _word(case: Case) -> tuple[str, str]:
+    """How a case ended, and in which colour."""
+    if case.ok is None:
+        return "not checked", "yellow"
+    if case.ok:
+        return "ok", "green"
+    return ("BLIND" if case.exit_code == 0 else "WRONG"), "bold red"
 
 
 def rehearse_with_progress(policy: Policy, thresholds: Path, console: Console, *, quiet: bool) -> int:

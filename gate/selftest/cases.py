@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import yaml
@@ -17,6 +17,9 @@ from gate.selftest.copies import Copy, Said
 from gate.selftest.target import Target, loosened
 from gate.units import format_change
 from gate.verdict import EXIT_CODES
+
+_LONG: Final = 400
+"""Characters of an error that was not expected."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -142,7 +145,7 @@ def read_outcome(file: Path, said: Said) -> Outcome:
 def rehearse(stage: Stage) -> Iterator[Case]:
     """Try every case, one after the other, each from the same clean state."""
     cases: tuple[tuple[str, str, Callable[[Stage], Case]], ...] = (
-        ("unchanged, one test", "green", _unchanged),
+        ("unchanged, alone", "green", _unchanged),
         ("injected delay", "red: regression, confirmed", _delay),
         ("failing test", "red: new-failure", _failure),
         ("lost metric", "red: missing-metric", _lost),
@@ -293,7 +296,11 @@ def rewritten(text: str, metrics: Iterable[str], change: Callable[[Any, list[str
 
 def _case(outcome: Outcome, found: list[Found], *, ok: bool) -> Case:
     shown = found or [f for f in outcome.findings if f.level == "fail"][:2]
-    return Case("", "", describe(shown) or outcome.verdict, outcome.exit_code, ok)
+    said = describe(shown) or outcome.verdict
+    if not ok:
+        errors = [f.message[-_LONG:] for f in outcome.findings if f.kind in {"report-error", "output"}]
+        said = "; ".join([said, *errors])
+    return Case("", "", said, outcome.exit_code, ok)
 
 
 def describe(found: Iterable[Found]) -> str:
@@ -302,7 +309,7 @@ def describe(found: Iterable[Found]) -> str:
     for one in found:
         change = f" {format_change(one.change)}" if one.change is not None else ""
         state = f" ({one.state})" if one.state else ""
-        subject = one.subject.rpartition("/")[2] or one.message
+        subject = one.subject.rpartition("/")[2]
         parts[f"{one.kind} {subject}{change}{state}"] = None
     return "; ".join(parts)
 

@@ -28,7 +28,7 @@ class Target:
 
     @property
     def delay(self) -> float:
-        """Milliseconds that surely lie beyond tolerance, floor and noise: twice what is acceptable, and more."""
+        """Milliseconds that make it twice as slow as is acceptable: beyond tolerance, floor and noise."""
         value = self.timed.value if self.timed else 0.0
         return max(value * (2 * (1 + self.tolerance) - 1), 0.01)
 
