@@ -58,6 +58,7 @@ def calibrate(
     policy: Policy,
     thresholds: Path,
     baseline: Path,
+    *,
     count: int,
     budget: float,
     measure: Callable[[Path], object],

@@ -285,16 +285,16 @@ def calibrate(
     directory = baseline or thresholds.parent / policy.baseline
     root, console = thresholds.resolve().parent, _console(no_color)
     result = repeat(
-        policy, thresholds, directory, runs, _seconds(budget),
-        partial(run_with_progress, chosen, root, console=console, quiet=quiet),
-        lambda line: None if quiet else console.print(line, highlight=False, markup=False, soft_wrap=True),
+        policy, thresholds, directory, count=runs, budget=_seconds(budget),
+        measure=partial(run_with_progress, chosen, root, console=console, quiet=quiet),
+        listen=lambda line: None if quiet else _say(line, console),
     )  # fmt: skip
     print_calibration(result, console, quiet=quiet)
     if json_file:
         _write(json_file, result.to_json())
     if not no_baseline:
         for suite, number, path in write_baseline(directory, result.runs, _head(thresholds)):
-            console.print(f"{suite.name}: {number} accepted runs in {path}", soft_wrap=True, highlight=False)
+            _say(f"{suite.name}: {number} accepted runs in {path}", console)
     if result.interrupted:
         _complain(f"interrupted; {len(result.runs)} whole runs were used")
     sys.exit(result.exit_code)
@@ -445,6 +445,10 @@ def _console(no_color: bool) -> Console:
     # A log file has no width; 120 columns read well in CI.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
     return Console(no_color=no_color or None, width=width)
+
+
+def _say(text: str, console: Console) -> None:
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def _complain(text: str) -> None:

@@ -23,6 +23,7 @@ BATON_GAIN: Final = 3.5
 section 7): p50 3.2 % against 0.9 %; other statistics gained more."""
 CONFIRMABLE: Final = frozenset({*STATISTICS, "cpu", "throughput"})
 """Statistics that base and head can be compared by on one machine; the others are judged by history."""
+_KEYS: Final = ("better", *LIMITS, "tolerance", "floor")
 _STEPS: Final = (5, 10, 15, 20, 25, 30, 40, 50, 75, 100)
 
 
@@ -137,7 +138,10 @@ def visible(spread: float, launches: int, questions: int) -> float:
     scale = spread * math.sqrt((launches - 1) / (launches - launches % 2))
     ratios = [scale if number % 2 else -scale for number in range(launches - launches % 2)]
     evidence = weigh("", [*ratios, *[0.0] * (launches % 2)], questions)
-    return math.expm1(evidence.high - evidence.estimate + POWER * spread / math.sqrt(launches))
+    margin = evidence.high - evidence.estimate
+    # Both the estimate and the estimated spread behind the margin move from one confirmation to the next.
+    error = math.hypot(spread / math.sqrt(launches), margin / math.sqrt(2 * (launches - 1)))
+    return math.expm1(margin + POWER * error)
 
 
 def proposals(table: Sequence[Noise], policy: Policy, rules: Mapping[str, Rule]) -> list[Proposal]:
@@ -225,5 +229,6 @@ def _entry(noise: Noise, policy: Policy, rule: Rule, changes: Mapping[str, Quant
         strictest = min if noise.better == "lower" else max
         bounds = [limit for limit in (warning, *failing) if limit is not None]
         values["warning"] = strictest(bounds, key=lambda limit: limit.to(noise.unit))
-    said = ", ".join(f"{key}: {'off' if value == OFF else value}" for key, value in values.items())
+    ordered = [(key, values[key]) for key in _KEYS if key in values]
+    said = ", ".join(f"{key}: {'off' if value == OFF else value}" for key, value in ordered)
     return f"{noise.name}: {{{said}}}"
