@@ -23,6 +23,7 @@ BATON_GAIN: Final = 3.5
 section 7): p50 3.2 % against 0.9 %; other statistics gained more."""
 CONFIRMABLE: Final = frozenset({*STATISTICS, "cpu", "throughput"})
 """Statistics that base and head can be compared by on one machine; the others are judged by history."""
+TAILS: Final = frozenset({"p95", "p99"})
 _KEYS: Final = ("better", *LIMITS, "tolerance", "floor")
 _STEPS: Final = (5, 10, 15, 20, 25, 30, 40, 50, 75, 100)
 
@@ -81,13 +82,16 @@ def measure_noise(runs: Sequence[Mapping[str, SuiteRun]], policy: Policy) -> lis
     rules = {name: policy.rule(last[name]) for name in last if len(values[name]) > 1 and not last[name].exact}
     judged = {name: rule for name, rule in rules.items() if rule.tolerance != OFF or _has_limit(rule)}
     compared = [name for name, rule in judged.items() if rule.tolerance != OFF]
-    prior = pooled_noise([values[name] for name in compared])
+    priors = {  # as the judge does: tails move much more than everything else
+        tail: pooled_noise([values[name] for name in compared if (last[name].statistic in TAILS) == tail])
+        for tail in (True, False)
+    }
     table = [
         _noise(
             last[name],
             rule,
             values[name],
-            prior=prior,
+            prior=priors[last[name].statistic in TAILS],
             compared=len(compared),
             confirm=policy.confirm != "off",
         )

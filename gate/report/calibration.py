@@ -14,7 +14,8 @@ from gate.units import format_value
 _SEES = (
     "Noise: how far unchanged code moves from run to run (robust sd). Sees: the smallest worsening that is "
     "seen 95 times in 100, by history alone, and by base beside head on one machine within the default "
-    "budget; the latter is estimated from the noise."
+    "budget; the latter is estimated from the noise. A busy machine shows its own noise: trust what is "
+    "proposed only if the machine was as quiet as it will be when it judges."
 )
 
 

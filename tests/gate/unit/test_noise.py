@@ -51,6 +51,12 @@ def test_history_sees_less_than_a_confirmation_and_memory_cannot_be_confirmed():
     assert table["a.peak"].seen == table["a.peak"].screen
 
 
+def test_a_wild_tail_does_not_blind_the_median():
+    wild = measure_noise(runs(a__p50=CALM, a__p95=WILD), policy_of())
+    calm = measure_noise(runs(a__p50=CALM, a__p95=CALM), policy_of())
+    assert {n.name: n.screen for n in wild}["a.p50"] == {n.name: n.screen for n in calm}["a.p50"]
+
+
 def test_without_confirmation_history_decides():
     (noise,) = measure_noise(runs(a__p50=CALM), policy_of(defaults="{confirm: off}"))
     assert noise.confirm is None
