@@ -91,6 +91,7 @@ def test_a_project_without_metrics_and_without_git_checks_what_it_can(root: Path
     (root / "test_api.py").write_text(
         "def test_one():\n    assert True\n\ndef test_two():\n    assert True\n"
     )
+    (root / "thresholds.yaml").write_text(THRESHOLDS.replace("  api.size: {target: 3 MB}\n", ""))
     (root / ".git").rename(tmp_path / "elsewhere")
     done = selftest(root)
     assert done.returncode == 3, done.stdout + done.stderr
@@ -103,6 +104,7 @@ def test_a_project_without_metrics_and_without_git_checks_what_it_can(root: Path
 def test_a_gate_that_cannot_see_is_called_blind(root: Path):
     """A suite whose command hides what its tests say: every failure is turned into a pass."""
     (root / "test_api.py").write_text("def test_one():\n    assert True\n")
+    (root / "thresholds.yaml").write_text(THRESHOLDS.replace("  api.size: {target: 3 MB}\n", ""))
     (root / "conftest.py").write_text(
         "import pytest\n\n@pytest.hookimpl(wrapper=True)\ndef pytest_pyfunc_call(pyfuncitem):\n"
         "    try:\n        return (yield)\n    except AssertionError:\n        return True\n"
@@ -133,7 +135,7 @@ def test_interrupted_it_leaves_nothing(root: Path, tmp_path: Path, number: signa
     process.send_signal(number)
     assert process.wait(timeout=60) == 3
     assert list(mark.iterdir()) == []
-    assert not [text for text in _environments() if str(mark) in text]
+    assert not [text for text in _environments() if f"{mark}/gate-selftest-" in text]
 
 
 def _environments() -> list[str]:
