@@ -128,7 +128,9 @@ def test_suites_that_do_not_run_in_a_copy_are_an_error(root: Path):
 def test_interrupted_it_leaves_nothing(root: Path, tmp_path: Path, number: signal.Signals):
     (root / "test_api.py").write_text(TESTS + "\ndef test_slow():\n    import time; time.sleep(60)\n")
     mark = tmp_path / "tmp"
-    process = subprocess.Popen([*GATE, "selftest"], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*GATE, "selftest"], cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 60
     while not list(mark.glob("gate-selftest-*/reports/all/api.log")) and time.monotonic() < deadline:
         time.sleep(0.1)
