@@ -21,7 +21,7 @@ from gate.baseline import BaselineError
 from gate.git import GitError
 from gate.located import LocatedError
 from gate.model import Problem, Run
-from gate.policy import FILE_NAME, Policy
+from gate.policy import FILE_NAME, Policy, Suite
 from gate.verdict import EXIT_CODES, EXIT_USAGE
 
 if TYPE_CHECKING:
@@ -87,11 +87,7 @@ def run(suites: tuple[str, ...], out: Path, thresholds: Path, quiet: bool, no_co
     from gate.sources import load_policy
 
     policy = load_policy(thresholds)
-    unknown = [name for name in suites if name not in policy.suites]
-    if unknown:
-        known = ", ".join(policy.suites)
-        raise click.UsageError(f"unknown suite {unknown[0]!r}; thresholds.yaml has: {known}")
-    chosen = [policy.suites[name] for name in dict.fromkeys(suites)] or list(policy.suites.values())
+    chosen = _chosen(suites, policy)
     results = run_with_progress(chosen, thresholds.resolve().parent, out, _console(no_color), quiet=quiet)
     sys.exit(EXIT_CODES["error"] if any(result.problem for result in results) else 0)
 
@@ -386,6 +382,71 @@ def explain_subject(
     print_explanation(explanation, _console(no_color), quiet=quiet)
 
 
+@app.command()
+@click.option("--runs", type=click.IntRange(min=2), default=5, show_default=True, help="How often.")
+@click.option("--suite", "suites", multiple=True, metavar="SUITE", help="Only this suite; may be repeated.")
+@click.option("--budget", metavar="DURATION", help="Begin no further run after this time, e.g. 20 min.")
+@click.option("--no-baseline", is_flag=True, help="Do not accept the runs into the baseline.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the raw figures as JSON.")  # fmt: skip
+@_BASELINE
+@common
+def calibrate(
+    runs: int,
+    suites: tuple[str, ...],
+    budget: str | None,
+    no_baseline: bool,
+    json_file: Path | None,
+    baseline: Path | None,
+    thresholds: Path,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    """Repeat the suites on unchanged code: noise of each metric, what can be seen, limits inside the noise.
+
+    Accepts the clean runs into the baseline.
+    """
+    from gate.calibrate import calibrate as repeat
+    from gate.calibrate import write_baseline
+    from gate.report.calibration import print_calibration
+    from gate.report.progress import run_with_progress
+    from gate.sources import load_policy
+
+    policy = load_policy(thresholds)
+    chosen = _chosen(suites, policy)
+    directory = baseline or thresholds.parent / policy.baseline
+    root, console = thresholds.resolve().parent, _console(no_color)
+    result = repeat(
+        policy, thresholds, directory, count=runs, budget=_seconds(budget),
+        measure=partial(run_with_progress, chosen, root, console=console, quiet=quiet),
+        listen=lambda line: None if quiet else _say(line, console),
+    )  # fmt: skip
+    print_calibration(result, console, quiet=quiet)
+    if json_file:
+        _write(json_file, result.to_json())
+    if not no_baseline:
+        for suite, number, path in write_baseline(directory, result.runs, _head(thresholds)):
+            _say(f"{suite.name}: {number} accepted runs in {path}", console)
+    if result.interrupted:
+        _complain(f"interrupted; {len(result.runs)} whole runs were used")
+    sys.exit(result.exit_code)
+
+
+@app.command()
+@common
+def selftest(thresholds: Path, quiet: bool, no_color: bool) -> None:
+    """Prove in a throw-away copy of this repository that the gate can turn red, and green.
+
+    Exit code: 0 every case turned out as it must, 1 the gate is blind somewhere, 3 not everything could be
+    checked, 4 the suites do not run in the copy.
+    """
+    from gate.report.rehearsal import rehearse_with_progress
+    from gate.sources import load_policy
+
+    policy = load_policy(thresholds)
+    sys.exit(rehearse_with_progress(policy, thresholds, _console(no_color), quiet=quiet))
+
+
 def main() -> NoReturn:
     """Run the command line. A user never sees a traceback; GATE_DEBUG=1 shows it to a developer."""
     signal.signal(signal.SIGTERM, _interrupt)
@@ -433,6 +494,28 @@ def _judge_with_confirmation(
         problem = Problem("confirm", str(error), "mend what crashes or hangs, or judge with --no-confirm")
         return rejudge(Run(suites=run.suites, problems=(*run.problems, problem)))
     return rejudge(run, confirmation=confirmation)
+
+
+def _chosen(names: tuple[str, ...], policy: Policy) -> list[Suite]:
+    """The suites that were asked for; all of them if none was."""
+    unknown = [name for name in names if name not in policy.suites]
+    if unknown:
+        known = ", ".join(policy.suites)
+        raise click.UsageError(f"unknown suite {unknown[0]!r}; thresholds.yaml has: {known}")
+    return [policy.suites[name] for name in dict.fromkeys(names)] or list(policy.suites.values())
+
+
+def _seconds(text: str | None) -> float:
+    """A duration such as `20 min` or `60s`; nothing: no end."""
+    from gate.units import UnitError, parse
+
+    try:
+        seconds = parse(text).to("s") if text else float("inf")
+    except UnitError as error:
+        raise click.UsageError(f"--budget: {error}") from None
+    if seconds <= 0:
+        raise click.UsageError(f"--budget: {text!r} leaves no time")
+    return seconds
 
 
 def _read_reports(
@@ -531,6 +614,10 @@ def _console(no_color: bool) -> Console:
     # A log file has no width; 120 columns read well in CI.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
     return Console(no_color=no_color or None, width=width)
+
+
+def _say(text: str, console: Console) -> None:
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def _complain(text: str) -> None:

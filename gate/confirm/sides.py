@@ -15,6 +15,7 @@ from typing import Final
 
 import gate
 from gate.git import GitError, add_worktree, prune_worktrees, remove_worktree, top_level, worktrees
+from gate.imports import moved_imports
 
 _PREFIX: Final = "gate-confirm-"
 _LOCK: Final = "lock"
@@ -106,12 +107,9 @@ def _python_path(top: Path, tree: Path, ruler: Path) -> str:
     An editable install names the work tree; without this the base would import the head's code. Both
     sides are measured with this gate, also where the repository holds another version of it.
     """
-    inside = [
-        Path(entry).resolve() for entry in sys.path if entry and Path(entry).resolve().is_relative_to(top)
-    ]
-    environment = Path(sys.prefix).resolve()
-    moved = [str(tree / path.relative_to(top)) for path in inside if not path.is_relative_to(environment)]
-    return os.pathsep.join([str(ruler), *dict.fromkeys(moved), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.pathsep.join(
+        [str(ruler), *moved_imports(top, tree), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
 
 
 def _with_own_dependencies(side: Side, install: str, environment: Path) -> Side:

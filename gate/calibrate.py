@@ -1,0 +1,168 @@
+"""`gate calibrate`: repeat the suites on unchanged code, and say what that teaches."""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gate.baseline import Baseline, accept, read_baseline, write_suite
+from gate.git import head_commit
+from gate.judge import judge
+from gate.model import Run, SuiteRun
+from gate.noise import Noise, Proposal, measure_noise, proposals
+from gate.policy import Policy
+from gate.readers import read_run
+from gate.runner import expand
+from gate.verdict import EXIT_CODES
+
+SCHEMA: Final = "gate.calibration/1"
+_UNCLEAN: Final = frozenset({"report-error", "new-failure", "changed-failure", "flaky", "invalid-load"})
+"""Findings that make a run unfit to learn from."""
+
+
+@dataclass
+class Calibration:
+    """What the runs taught."""
+
+    wanted: int
+    runs: list[Mapping[str, SuiteRun]] = field(default_factory=list[Mapping[str, SuiteRun]])
+    """Clean runs, in order."""
+    refused: list[str] = field(default_factory=list[str])
+    """Why a run was not accepted, one sentence each."""
+    interrupted: bool = False
+    table: list[Noise] = field(default_factory=list[Noise])
+    proposals: list[Proposal] = field(default_factory=list[Proposal])
+    unstable: list[str] = field(default_factory=list[str])
+    """Work counts that differ between runs, one sentence each."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every run was clean, 3 when it was interrupted, 4 when a run taught nothing."""
+        return EXIT_CODES["inconclusive" if self.interrupted else "error" if self.refused else "passed"]
+
+    def to_json(self) -> bytes:
+        """The raw figures as an indented JSON document."""
+        document = {
+            "schema": SCHEMA, "runs": len(self.runs), "wanted": self.wanted, "interrupted": self.interrupted,
+            "refused": self.refused, "unstable": self.unstable, "metrics": self.table,
+            "proposals": self.proposals,
+        }  # fmt: skip
+        return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def calibrate(
+    policy: Policy,
+    thresholds: Path,
+    baseline: Path,
+    *,
+    count: int,
+    budget: float,
+    measure: Callable[[Path], object],
+    listen: Callable[[str], None],
+) -> Calibration:
+    """Run the suites some times and learn from the clean runs.
+
+    Args:
+        policy: the rules.
+        thresholds: the file they come from.
+        baseline: the directory of accepted runs, only read.
+        count: how many runs.
+        budget: seconds after which no further run begins.
+        measure: runs the suites once and leaves their reports in the directory it is given.
+        listen: called with a line after each run.
+
+    Raises:
+        BaselineError: the baseline cannot be read.
+        LocatedError: a limit's unit does not fit its metric.
+    """
+    known = read_baseline(baseline)
+    result = Calibration(count)
+    head = head_commit(thresholds.absolute().parent)
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="gate-calibrate-", ignore_cleanup_errors=True) as name:
+        for number in range(1, count + 1):
+            out = Path(name, str(number))
+            try:
+                measure(out)
+            except KeyboardInterrupt:
+                result.interrupted = True
+                break
+            run = read(out, policy)
+            if problem := _unclean(run, known, policy, head):
+                result.refused.append(f"run {number} was not accepted: {problem}")
+                listen(result.refused[-1])
+            else:
+                result.runs.append(run.suites)
+            passed = time.monotonic() - begun
+            left = passed / number * (count - number)
+            listen(f"calibrate: run {number} of {count}, {passed:.0f} s, about {left:.0f} s left")
+            if passed > budget and number < count:
+                listen(f"calibrate: the budget is used, {count - number} runs were not begun")
+                break
+    learn(result, policy)
+    return result
+
+
+def read(out: Path, policy: Policy) -> Run:
+    """The run in a directory, and what is wrong with it."""
+    files, lost = expand([out], list(policy.suites))
+    run = read_run(files, policy)
+    return Run(run.suites, (*lost, *run.problems))
+
+
+def learn(result: Calibration, policy: Policy) -> None:
+    """Fill in what the clean runs say; fewer than two say nothing."""
+    if len(result.runs) < 2:
+        return
+    metrics = {
+        name: metric
+        for run in result.runs
+        for suite in run.values()
+        for name, metric in suite.metrics.items()
+    }
+    result.table = measure_noise(result.runs, policy)
+    result.proposals = proposals(
+        result.table, policy, {noise.name: policy.rule(metrics[noise.name]) for noise in result.table}
+    )
+    for name in sorted(name for name, metric in metrics.items() if metric.exact):
+        seen = {
+            suite.metrics[name].value
+            for run in result.runs
+            for suite in run.values()
+            if name in suite.metrics
+        }
+        if len(seen) > 1:
+            counts = ", ".join(f"{value:g}" for value in sorted(seen))
+            result.unstable.append(f"{name} is no work count: unchanged code gave {counts}")
+
+
+def write_baseline(
+    directory: Path, runs: Sequence[Mapping[str, SuiteRun]], commit: str
+) -> list[tuple[SuiteRun, int, Path]]:
+    """Accept every run, as `gate baseline update` does.
+
+    Returns:
+        Per suite its last run, how many runs are accepted now, and the file.
+    """
+    written: dict[str, tuple[SuiteRun, int, Path]] = {}
+    for run in runs:
+        known = read_baseline(directory)
+        for suite in run.values():
+            updated = accept(known.comparable(suite.name, suite.environment), suite, suite.commit or commit)
+            written[suite.name] = suite, len(updated.runs), write_suite(directory, updated)
+    return list(written.values())
+
+
+def _unclean(run: Run, baseline: Baseline, policy: Policy, head: str) -> str:
+    """Why a run is no run of the same, sound code; empty if it is."""
+    for suite in run.suites.values():
+        if head and suite.commit and suite.commit != head:
+            return f"the checked-out commit changed to {suite.commit[:12]}"
+    for finding in judge(run, baseline, policy).findings:
+        if finding.kind in _UNCLEAN and finding.level == "fail":
+            return f"{finding.kind} {finding.subject}: {finding.message}"
+    return ""
