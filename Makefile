@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 
-.PHONY: install gate test check unit suites baseline report lock golden clean help
+.PHONY: install gate test check unit suites baseline report calibration lock golden clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -42,6 +42,11 @@ baseline: $(STAMP) ## run all suites and accept the result
 
 report: $(STAMP) ## write the baseline report of the last run
 	gate report -o docs/baseline-report.md
+
+calibration: $(STAMP) ## measure how far the gate can be trusted, an hour at a time; goes on where it stopped
+	python -m tests.gate.calibration histories
+	python -m tests.gate.calibration machine 60
+	python -m tests.gate.calibration page
 
 lock: $(STAMP) ## lock the dependencies anew
 	$(BIN)/python -m pip install --quiet uv

@@ -19,7 +19,16 @@ from gate.model import Run
 from gate.policy import Policy
 from gate.verdict import Verdict
 
-__all__ = ["Comparison", "LaunchError", "Question", "compare", "confirm", "questions_about", "two_sides"]
+__all__ = [
+    "Comparison",
+    "LaunchError",
+    "Question",
+    "changed_in",
+    "compare",
+    "confirm",
+    "questions_about",
+    "two_sides",
+]
 
 _LOCKS: Final = re.compile(
     r"(requirements[^/]*\.(txt|lock)|uv\.lock|poetry\.lock|pdm\.lock|pylock[^/]*\.toml|Pipfile\.lock|conda-lock\.ya?ml)"

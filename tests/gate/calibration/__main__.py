@@ -1,21 +1,33 @@
-"""`python -m tests.gate.calibration PART [DIR]`: measure one part, write its figures below DIR."""
+"""`python -m tests.gate.calibration PART`: measure one part and write its figures below docs/calibration.
+
+`histories` replays recorded CI histories, `machine [MINUTES]` tries the confirmation on this machine and goes
+on where the last call stopped, `page` writes docs/calibration.md from what it left.
+"""
 
 import sys
 from pathlib import Path
 
-from tests.gate.calibration import histories
+from tests.gate.calibration import histories, machine, summary
 
-PARTS = {"histories": histories.main}
+DIRECTORY = Path("docs/calibration")
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Run the part that was named."""
-    if len(sys.argv) not in {2, 3} or sys.argv[1] not in PARTS:
-        print(f"usage: python -m tests.gate.calibration {{{','.join(PARTS)}}} [DIR]", file=sys.stderr)
-        return 2
-    PARTS[sys.argv[1]](Path(sys.argv[2] if len(sys.argv) == 3 else "docs/calibration"))
+    match arguments:
+        case ["histories"]:
+            histories.main(DIRECTORY)
+        case ["machine"]:
+            machine.main(DIRECTORY, 60)
+        case ["machine", minutes]:
+            machine.main(DIRECTORY, float(minutes))
+        case ["page"]:
+            summary.main(DIRECTORY)
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

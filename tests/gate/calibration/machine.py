@@ -14,9 +14,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from gate.confirm import Question, compare, two_sides
+from gate.confirm import Question, changed_in, compare, two_sides
+from gate.confirm.impact import reaches
 from gate.confirm.plan import questions_about
-from gate.model import Metric
+from gate.git import changed_files
+from gate.model import Metric, subject_of
 from gate.policy import Policy
 from gate.readers import read_run
 from gate.sources import load_policy
@@ -214,7 +216,18 @@ def _checked(root: Path, trial: Trial) -> dict[str, Any]:
             by_state[finding["state"]].append(finding["subject"])
     red = [f"{f['kind']} {f['subject']}" for f in verdict["findings"] if f["level"] == "fail"]
     missed = next((f["message"] for f in verdict["findings"] if f["subject"] == "confirmation"), "")
+    by_state["unrelated"] = _unrelated(root, by_state["confirmed"])
     return {**by_state, "exit": code, "red": red, "check_seconds": round(seconds, 1), "not_reached": missed}
+
+
+def _unrelated(root: Path, confirmed: list[str]) -> list[str]:
+    """Accused metrics of operations that run nothing of what was changed."""
+    policy = load_policy(root / "thresholds.yaml")
+    reports = [root / ".gate" / f"{suite}.json" for suite in policy.suites]
+    suites = read_run(reports, policy).suites.values()
+    executed = {name: code for suite in suites for name, code in suite.executed.items()}
+    changed = changed_in(root, "HEAD", changed_files(root, "HEAD"))
+    return [metric for metric in confirmed if not reaches(changed, executed.get(subject_of(metric), ()))]
 
 
 def _gate(root: Path, *arguments: str) -> int:

@@ -1,0 +1,141 @@
+"""docs/calibration.md: what the trials on this machine showed, in tables."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from gate.model import quantile
+from tests.gate.calibration.machine import RECORD, plan
+
+Line = dict[str, Any]
+
+
+def main(directory: Path) -> None:
+    """Write the page from the record."""
+    lines = [json.loads(line) for line in (directory / RECORD).read_text().splitlines()]
+    directory.with_suffix(".md").write_text(page(lines), encoding="utf-8")
+
+
+def page(lines: Sequence[Line]) -> str:
+    """The page as Markdown."""
+    planned = sum(1 for _ in plan())
+    return TEXT.format(
+        done=len(lines),
+        planned=planned,
+        same=_table(["unchanged code", "trials", "metrics compared", "confirmed"], _unchanged(lines)),
+        power=_table(
+            ["injected", "judged by", "p50", "CPU", "p95", "seconds per operation", "the slowest"],
+            _power(lines),
+        ),
+        whole=_table(
+            [
+                "injected",
+                "budget",
+                "trials",
+                "named",
+                "with an unrelated accusation",
+                "check, median",
+                "longest",
+            ],
+            _whole(lines),
+        ),
+    )
+
+
+def _unchanged(lines: Sequence[Line]) -> list[list[str]]:
+    rows: list[list[str]] = []
+    for noisy, label in ((False, "the same on both sides"), (True, "the same, busy loop on every core")):
+        trials = [line for line in lines if line["kind"] == "same" and line["neighbour"] == noisy]
+        answers = [answer for line in trials for answer in line["answers"]]
+        rows.append([label, str(len(trials)), str(len(answers)), str(_confirmed(answers))])
+    trials = [line for line in lines if line["kind"] == "neutral"]
+    red = sum(len(line["confirmed"]) for line in trials)
+    rows.append(["neutral edit, the whole line", str(len(trials)), "all of them", str(red)])
+    return rows
+
+
+def _power(lines: Sequence[Line]) -> list[list[str]]:
+    rows: list[list[str]] = []
+    trials = [line for line in lines if line["kind"] == "power"]
+    for size, noisy in sorted(
+        {(line["size"], line["neighbour"]) for line in trials}, key=lambda x: (x[1], -x[0])
+    ):
+        chosen = [line for line in trials if (line["size"], line["neighbour"]) == (size, noisy)]
+        cells: list[str] = []
+        for statistic in ("p50", "cpu", "p95"):
+            answers = [a for line in chosen for a in line["answers"] if a["metric"].endswith(f".{statistic}")]
+            cells.append(f"{_confirmed(answers)} of {len(answers)}")
+        seconds = sorted(line["seconds"] / line["subjects"] for line in chosen)
+        times = [f"{median(seconds):.0f} s", f"{quantile(seconds, 0.95):.0f} s"]
+        label = f"+{100 * size:.0f} %{', busy loop on every core' if noisy else ''}"
+        rows.append([label, f"{100 * chosen[0]['tolerance']:.0f} %", *cells, *times])
+    return rows
+
+
+def _whole(lines: Sequence[Line]) -> list[list[str]]:
+    rows: list[list[str]] = []
+    for size in (0.05, 0.10):
+        trials = [line for line in lines if line["kind"] == "whole" and line["size"] == size]
+        if trials:
+            seconds = [line["check_seconds"] for line in trials]
+            rows.append(
+                [
+                    f"+{100 * size:.0f} %",
+                    f"{trials[0]['budget']:.0f} s",
+                    str(len(trials)),
+                    str(sum(line["named"] for line in trials)),
+                    str(sum(bool(line["unrelated"]) for line in trials)),
+                    f"{median(seconds):.0f} s",
+                    f"{max(seconds):.0f} s",
+                ]
+            )
+    return rows
+
+
+def _confirmed(answers: Sequence[Line]) -> int:
+    return sum(answer["decision"] == "confirmed" for answer in answers)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+TEXT = """\
+<!-- written by: python -m tests.gate.calibration page -->
+
+# How far the gate can be trusted
+
+`make calibration` measures this page: an hour at a time, each call goes on where the last one stopped. Of
+{planned} planned trials {done} are in it; [every one](calibration/machine.jsonl) is a line of raw data. What
+history alone can see is on [a page of its own](calibration/histories.md).
+
+The trials run on two shared cores (AMD EPYC, Debian 12, Python 3.11), on copies of this repository. Injected
+is a loop at the beginning of one function of the reference service, as long as a share of what its operation
+takes at the median of a run; how fast the machine runs that loop differs by some percent from trial to trial.
+
+## Is unchanged code accused?
+
+Tolerance 2 % for the first two rows, the default of 10 % for neutral edits: unused functions, renamed
+locals, methods in another order, remarks. A neutral edit goes through `gate run` and `gate check --base`
+with a budget of 60 s.
+
+{same}
+
+## What `gate confirm` sees
+
+Four operations of the zero-delay profile are asked about at once, other ones in each trial. The seconds are
+those of a trial divided by four, the slowest is the 95th percentile.
+
+{power}
+
+## The whole line
+
+One function, chosen at random, is made slower; then `gate run` and `gate check --base`, with a tolerance of
+2 % for +5 % and 5 % for +10 %. *Named* means that a metric of the changed operation is confirmed; an
+accusation is unrelated if the operation runs nothing that was changed.
+
+{whole}
+"""
