@@ -62,10 +62,9 @@ class Screened:
         """Worse than noise explains."""
         return self.worse > self.bound
 
-    @property
-    def improved(self) -> bool:
-        """Better than noise explains."""
-        return -self.worse > self.bound
+    def improved(self, gift: float = 0.0) -> bool:
+        """Better than noise explains, and than a machine that was faster by `gift` (log scale)."""
+        return -self.worse - gift > self.bound
 
     @property
     def visible(self) -> float:

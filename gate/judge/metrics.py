@@ -11,7 +11,7 @@ import msgspec
 
 from gate.baseline import Baseline, KnownMetric, SuiteBaseline
 from gate.evidence import Confirmation, Decision, Evidence
-from gate.judge.screening import Candidate, machine_shifts, screen_suite
+from gate.judge.screening import Candidate, depends_on_speed, machine_shifts, screen_suite
 from gate.model import Metric, Run, SuiteRun, statistic_of, subject_of
 from gate.policy import OFF, Policy, Rule
 from gate.statistics import Screened, common_shift, enough_for
@@ -149,19 +149,26 @@ def _screen(
         suites[candidate.metric.suite].append(candidate)
     for suite, members in suites.items():
         screened = screen_suite(members, len(candidates), liberal=liberal)
+        shifts = machine_shifts(members)
+        slower, faster = common_shift(shifts), common_shift([-move for move in shifts])
         for candidate, seen in zip(members, screened, strict=True):
             answers[candidate.metric.name] = seen
-            found = _judge(candidate, seen, confirmation, changed=changed)
+            found = _judge(candidate, seen, confirmation, changed=changed, faster=faster)
             findings += [found] if found else []
-        shifts = machine_shifts(members)
-        common = common_shift(shifts)
-        if math.expm1(common) > NOTABLE_SHIFT:
-            findings.append(_slow_machine(suite, common, len(shifts)))
+        if math.expm1(slower) > NOTABLE_SHIFT:
+            findings.append(_slow_machine(suite, slower, len(shifts)))
+        if math.expm1(faster) > NOTABLE_SHIFT:
+            findings.append(_fast_machine(suite, faster, len(shifts)))
     return answers, findings
 
 
 def _judge(
-    candidate: Candidate, screened: Screened, confirmation: Confirmation | None, *, changed: bool
+    candidate: Candidate,
+    screened: Screened,
+    confirmation: Confirmation | None,
+    *,
+    changed: bool,
+    faster: float,
 ) -> Finding | None:
     """One metric: what the machine showed if it was asked, else what history says."""
     metric, rule = candidate.metric, candidate.rule
@@ -178,7 +185,8 @@ def _judge(
         if shown:
             return _after_confirmation(found, metric, shown.decide(rule.better, tolerance, floor), shown)
         return _not_measured(found) if confirmation and changed else found
-    if screened.improved and -worse > tolerance:
+    # What a faster machine gains as a whole is no merit of the change.
+    if screened.improved(faster if depends_on_speed(metric) else 0.0) and -worse > tolerance:
         return _finding(metric, rule, "improvement", screened.centre, message=_figures(metric, screened))
     return None
 
@@ -256,6 +264,18 @@ def _after_confirmation(found: Finding, metric: Metric, decision: Decision, show
         interval=shown.interval,
         message=f"on this machine base → head {machine}; history: {found.message}",
         reproduce=f"gate confirm {shlex.quote(metric.name)} --base BASE",
+    )
+
+
+def _fast_machine(suite: str, common: float, metrics: int) -> Finding:
+    percent = format_change(math.expm1(-common))
+    return Finding(
+        kind="environment",
+        level="info",
+        subject="machine",
+        suite=suite,
+        message=f"the whole machine was faster than on the baseline ({percent} over {metrics} metrics); "
+        "no metric's improvement counts that",
     )
 
 

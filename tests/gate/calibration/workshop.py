@@ -40,7 +40,7 @@ PLACES: Final = (
     Place("api.bots", APP, "_add_chat.list_bots"),
 )
 """Operations of the zero-delay profile that run none of the other functions here."""
-CACHE: Final = Place("cache.miss", "tests/jorge/cache.py", "TTLCache.get_or_load")
+CACHE: Final = Place("cache.miss", "tests/jorge/cache.py", "L1Cache.get_or_load")
 
 
 def git(root: Path, *arguments: str) -> str:

@@ -82,14 +82,14 @@ def test_the_unit_does_not_matter(history, value, better, factor):
 def test_the_other_direction_sees_the_opposite(history, value):
     lower, higher = screen(history, value, "lower"), screen(history, value, "higher")
     assert lower.worse == -higher.worse
-    assert (lower.suspect, lower.improved) == (higher.improved, higher.suspect)
+    assert (lower.suspect, lower.improved()) == (higher.improved(), higher.suspect)
     assert (lower.bound, lower.change) == (higher.bound, higher.change)
 
 
 @given(histories, positive, directions)
 def test_nothing_is_suspect_and_improved_at_once(history, value, better):
     found = screen(history, value, better)
-    assert not (found.suspect and found.improved)
+    assert not (found.suspect and found.improved())
     assert found.bound > 0
 
 
@@ -224,7 +224,7 @@ def test_a_shift_is_a_log_ratio_or_a_share_of_the_centre(history, value, better,
 def test_anything_beside_a_history_of_zeros_is_suspect():
     assert screen([0.0] * 5, 0.01, "lower").suspect
     assert screen([0.0] * 5, 0.0, "lower").worse == 0
-    assert screen([0.0] * 5, 0.01, "higher").improved
+    assert screen([0.0] * 5, 0.01, "higher").improved()
 
 
 @given(st.lists(st.floats(-2, 2), max_size=30))

@@ -1,0 +1,62 @@
+"""The commands: parse arguments, call, exit code. What they do is elsewhere.
+
+Exit codes: 0 passed, 1 failed, 2 wrong usage or configuration, 3 inconclusive, 4 error.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from gate.baseline import BaselineError
+from gate.cli.judging import check, confirm, report, run
+from gate.cli.learning import calibrate, explain, selftest
+from gate.cli.remembering import baseline
+from gate.cli.shared import complain
+from gate.git import GitError
+from gate.located import LocatedError
+from gate.verdict import EXIT_CODES, EXIT_USAGE
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="regression-gate")
+def app() -> None:
+    """Judge a service's test suites against its history and its limits."""
+
+
+for command in (run, check, confirm, report, baseline, explain, calibrate, selftest):
+    app.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command line. A user never sees a traceback; GATE_DEBUG=1 shows it to a developer."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except (LocatedError, GitError) as error:
+        complain(str(error))
+        sys.exit(EXIT_USAGE)
+    except BaselineError as error:
+        complain(f"{error}; {error.remedy}")
+        sys.exit(EXIT_CODES["error"])
+    except (KeyboardInterrupt, click.Abort):
+        complain("interrupted; nothing was judged")
+        sys.exit(EXIT_CODES["inconclusive"])
+    except Exception as error:
+        if os.environ.get("GATE_DEBUG"):
+            raise
+        complain(f"internal error, no verdict: {type(error).__name__}: {error} (GATE_DEBUG=1 shows where)")
+        sys.exit(EXIT_CODES["error"])
+    sys.exit(0)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,259 @@
+"""`gate run`, `check`, `confirm` and `report`: measure a run, judge it, show it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from gate.cli.shared import (
+    BASELINE,
+    REPORT_FILES,
+    REPORTS,
+    chosen_suites,
+    common,
+    complain,
+    console_for,
+    read_reports,
+    render,
+    write_file,
+)
+from gate.model import Problem, Run
+from gate.policy import Policy
+from gate.verdict import EXIT_CODES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gate.confirm import Question
+    from gate.sources import Sources
+    from gate.verdict import Verdict
+
+
+@click.command()
+@click.argument("suites", nargs=-1, metavar="[SUITE]...")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=REPORTS, show_default=True,
+              metavar="DIR", help="Where the reports go.")  # fmt: skip
+@common
+def run(suites: tuple[str, ...], out: Path, thresholds: Path, quiet: bool, no_color: bool) -> None:
+    """Run the suites of thresholds.yaml; leave DIR/SUITE.json and DIR/SUITE.log.
+
+    Failing tests are for `gate check` to judge: the exit code is 0 when every suite wrote its whole
+    report, 4 when one did not.
+    """
+    from gate.report.progress import run_with_progress
+    from gate.sources import load_policy
+
+    policy = load_policy(thresholds)
+    chosen = chosen_suites(suites, policy)
+    results = run_with_progress(chosen, thresholds.resolve().parent, out, console_for(no_color), quiet=quiet)
+    sys.exit(EXIT_CODES["error"] if any(result.problem for result in results) else 0)
+
+
+@click.command()
+@REPORT_FILES
+@BASELINE
+@click.option("--base", metavar="REF", help="Take policy and baseline from the merge base with REF.")
+@click.option("--no-confirm", is_flag=True, help="Judge by the stored baseline alone.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the verdict as JSON.")  # fmt: skip
+@click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the verdict as Markdown.")  # fmt: skip
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the verdict as a page.")  # fmt: skip
+@common
+def check(
+    reports: tuple[Path, ...],
+    baseline: Path | None,
+    base: str | None,
+    no_confirm: bool,
+    json_file: Path | None,
+    markdown: Path | None,
+    html: Path | None,
+    thresholds: Path,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    """Judge reports: tests, limits, work counts and times. Without REPORT: those of the last run."""
+    from gate.judge import judge
+    from gate.report.terminal import print_verdict
+    from gate.sources import load_sources
+    from gate.verdict import to_json
+
+    sources = load_sources(thresholds, baseline, base)
+    run = read_reports(reports, sources.policy, thresholds, sources.problems)
+    unconfirmed = "" if no_confirm or sources.policy.confirm == "off" else _UNCONFIRMED
+    rejudge = partial(
+        judge, baseline=sources.baseline, policy=sources.policy, base=sources.base, notes=sources.notes,
+        unconfirmed=unconfirmed, changed=sources.changed,
+    )  # fmt: skip
+    if unconfirmed and sources.base and not run.problems:
+        verdict = _judge_with_confirmation(run, sources, thresholds, rejudge, console_for(no_color))
+    else:
+        verdict = rejudge(run)
+    if json_file:
+        write_file(json_file, to_json(verdict))
+    if markdown or html:
+        from gate.report.summary import verdict_document
+
+        document = verdict_document(verdict)
+        for path, suffix in ((markdown, ".md"), (html, ".html")):
+            if path:
+                write_file(path, render(document, suffix).encode())
+    print_verdict(verdict, console_for(no_color), quiet=quiet)
+    sys.exit(verdict.exit_code)
+
+
+@click.command("confirm")
+@click.argument("subjects", nargs=-1, required=True, metavar="SUBJECT...")
+@click.option("--base", required=True, metavar="REF", help="Compare with the merge base with REF.")
+@click.option("--head", metavar="REF", help="The commit to judge (default: the work tree as it is).")
+@click.option("--budget", metavar="TIME", help="How long it may take (default: as thresholds.yaml says).")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the comparison as JSON.")  # fmt: skip
+@common
+def confirm(
+    subjects: tuple[str, ...],
+    base: str,
+    head: str | None,
+    budget: str | None,
+    json_file: Path | None,
+    thresholds: Path,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    """Compare base and head on this machine for some metrics.
+
+    SUBJECT is a metric, one without its statistic, or a glob, of the last run or of the baseline.
+    Exit code 1: something is confirmed to be worse; 3: something stays open.
+    """
+    from gate.confirm import LaunchError, compare, two_sides
+    from gate.git import merge_base, resolve
+    from gate.report.comparison import comparison_record, print_comparison
+    from gate.sources import load_policy
+    from gate.units import UnitError, parse
+
+    policy = load_policy(thresholds)
+    root = thresholds.absolute().parent
+    try:
+        seconds = (parse(budget) if budget else policy.budget).to("s")
+    except UnitError as error:
+        raise click.UsageError(f"--budget: {error}") from None
+    questions = _asked(subjects, policy, thresholds)
+    commits = merge_base(root, base), resolve(root, head) if head else ""
+    console = console_for(no_color)
+    try:
+        with two_sides(root, *commits) as sides:
+            result = compare(
+                sides,
+                questions,
+                seconds,
+                lambda line: None if quiet else console.print(line, highlight=False),
+            )
+    except LaunchError as error:
+        complain(f"{error}")
+        sys.exit(EXIT_CODES["error"])
+    record = comparison_record(questions, result, *commits)
+    if json_file:
+        from gate.report.comparison import to_json
+
+        write_file(json_file, to_json(record))
+    print_comparison(record, console)
+    sys.exit(record.exit_code)
+
+
+@click.command()
+@REPORT_FILES
+@BASELINE
+@click.option("-o", "--output", "outputs", type=click.Path(path_type=Path, dir_okay=False), multiple=True,
+              metavar="FILE.md|FILE.html", help="Where to write it (default: print Markdown).")  # fmt: skip
+@common
+def report(
+    reports: tuple[Path, ...],
+    baseline: Path | None,
+    outputs: tuple[Path, ...],
+    thresholds: Path,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    """Write the baseline report of a run: targets, response times, load, resources, tests."""
+    from gate.judge import judge
+    from gate.report.baseline_report import baseline_document
+    from gate.sources import load_sources
+
+    for path in outputs:
+        if path.suffix not in {".md", ".html"}:
+            raise click.UsageError(f"{path}: the name must end with .md or .html")
+    sources = load_sources(thresholds, baseline, None)
+    run = read_reports(reports, sources.policy, thresholds, sources.problems)
+    verdict = judge(run, sources.baseline, sources.policy)
+    document = baseline_document(run, verdict, sources.policy)
+    for path in outputs:
+        write_file(path, render(document, path.suffix).encode())
+        if not quiet:
+            console_for(no_color).print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
+    if not outputs:
+        click.echo(render(document, ".md"), nl=False)
+    for problem in run.problems:
+        complain(f"{problem.subject}: {problem.message}; {problem.remedy}")
+    sys.exit(EXIT_CODES["error"] if run.problems else 0)
+
+
+_UNCONFIRMED: Final = "suspects were not measured again on this machine, so none of them is confirmed"
+
+
+def _judge_with_confirmation(
+    run: Run, sources: Sources, thresholds: Path, rejudge: Callable[..., Verdict], console: Console
+) -> Verdict:
+    """The one loop of the gate: what history leaves open is measured, base beside head, and judged again."""
+    from gate.confirm import LaunchError, confirm
+
+    try:
+        confirmation = confirm(
+            run,
+            rejudge(run, liberal=True),
+            sources.policy,
+            thresholds.absolute().parent,
+            sources.base,
+            listen=lambda line: console.print(line, highlight=False, markup=False),
+        )
+    except LaunchError as error:
+        problem = Problem("confirm", str(error), "mend what crashes or hangs, or judge with --no-confirm")
+        return rejudge(Run(suites=run.suites, problems=(*run.problems, problem)))
+    return rejudge(run, confirmation=confirmation)
+
+
+def _asked(subjects: tuple[str, ...], policy: Policy, thresholds: Path) -> list[Question]:
+    """What a person asks by name, out of the last run and the baseline."""
+    import difflib
+
+    from gate.baseline import read_baseline
+    from gate.confirm import questions_about
+    from gate.readers import read_run
+    from gate.runner import expand
+
+    run = read_run(expand((REPORTS,), list(policy.suites))[0], policy)
+    metrics = {
+        metric.name: metric.as_metric(suite.suite, history[-1])
+        for suite in read_baseline(thresholds.parent / policy.baseline).suites
+        for metric in suite.metrics.values()
+        if (history := suite.history(metric.name))
+    } | run.metrics
+    questions: dict[str, Question] = {}
+    for subject in subjects:
+        try:
+            found = questions_about(subject, metrics.values(), policy)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        if not found:
+            names = {*metrics, *(metric.subject for metric in metrics.values())}
+            near = (
+                ", ".join(difflib.get_close_matches(subject, names, n=3)) or "gate baseline show lists them"
+            )
+            raise click.UsageError(f"nothing to compare is called {subject!r}; near: {near}")
+        questions |= {question.metric: question for question in found}
+    return list(questions.values())

@@ -1,0 +1,130 @@
+"""`gate explain`, `calibrate` and `selftest`: why it judges so, how well it can, and whether it does."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gate.cli.shared import (
+    BASELINE,
+    chosen_suites,
+    common,
+    complain,
+    console_for,
+    head_of,
+    say,
+    seconds_of,
+    write_file,
+)
+
+if TYPE_CHECKING:
+    from gate.verdict import Verdict
+
+
+@click.command("explain")
+@click.argument("subject")
+@click.argument("verdict", type=click.Path(path_type=Path, dir_okay=False, exists=True), required=False,
+                metavar="[VERDICT.json]")  # fmt: skip
+@BASELINE
+@common
+def explain(
+    subject: str, verdict: Path | None, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool
+) -> None:
+    """Say why a metric, a subject, a test or a glob is judged as it is, and how to reproduce it."""
+    from gate.baseline import read_baseline
+    from gate.explain import UnknownSubject, explain
+    from gate.report.explain import print_explanation
+    from gate.sources import load_policy
+
+    policy = load_policy(thresholds)
+    known = read_baseline(baseline or thresholds.parent / policy.baseline)
+    try:
+        explanation = explain(subject, known, policy, _read_verdict(verdict) if verdict else None)
+    except UnknownSubject as error:
+        raise click.UsageError(str(error)) from None
+    print_explanation(explanation, console_for(no_color), quiet=quiet)
+
+
+@click.command()
+@click.option("--runs", type=click.IntRange(min=2), default=5, show_default=True, help="How often.")
+@click.option("--suite", "suites", multiple=True, metavar="SUITE", help="Only this suite; may be repeated.")
+@click.option("--budget", metavar="DURATION", help="Begin no further run after this time, e.g. 20 min.")
+@click.option("--no-baseline", is_flag=True, help="Do not accept the runs into the baseline.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the raw figures as JSON.")  # fmt: skip
+@BASELINE
+@common
+def calibrate(
+    runs: int,
+    suites: tuple[str, ...],
+    budget: str | None,
+    no_baseline: bool,
+    json_file: Path | None,
+    baseline: Path | None,
+    thresholds: Path,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    """Repeat the suites on unchanged code: noise of each metric, what can be seen, limits inside the noise.
+
+    Accepts the clean runs into the baseline.
+    """
+    from gate.calibrate import calibrate as repeat
+    from gate.calibrate import write_baseline
+    from gate.report.calibration import print_calibration
+    from gate.report.progress import run_with_progress
+    from gate.sources import load_policy
+
+    policy = load_policy(thresholds)
+    chosen = chosen_suites(suites, policy)
+    directory = baseline or thresholds.parent / policy.baseline
+    root, console = thresholds.resolve().parent, console_for(no_color)
+    result = repeat(
+        policy, thresholds, directory, count=runs, budget=seconds_of(budget),
+        measure=partial(run_with_progress, chosen, root, console=console, quiet=quiet),
+        listen=lambda line: None if quiet else say(line, console),
+    )  # fmt: skip
+    print_calibration(result, console, quiet=quiet)
+    if json_file:
+        write_file(json_file, result.to_json())
+    if not no_baseline:
+        for suite, number, path in write_baseline(directory, result.runs, head_of(thresholds)):
+            say(f"{suite.name}: {number} accepted runs in {path}", console)
+    if result.interrupted:
+        complain(f"interrupted; {len(result.runs)} whole runs were used")
+    sys.exit(result.exit_code)
+
+
+@click.command()
+@common
+def selftest(thresholds: Path, quiet: bool, no_color: bool) -> None:
+    """Prove in a throw-away copy of this repository that the gate can turn red, and green.
+
+    Exit code: 0 every case turned out as it must, 1 the gate is blind somewhere, 3 not everything could be
+    checked, 4 the suites do not run in the copy.
+    """
+    from gate.report.rehearsal import rehearse_with_progress
+    from gate.sources import load_policy
+
+    policy = load_policy(thresholds)
+    sys.exit(rehearse_with_progress(policy, thresholds, console_for(no_color), quiet=quiet))
+
+
+def _read_verdict(path: Path) -> Verdict:
+    import msgspec
+
+    from gate.verdict import SCHEMA, Verdict
+
+    try:
+        verdict = msgspec.json.decode(path.read_bytes(), type=Verdict)
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{path} is no verdict ({error}); write one: gate check --json FILE") from None
+    if verdict.schema != SCHEMA:
+        raise click.UsageError(f"{path} has schema {verdict.schema}; use a gate that reads it")
+    return verdict

@@ -1,0 +1,142 @@
+"""What the commands share: their options, where they write, and what they read first."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from gate.model import Problem, Run
+from gate.policy import FILE_NAME, Policy, Suite
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gate.report.document import Document
+
+REPORTS: Final = Path(".gate")
+"""Where reports are written and looked for when nobody says otherwise."""
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def common(command: _F) -> _F:
+    """Options that every command has."""
+    for option in (
+        click.option(
+            "--thresholds",
+            "thresholds",
+            type=click.Path(path_type=Path),
+            default=FILE_NAME,
+            show_default=True,
+            metavar="FILE",
+            help="The policy.",
+        ),
+        click.option("--quiet", is_flag=True, help="Print only what matters most."),
+        click.option("--no-color", is_flag=True, help="Print without colours."),
+    ):
+        command = option(command)
+    return command
+
+
+BASELINE = click.option(
+    "--baseline",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="The stored baseline (default: as thresholds.yaml says).",
+)
+REPORT_FILES = click.argument("reports", type=click.Path(path_type=Path), nargs=-1, metavar="[REPORT]...")
+
+
+def chosen_suites(names: tuple[str, ...], policy: Policy) -> list[Suite]:
+    """The suites that were asked for; all of them if none was."""
+    unknown = [name for name in names if name not in policy.suites]
+    if unknown:
+        known = ", ".join(policy.suites)
+        raise click.UsageError(f"unknown suite {unknown[0]!r}; thresholds.yaml has: {known}")
+    return [policy.suites[name] for name in dict.fromkeys(names)] or list(policy.suites.values())
+
+
+def seconds_of(text: str | None) -> float:
+    """A duration such as `20 min` or `60s`; nothing: no end."""
+    from gate.units import UnitError, parse
+
+    try:
+        seconds = parse(text).to("s") if text else float("inf")
+    except UnitError as error:
+        raise click.UsageError(f"--budget: {error}") from None
+    if seconds <= 0:
+        raise click.UsageError(f"--budget: {text!r} leaves no time")
+    return seconds
+
+
+def read_reports(
+    reports: tuple[Path, ...],
+    policy: Policy,
+    thresholds: Path,
+    problems: tuple[Problem, ...],
+    *,
+    head: str | None = None,
+) -> Run:
+    """Read the reports of a command, and everything that is wrong with them, into one run."""
+    from gate.git import head_commit
+    from gate.readers import read_run
+    from gate.readers.freshness import stale_reports
+    from gate.runner import expand
+
+    files, lost = expand(reports or (REPORTS,), list(policy.suites))
+    run = read_run(files, policy)
+    checked_out = head_commit(thresholds.resolve().parent) if head is None else ""
+    stale = stale_reports(run, checked_out, time.time(), policy.max_age)
+    return Run(suites=run.suites, problems=(*problems, *lost, *run.problems, *stale))
+
+
+def head_of(thresholds: Path) -> str:
+    """The commit that is checked out beside thresholds.yaml; empty outside a repository."""
+    from gate.git import head_commit
+
+    return head_commit(thresholds.resolve().parent)
+
+
+def render(document: Document, suffix: str) -> str:
+    """A document as HTML or as Markdown, by the suffix of the file that it is for."""
+    from gate.report.html import to_html
+    from gate.report.markdown import to_markdown
+
+    return to_html(document) if suffix == ".html" else to_markdown(document)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that an option names; what keeps it from being written is wrong usage."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def console_for(no_color: bool) -> Console:
+    """Where people read."""
+    from rich.console import Console
+
+    # A log file has no width; 120 columns read well in CI.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    return Console(no_color=no_color or None, width=width)
+
+
+def say(text: str, console: Console) -> None:
+    """Print a line for people as it is."""
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def complain(text: str) -> None:
+    """Print to the standard error, harmless for a log."""
+    from gate.report.text import log_line
+
+    for line in text.splitlines():
+        click.echo(log_line(line), err=True)
