@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Suites are started hundreds of times; what they import is compiled once.
+export PYTHONDONTWRITEBYTECODE :=
 # Reports of the gate's own tests must not mix with those of a developer.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -31,7 +33,7 @@ check: $(STAMP)
 	lint-imports
 
 unit: $(STAMP)
-	pytest tests/gate -n 2
+	pytest tests/gate -n 2 --dist worksteal
 
 suites: $(STAMP)
 	pytest tests/agents tests/load tests/performance tests/integration -q

@@ -137,7 +137,7 @@ def started(side: Side, task: Task, directory: Path, seed: int) -> Generator[Chi
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-I", str(_SHIM), task.command],
+                [sys.executable, "-I", str(_SHIM), str(os.getpid()), task.command],
                 cwd=side.root,
                 env=side_environment(side, seed) | added,
                 stdin=subprocess.DEVNULL,
@@ -168,15 +168,16 @@ def side_environment(side: Side, seed: int) -> dict[str, str]:
     own = {
         "PATH": os.pathsep.join((str(side.scripts), os.environ.get("PATH", ""))),
         "PYTHONPATH": side.python_path,
-        "PYTHONPYCACHEPREFIX": str(side.scratch / "compiled"),
         "PWD": str(side.root),
     }
+    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        # Nothing may be written beside the sources; compiling everything anew in each launch costs seconds.
+        own |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(side.scratch / "compiled")}
     given = os.environ.get("PYTEST_ADDOPTS", "")
     inherited: Mapping[str, str] = {k: v for k, v in os.environ.items() if k != PROGRESS_VARIABLE}
     return {
         **inherited,
         **own,
-        "PYTHONDONTWRITEBYTECODE": "",
         "PYTHONHASHSEED": str(seed % 4_294_967_295),
         "PYTEST_ADDOPTS": f"{given} {shlex.join(_OPTIONS)}".strip(),
         _PADDING: "." * max(0, _ROOM - sum(map(len, own.values())) + seed % 4096),

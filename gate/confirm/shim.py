@@ -1,6 +1,6 @@
 """Starts one side of a comparison: without address randomisation, gone with its parent; then the command.
 
-Run as `python shim.py COMMAND`; everything it sets survives the exec. What the system
+Run as `python shim.py PARENT COMMAND`; everything it sets survives the exec. What the system
 does not allow is left out: the comparison is then noisier, not wrong.
 """
 
@@ -22,7 +22,9 @@ def main() -> None:
             libc = ctypes.CDLL(None, use_errno=True)
             libc.personality(_ADDR_NO_RANDOMIZE)
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.execv("/bin/sh", ["sh", "-c", sys.argv[1]])
+            if os.getppid() != int(sys.argv[1]):  # it was gone before
+                os._exit(1)
+    os.execv("/bin/sh", ["sh", "-c", sys.argv[2]])
 
 
 if __name__ == "__main__":

@@ -6,23 +6,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 import gate
 from gate.git import GitError, add_worktree, prune_worktrees, remove_worktree, top_level, worktrees
 from gate.imports import moved_imports
 
 _PREFIX: Final = "gate-confirm-"
-_LOCK: Final = "lock"
-"""Held by the process that a directory belongs to, however that process ends."""
+_LOCK: Final = ".lock"
+"""Suffix of the file beside a directory that the process it belongs to holds, however that process ends."""
 _INSTALL_SECONDS: Final = 600.0
-_BIRTH: Final = 1.0
-"""Seconds within which a new directory gets its lock."""
+_END_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -58,29 +58,62 @@ def two_sides(root: Path, base: str, head: str = "", install: str = "") -> Gener
     """
     top = top_level(root)
     _sweep(top)
-    directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    lock = os.open(directory / _LOCK, os.O_CREAT | os.O_RDWR)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    trees: list[Path] = []
+    with _own_directory() as directory:
+        trees: list[Path] = []
 
-    def check_out(name: str, commit: str) -> Path:
-        trees.append(directory / name)
-        add_worktree(top, trees[-1], commit)
-        return trees[-1]
+        def check_out(name: str, commit: str) -> Path:
+            trees.append(directory / name)
+            add_worktree(top, trees[-1], commit)
+            return trees[-1]
 
-    try:
-        ruler = _ruler(directory)
-        sides = [_side("base", root, top, check_out("base", base), ruler)]
-        tree = check_out("head", head) if head else top
-        sides.append(_side("head", root, top, tree, ruler))
-        if install:
-            sides[0] = _with_own_dependencies(sides[0], install, directory / "environment")
-        yield sides[0], sides[1]
-    finally:
-        for tree in trees:
-            remove_worktree(top, tree)
-        shutil.rmtree(directory, ignore_errors=True)
+        try:
+            ruler = _ruler(directory)
+            sides = [_side("base", root, top, check_out("base", base), ruler)]
+            tree = check_out("head", head) if head else top
+            sides.append(_side("head", root, top, tree, ruler))
+            if install:
+                sides[0] = _with_own_dependencies(sides[0], install, directory / "environment")
+            yield sides[0], sides[1]
+        finally:
+            _clear(directory, top, trees)
+
+
+@contextmanager
+def _own_directory() -> Generator[Path]:
+    """A new temporary directory, and a lock beside it that this process holds until its end."""
+    while True:
+        lock, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_LOCK)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock).st_nlink:  # nobody has swept it away before it was held
+            break
         os.close(lock)
+    directory = Path(name.removesuffix(_LOCK))
+    try:
+        directory.mkdir(mode=0o700)
+        yield directory
+    finally:
+        Path(name).unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _clear(directory: Path, top: Path, trees: Iterable[Path]) -> None:
+    """End what still runs for a comparison; remove its worktrees and its directory."""
+    end_processes_of(directory)
+    for tree in trees:
+        remove_worktree(top, tree)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def end_processes_of(directory: Path) -> None:
+    """Kill every process of this user whose environment names a directory.
+
+    A process whose start was interrupted, or that left its group, is found in no other way.
+    """
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and any(str(directory) in v for v in process.environ().values()):
+                process.kill()
+                process.wait(timeout=_END_SECONDS)
 
 
 def _side(name: str, root: Path, top: Path, tree: Path, ruler: Path) -> Side:
@@ -141,31 +174,18 @@ def _with_own_dependencies(side: Side, install: str, environment: Path) -> Side:
 
 
 def _sweep(top: Path) -> None:
-    """Remove directories, and git's memory of the worktrees in them, of comparisons whose process is gone."""
+    """Remove what comparisons left whose process is gone: processes, directories, worktrees, locks."""
     known = worktrees(top)
-    for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        if _left_behind(directory):
-            for tree in known:
-                if tree.parent == directory.resolve():
-                    remove_worktree(top, tree)
-            shutil.rmtree(directory, ignore_errors=True)
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*{_LOCK}"):
+        try:
+            lock = os.open(path, os.O_RDWR)
+        except OSError:  # somebody else's, or just removed
+            continue
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            directory = path.with_suffix("").resolve()
+            _clear(directory, top, [tree for tree in known if tree.parent == directory])
+            path.unlink(missing_ok=True)
+        os.close(lock)
     if any(tree.parent.name.startswith(_PREFIX) and not tree.exists() for tree in known):
         prune_worktrees(top)
-
-
-def _left_behind(directory: Path) -> bool:
-    """Whether nobody holds the lock of a directory; without one its owner is just being born, or died so."""
-    try:
-        lock = os.open(directory / _LOCK, os.O_RDWR)
-    except FileNotFoundError:
-        return directory.exists() and time.time() - directory.stat().st_mtime > _BIRTH
-    except OSError:  # somebody else's
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    else:
-        return True
-    finally:
-        os.close(lock)

@@ -461,10 +461,11 @@ def test_what_is_slower_than_the_slow_machine_is_still_a_suspect():
     assert one(verdict, "regression").subject == "x.p50"
 
 
-def test_a_fast_machine_makes_nothing_suspect():
+def test_a_fast_machine_is_said_and_makes_nothing_suspect():
     verdict = judged(machine(0.7, metric("x.p50", 100)), quiet(metric("x.p50", 100)))
     assert not of_kind(verdict, "regression")
-    assert not of_kind(verdict, "environment")
+    assert "the whole machine was faster" in one(verdict, "environment").message
+    assert one(verdict, "environment").level == "info"
 
 
 def test_a_few_slow_metrics_are_not_a_slow_machine():
