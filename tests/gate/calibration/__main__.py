@@ -1,6 +1,6 @@
 """`python -m tests.gate.calibration PART`: measure one part and write its figures below docs/calibration.
 
-`histories` replays recorded CI histories, `machine [MINUTES]` tries the confirmation on this machine and goes
+`histories` replays recorded CI histories, `machine [MINUTES [KIND...]]` tries the confirmation on this machine and goes
 on where the last call stopped, `page` writes docs/calibration.md from what it left.
 """
 
@@ -19,8 +19,8 @@ def main(arguments: list[str]) -> int:
             histories.main(DIRECTORY)
         case ["machine"]:
             machine.main(DIRECTORY, 60)
-        case ["machine", minutes]:
-            machine.main(DIRECTORY, float(minutes))
+        case ["machine", minutes, *kinds]:
+            machine.main(DIRECTORY, float(minutes), kinds)
         case ["page"]:
             summary.main(DIRECTORY)
         case _:

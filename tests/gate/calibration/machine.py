@@ -9,21 +9,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from gate.confirm import Question, changed_in, compare, two_sides
 from gate.confirm.impact import reaches
 from gate.confirm.plan import questions_about
 from gate.git import changed_files
-from gate.model import Metric, subject_of
+from gate.model import Metric, statistic_of, subject_of
 from gate.policy import Policy
 from gate.readers import read_run
 from gate.sources import load_policy
 from tests.gate.calibration.workshop import (
     CACHE,
+    LOADS,
     PLACES,
     Place,
     copy_of_repository,
@@ -34,7 +36,7 @@ from tests.gate.calibration.workshop import (
 )
 
 RECORD: Final = "machine.jsonl"
-_STATISTICS: Final = ("p50", "cpu", "p95")
+_STATISTICS: Final = ("p50", "cpu", "p95", "throughput")
 _TOLERANCES: Final = {0.10: 0.05, 0.05: 0.02, 0.03: 0.01}
 """Injected change -> tolerance it is judged by."""
 
@@ -62,7 +64,8 @@ class Trial:
 def plan() -> Iterator[Trial]:
     """All trials, so mixed that every kind has some when the time is over early.
 
-    A trial of `power` or `same` asks about four operations, so that eight of them are over thirty.
+    A trial of `power` or `same` asks about four operations, so that eight of them are over thirty; one of
+    `throughput` about three loads.
     """
     for number in range(20):
         if number < 8:
@@ -71,24 +74,31 @@ def plan() -> Iterator[Trial]:
             yield Trial("same", number, neighbour=True, budget=60)
         if number < 15:
             yield Trial("same", number, budget=60)
+        if number < 10:
+            yield from (Trial("throughput", number, size, budget=120) for size in _TOLERANCES)
         yield Trial("whole", number, 0.05)
         yield Trial("whole", number, 0.10, budget=60)
         yield Trial("neutral", number, budget=60)
 
 
-def main(directory: Path, minutes: float) -> None:
+def main(directory: Path, minutes: float, kinds: Collection[str] = ()) -> None:
     """Run trials that are not recorded yet until the time is over.
+
+    Two calls that have a core each (`taskset`) may run side by side with different kinds.
 
     Args:
         directory: where the record is.
         minutes: no trial begins after them.
+        kinds: only these; none: all.
     """
     record = directory / RECORD
     done = (
         {json.loads(line)["name"] for line in record.read_text().splitlines()} if record.exists() else set()
     )
     deadline = time.monotonic() + minutes * 60
-    todo = [trial for trial in plan() if trial.name not in done]
+    todo = [
+        trial for trial in plan() if trial.name not in done and (not kinds or trial.kind in kinds)
+    ]
     for place, trial in enumerate(todo, start=1):
         left = deadline - time.monotonic()
         if left <= 0:
@@ -108,6 +118,11 @@ def _power(trial: Trial) -> dict[str, Any]:
     return _compared(trial, _TOLERANCES[trial.size])
 
 
+def _throughput(trial: Trial) -> dict[str, Any]:
+    """Every request gets slower; three loads of many users are asked about."""
+    return _compared(trial, _TOLERANCES[trial.size])
+
+
 def _same(trial: Trial) -> dict[str, Any]:
     """The same code on both sides, with a tolerance as small as the noise."""
     return _compared(trial, 0.02)
@@ -118,8 +133,12 @@ def _compared(trial: Trial, tolerance: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, copy_of_repository(Path(name), "10 %") as root:
         policy, metrics = load_policy(root / "thresholds.yaml"), _metrics()
         turn = seconds_per_turn()
-        for place in places if trial.size else ():
-            inject(root, place, trial.size * metrics[f"{place.subject}.p50"].value / 1e3, turn)
+        if trial.kind == "throughput":
+            rates = [metrics[question.metric].value for question in _questions(places, metrics, policy, 0)]
+            inject(root, places[0], trial.size / median(rates), turn)
+        elif trial.size:
+            for place in places:
+                inject(root, place, trial.size * metrics[f"{place.subject}.p50"].value / 1e3, turn)
         questions = _questions(places, metrics, policy, tolerance)
         with noisy_neighbour(wanted=trial.neighbour), two_sides(root, "HEAD") as sides:
             result = compare(sides, questions, trial.budget)
@@ -147,6 +166,8 @@ def _compared(trial: Trial, tolerance: float) -> dict[str, Any]:
 
 def _places_of(trial: Trial) -> tuple[Place, ...]:
     """Four of the places, other ones each time, so that a trial is short and the order is mixed."""
+    if trial.kind == "throughput":
+        return LOADS
     return tuple(random.Random(trial.name).sample(PLACES, 4))
 
 
@@ -157,7 +178,8 @@ def _questions(
         question
         for place in places
         for question in questions_about(place.subject, metrics.values(), policy)
-        if question.metric.rpartition(".")[2] in _STATISTICS
+        if statistic_of(question.metric) in _STATISTICS
+        and (place not in LOADS or statistic_of(question.metric) == "throughput")
     ]
     return [replace(question, tolerance=tolerance, floor=0.0) for question in found]
 
@@ -166,11 +188,12 @@ _measured: dict[str, Metric] = {}
 
 
 def _metrics() -> dict[str, Metric]:
-    """The metrics of one run of the performance suite on this machine; measured once per process."""
+    """The metrics of one run on this machine; measured once per process."""
     if not _measured:
         with tempfile.TemporaryDirectory() as name, copy_of_repository(Path(name), "10 %") as root:
-            _gate(root, "run", "performance", "--quiet")
-            run = read_run([root / ".gate" / "performance.json"], load_policy(root / "thresholds.yaml"))
+            _gate(root, "run", "performance", "load", "--quiet")
+            reports = [root / ".gate" / f"{suite}.json" for suite in ("performance", "load")]
+            run = read_run(reports, load_policy(root / "thresholds.yaml"))
             _measured.update(run.metrics)
     return _measured
 
@@ -240,6 +263,7 @@ def _gate(root: Path, *arguments: str) -> int:
 
 _KINDS: Final[dict[str, Callable[[Trial], dict[str, Any]]]] = {
     "power": _power,
+    "throughput": _throughput,
     "same": _same,
     "whole": _whole,
     "neutral": _neutral,

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from gate.model import quantile
+from gate.model import quantile, statistic_of
 from tests.gate.calibration.machine import RECORD, plan
 
 Line = dict[str, Any]
@@ -26,7 +26,7 @@ def page(lines: Sequence[Line]) -> str:
         planned=planned,
         same=_table(["unchanged code", "trials", "metrics compared", "confirmed"], _unchanged(lines)),
         power=_table(
-            ["injected", "judged by", "p50", "CPU", "p95", "seconds per operation", "the slowest"],
+            ["injected", "judged by", "p50", "CPU", "p95", "throughput", "seconds per operation", "the slowest"],
             _power(lines),
         ),
         whole=_table(
@@ -58,15 +58,17 @@ def _unchanged(lines: Sequence[Line]) -> list[list[str]]:
 
 def _power(lines: Sequence[Line]) -> list[list[str]]:
     rows: list[list[str]] = []
-    trials = [line for line in lines if line["kind"] == "power"]
+    trials = [line for line in lines if line["kind"] in {"power", "throughput"}]
     for size, noisy in sorted(
         {(line["size"], line["neighbour"]) for line in trials}, key=lambda x: (x[1], -x[0])
     ):
         chosen = [line for line in trials if (line["size"], line["neighbour"]) == (size, noisy)]
         cells: list[str] = []
-        for statistic in ("p50", "cpu", "p95"):
-            answers = [a for line in chosen for a in line["answers"] if a["metric"].endswith(f".{statistic}")]
-            cells.append(f"{_confirmed(answers)} of {len(answers)}")
+        for statistic in ("p50", "cpu", "p95", "throughput"):
+            answers = [
+                a for line in chosen for a in line["answers"] if statistic_of(a["metric"]) == statistic
+            ]
+            cells.append(f"{_confirmed(answers)} of {len(answers)}" if answers else "–")
         seconds = sorted(line["seconds"] / line["subjects"] for line in chosen)
         times = [f"{median(seconds):.0f} s", f"{quantile(seconds, 0.95):.0f} s"]
         label = f"+{100 * size:.0f} %{', busy loop on every core' if noisy else ''}"
