@@ -96,9 +96,7 @@ def main(directory: Path, minutes: float, kinds: Collection[str] = ()) -> None:
         {json.loads(line)["name"] for line in record.read_text().splitlines()} if record.exists() else set()
     )
     deadline = time.monotonic() + minutes * 60
-    todo = [
-        trial for trial in plan() if trial.name not in done and (not kinds or trial.kind in kinds)
-    ]
+    todo = [trial for trial in plan() if trial.name not in done and (not kinds or trial.kind in kinds)]
     for place, trial in enumerate(todo, start=1):
         left = deadline - time.monotonic()
         if left <= 0:

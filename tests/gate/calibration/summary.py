@@ -26,7 +26,16 @@ def page(lines: Sequence[Line]) -> str:
         planned=planned,
         same=_table(["unchanged code", "trials", "metrics compared", "confirmed"], _unchanged(lines)),
         power=_table(
-            ["injected", "judged by", "p50", "CPU", "p95", "throughput", "seconds per operation", "the slowest"],
+            [
+                "injected",
+                "judged by",
+                "p50",
+                "CPU",
+                "p95",
+                "throughput",
+                "seconds per operation",
+                "the slowest",
+            ],
             _power(lines),
         ),
         whole=_table(

@@ -161,11 +161,7 @@ def _find(tree: ast.AST, path: list[str]) -> ast.FunctionDef | ast.AsyncFunction
 @contextmanager
 def noisy_neighbour(*, wanted: bool) -> Generator[None]:
     """A busy loop on every core that this process may use, while the block runs."""
-    loops = (
-        [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in _cores()]
-        if wanted
-        else []
-    )
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in _cores()] if wanted else []
     try:
         yield
     finally:
