@@ -1,7 +1,7 @@
 """`python -m tests.gate.calibration PART`: measure one part and write its figures below docs/calibration.
 
-`histories` replays recorded CI histories, `machine [MINUTES [KIND...]]` tries the confirmation on this machine and goes
-on where the last call stopped, `page` writes docs/calibration.md from what it left.
+`histories` replays recorded CI histories, `machine [MINUTES [KIND...]]` tries the confirmation on this
+machine and goes on where the last call stopped, `page` writes docs/calibration.md from what it left.
 """
 
 import sys

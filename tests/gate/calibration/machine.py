@@ -177,6 +177,7 @@ def _questions(
         for place in places
         for question in questions_about(place.subject, metrics.values(), policy)
         if statistic_of(question.metric) in _STATISTICS
+        and "profile=" not in question.metric
         and (place not in LOADS or statistic_of(question.metric) == "throughput")
     ]
     return [replace(question, tolerance=tolerance, floor=0.0) for question in found]
