@@ -17,7 +17,7 @@ REPEATABLE: Final = frozenset({*STATISTICS, "cpu", "throughput"})
 _ORDER: Final = {statistic: place for place, statistic in enumerate(("p50", "cpu", "throughput", "p95"))}
 _START: Final = 5.0
 """Seconds that the start of a pair of processes is assumed to take, before one was seen."""
-_SHORTEST, _LONGEST = 0.5, 2.0
+_SHORTEST, _LONGEST = 0.5, 3.0
 """Seconds that one operation gets in a launch."""
 _ONE_SHOT: Final = 6.0
 """Seconds that a test measured as a whole is assumed to take on both sides."""
@@ -160,7 +160,8 @@ def next_batch(
     if not subjects:
         return [], _SHORTEST
     first = costs.start(waiting[0].command)
-    share = min(_LONGEST, max(_SHORTEST, first / len(subjects)))
+    # Twice as long as the start: rounds differ more than launches do (docs/calibration.md).
+    share = min(_LONGEST, max(_SHORTEST, 2 * first / len(subjects)))
     chosen: set[str] = set()
     commands: set[str] = set()
     total = 0.0

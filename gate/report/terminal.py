@@ -40,9 +40,12 @@ def print_verdict(verdict: Verdict, console: Console, *, quiet: bool = False) ->
         console.print(Segments(harmless(_table(shown[:_MOST_ROWS]), console)), end="")
     if len(shown) > _MOST_ROWS:
         _print_line(console, f"… and {counted(tuple(shown[_MOST_ROWS:]))}; all of them: --json FILE")
-    rest = tuple(f for f in verdict.findings if f.level == "info" and f.kind not in _WORTH_A_LINE)
-    if rest:
+    quiet_ones = [f for f in verdict.findings if f.level == "info" and f.kind not in _WORTH_A_LINE]
+    if rest := tuple(f for f in quiet_ones if f.kind != "environment"):
         _print_line(console, f"Also: {counted(rest)}.", "dim")
+    for finding in quiet_ones:
+        if finding.kind == "environment":
+            _print_line(console, f"{finding.suite or finding.subject}: {finding.message}", "dim")
     for suite in verdict.suites:
         runs = suite.environment.comparable_runs
         history = f"{runs} accepted run{'s' * (runs != 1)}" if runs else "nothing"

@@ -39,6 +39,8 @@ def _names(finding: Finding) -> tuple[str, str]:
         return "suspect cleared", "suspects cleared"
     if finding.kind == "regression" and finding.state == "machine":
         return "slow metric of unchanged code", "slow metrics of unchanged code"
+    if finding.kind == "environment" and finding.level == "info":
+        return "remark on the environment", "remarks on the environment"
     if finding.kind == "invalid-load" and finding.level == "warn":
         return "percentile of few requests", "percentiles of few requests"
     return _NAMES[finding.kind]

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
+from math import expm1
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -32,7 +33,6 @@ from tests.gate.calibration.workshop import (
     inject,
     neutral_edit,
     noisy_neighbour,
-    seconds_per_turn,
 )
 
 RECORD: Final = "machine.jsonl"
@@ -128,15 +128,11 @@ def _same(trial: Trial) -> dict[str, Any]:
 
 def _compared(trial: Trial, tolerance: float) -> dict[str, Any]:
     places = _places_of(trial)
+    _turns()  # in a copy of its own
     with tempfile.TemporaryDirectory() as name, copy_of_repository(Path(name), "10 %") as root:
         policy, metrics = load_policy(root / "thresholds.yaml"), _metrics()
-        turn = seconds_per_turn()
-        if trial.kind == "throughput":
-            rates = [metrics[question.metric].value for question in _questions(places, metrics, policy, 0)]
-            inject(root, places[0], trial.size / median(rates), turn)
-        elif trial.size:
-            for place in places:
-                inject(root, place, trial.size * metrics[f"{place.subject}.p50"].value / 1e3, turn)
+        if trial.size:
+            _inject(root, places, trial.size)
         questions = _questions(places, metrics, policy, tolerance)
         with noisy_neighbour(wanted=trial.neighbour), two_sides(root, "HEAD") as sides:
             result = compare(sides, questions, trial.budget)
@@ -197,11 +193,59 @@ def _metrics() -> dict[str, Metric]:
     return _measured
 
 
+_doubling: dict[str, float] = {}
+_ATTEMPT: Final = 0.5
+_TURN: Final = 15e-9
+"""Seconds of a turn of the injected loop, roughly: the first attempt need not be exact."""
+
+
+def _turns() -> dict[str, float]:
+    """Turns of the loop that double the time of each operation; measured once per process.
+
+    Base beside head: whatever the machine's speed, the ratio of loop and operation is the same.
+    """
+    if not _doubling:
+        metrics = _metrics()
+        for places in ((*PLACES, CACHE), LOADS):
+            with tempfile.TemporaryDirectory() as name, copy_of_repository(Path(name), "10 %") as root:
+                attempt = {place: round(_ATTEMPT * _seconds(place, metrics) / _TURN) for place in places}
+                for place in places[: 1 if places is LOADS else None]:
+                    inject(root, place, attempt[place])
+                questions = _questions(places, metrics, load_policy(root / "thresholds.yaml"), 0.0)
+                with two_sides(root, "HEAD") as sides:
+                    shown = compare(sides, questions, 120).evidence
+            for place in places:
+                change = expm1(abs(shown[_metric_of(place)].estimate))
+                _doubling[place.subject] = attempt[places[0] if places is LOADS else place] / change
+    return _doubling
+
+
+def _inject(root: Path, places: tuple[Place, ...], size: float) -> None:
+    """Make operations slower by a share of what they take."""
+    if places == LOADS:  # one function of all of them
+        inject(root, places[0], round(size * median(_turns()[place.subject] for place in places)))
+        return
+    for place in places:
+        inject(root, place, round(size * _turns()[place.subject]))
+
+
+def _metric_of(place: Place) -> str:
+    name, brace, labels = place.subject.partition("{")
+    return f"{name}.{'throughput' if place in LOADS else 'p50'}{brace}{labels}"
+
+
+def _seconds(place: Place, metrics: dict[str, Metric]) -> float:
+    """What the operation takes in the suites, a request of a load on average."""
+    value = metrics[_metric_of(place)].value
+    return 1 / value if place in LOADS else value / 1e3
+
+
 def _whole(trial: Trial) -> dict[str, Any]:
     """The whole line: one function gets slower, `gate run`, then `gate check --base`."""
     place = random.Random(trial.name).choice((*PLACES, CACHE))
+    _turns()  # in a copy of its own
     with tempfile.TemporaryDirectory() as name, copy_of_repository(Path(name), _tolerances(trial)) as root:
-        inject(root, place, trial.size * _metrics()[f"{place.subject}.p50"].value / 1e3, seconds_per_turn())
+        _inject(root, (place,), trial.size)
         found = _checked(root, trial)
     named = [subject for subject in found["confirmed"] if subject.startswith(place.subject)]
     summary = f"{place.subject} {'named' if named else 'MISSED'}; confirmed: {found['confirmed']}"

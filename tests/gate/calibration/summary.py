@@ -124,8 +124,8 @@ TEXT = """\
 history alone can see is on [a page of its own](calibration/histories.md).
 
 The trials run on two shared cores (AMD EPYC, Debian 12, Python 3.11), on copies of this repository. Injected
-is a loop at the beginning of one function of the reference service, as long as a share of what its operation
-takes at the median of a run; how fast the machine runs that loop differs by some percent from trial to trial.
+is a loop at the beginning of one function of the reference service. How many turns are a share of its
+operation is measured first, base beside head, once per call of `make calibration`.
 
 ## Is unchanged code accused?
 

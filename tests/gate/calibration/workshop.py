@@ -5,12 +5,10 @@ import os
 import subprocess
 import sys
 import textwrap
-import timeit
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
@@ -81,33 +79,21 @@ def copy_of_repository(directory: Path, tolerance: str) -> Generator[Path]:
             os.environ["PYTHONPATH"] = before
 
 
-def seconds_per_turn() -> float:
-    """What one turn of the injected loop costs on this machine."""
-    turns = 20_000
-    return median(timeit.repeat(_SPIN.format(turns=turns), number=5, repeat=21)) / 5 / turns
-
-
-def inject(root: Path, place: Place, seconds: float, turn: float) -> int:
+def inject(root: Path, place: Place, turns: int) -> None:
     """Let a function burn CPU time before it does its work.
 
     Args:
         root: the copy.
         place: where.
-        seconds: how long.
-        turn: what `seconds_per_turn` found.
-
-    Returns:
-        Turns of the loop.
+        turns: of an empty loop.
     """
     file = root / place.file
     lines = file.read_text().splitlines(keepends=True)
     body = _find(ast.parse("".join(lines)), place.function.split(".")).body
     first = body[1] if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) else body[0]
-    turns = max(1, round(seconds / turn))
     indent = " " * first.col_offset
     lines.insert(first.lineno - 1, textwrap.indent(_SPIN.format(turns=turns), indent) + "\n")
     file.write_text("".join(lines))
-    return turns
 
 
 def neutral_edit(root: Path, number: int) -> str:
