@@ -16,9 +16,11 @@ PRIOR_LAUNCHES: Final = 6.0
 """How many launches' worth of evidence that assumption counts for."""
 ERROR_RATE: Final = 0.01
 """Chance that a pull request without any change gets a confirmed regression, over all its metrics."""
-MAX_LOOKS: Final = 10
-"""How often a metric may be looked at; the error rate is shared among the looks."""
-MIN_LAUNCHES: Final = 3
+LOOKS: Final = (3, 4, 5, 6, 8, 10, 13, 16, 20, 25)
+"""Numbers of launches after which a metric is looked at; the error rate is shared among the looks. They get
+rarer: what ten launches left open is not decided by one more."""
+MIN_LAUNCHES: Final = LOOKS[0]
+MAX_LAUNCHES: Final = LOOKS[-1]
 ONE_SHOT_ERROR: Final = 0.02
 """Standard error that is assumed for what a launch measures only once, since no rounds show it."""
 _ALL_SHARES: Final = 2.10974
@@ -151,6 +153,7 @@ def weigh(metric: str, pairs: Sequence[Pair], rank: int) -> Evidence:
         pairs: one per launch.
         rank: place of the question in the order of suspicion, from 1, fixed before anything is measured.
     """
+    pairs = pairs[: max((look for look in LOOKS if look <= len(pairs)), default=len(pairs))]
     weights = [1 / (PRIOR_SPREAD**2 + pair.error**2) for pair in pairs]
     total = math.fsum(weights)
     estimate = math.fsum(w * pair.ratio for w, pair in zip(weights, pairs, strict=True)) / total
@@ -186,4 +189,4 @@ def visible(spread: float, launches: int, rank: int) -> float:
 
 
 def _error(rank: int) -> float:
-    return ERROR_RATE * error_share(rank) / MAX_LOOKS
+    return ERROR_RATE * error_share(rank) / len(LOOKS)

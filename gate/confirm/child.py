@@ -112,14 +112,15 @@ class Child:
 
 
 @contextmanager
-def started(side: Side, task: Task, directory: Path, seed: int) -> Generator[Child]:
+def started(side: Side, task: Task, directory: Path, seed: int, core: int) -> Generator[Child]:
     """Start one side's process; it is gone when the block ends.
 
     Args:
         side: where it runs.
         task: what it does.
         directory: a fresh directory of this launch.
-        seed: hash seed, and which core it measures on: the same on both sides.
+        seed: of hashes and layout: the same on both sides.
+        core: where it measures; negative: anywhere.
     """
     select = directory / "select"
     select.write_text("\n".join(task.tests), encoding="utf-8")
@@ -130,7 +131,7 @@ def started(side: Side, task: Task, directory: Path, seed: int) -> Generator[Chi
         "answers": answers_in,
         "subjects": list(task.subjects),
         "tests": list(task.whole),
-        "core": _core(seed),
+        "core": core,
     }
     added = {SELECT_VARIABLE: str(select), BATON_VARIABLE: json.dumps(baton)}
     log = directory / f"{side.name}.log"
@@ -191,11 +192,3 @@ def end_group(process: "subprocess.Popen[bytes]") -> None:
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=2)
-
-
-def _core(seed: int) -> int:
-    """The core both sides of a launch measure on; mostly another one in the next launch."""
-    if not hasattr(os, "sched_getaffinity"):
-        return -1
-    cores = sorted(os.sched_getaffinity(0))
-    return cores[seed // 2 % len(cores)]  # the last bit says which side begins

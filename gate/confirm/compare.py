@@ -14,8 +14,10 @@ from gate.confirm.child import Task
 from gate.confirm.launch import Pace, launch
 from gate.confirm.plan import Costs, Question, next_batch
 from gate.confirm.sides import Side
-from gate.evidence import MAX_LOOKS, Decision, Evidence, Pair, weigh
+from gate.evidence import MAX_LAUNCHES, Decision, Evidence, Pair, weigh
 
+_FIRST: Final = 0.5
+"""Part of the budget in which nothing else is measured while a suspicion is open."""
 _SEED: Final = 0
 """Other layouts in each launch, the same ones each time."""
 
@@ -62,6 +64,9 @@ def compare(
             waiting = {
                 metric for metric in seen if metric not in gone and _open(result, metric, seen[metric])
             }
+            suspected = waiting & {question.metric for question in questions if question.suspected}
+            if left > budget * (1 - _FIRST):
+                waiting = suspected or waiting
             batch, share = next_batch(questions, waiting, seen, costs, left)
             if not batch:
                 break
@@ -79,7 +84,7 @@ def compare(
 
 
 def _open(result: Comparison, metric: str, launches: int) -> bool:
-    return result.decisions.get(metric, "inconclusive") == "inconclusive" and launches < MAX_LOOKS
+    return result.decisions.get(metric, "inconclusive") == "inconclusive" and launches < MAX_LAUNCHES
 
 
 def _measure(

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Final
 
 from gate.confirm.child import Child, LaunchError, Task, started
+from gate.confirm.cores import quietest_core
 from gate.confirm.sides import Side
 from gate.evidence import ONE_SHOT_ERROR, Pair
 
@@ -37,7 +38,7 @@ class Pace:
     """How a launch is run."""
 
     seed: int
-    """Of hashes, core and layout; a new one for each launch. An odd one lets the head begin."""
+    """Of hashes and layout; a new one for each launch. An odd one lets the head begin."""
     share: float
     """Seconds that each subject may take."""
     deadline: float
@@ -59,7 +60,8 @@ def launch(sides: tuple[Side, Side], task: Task, pace: Pace) -> LaunchResult:
     begun = time.monotonic()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=sides[0].scratch)))
-        base, head = (stack.enter_context(started(side, task, directory, pace.seed)) for side in sides)
+        core = quietest_core()
+        base, head = (stack.enter_context(started(side, task, directory, pace.seed, core)) for side in sides)
         order = (base, head) if pace.seed % 2 == 0 else (head, base)
         while True:
             messages = base.hear(), head.hear()

@@ -1,7 +1,7 @@
 """What is asked of the machine, in which order, and what one launch carries. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gate.confirm.impact import reaches
@@ -15,6 +15,8 @@ REPEATABLE: Final = frozenset({*STATISTICS, "cpu", "throughput"})
 """Statistics that a round gives; everything else is measured once per process."""
 
 _ORDER: Final = {statistic: place for place, statistic in enumerate(("p50", "cpu", "throughput", "p95"))}
+_REST: Final = 2
+"""The tier of what nothing speaks against; what runs changed code (0) and other suspects (1) come first."""
 _START: Final = 5.0
 """Seconds that the start of a pair of processes is assumed to take, before one was seen."""
 _SHORTEST, _LONGEST = 0.5, 3.0
@@ -40,6 +42,8 @@ class Question:
     """The command of its suite."""
     repeatable: bool
     """Whether rounds measure it; otherwise its test is measured as a whole."""
+    suspected: bool = False
+    """Whether it runs changed code, or history suspects it."""
 
     @property
     def subject(self) -> str:
@@ -123,9 +127,10 @@ def in_order_of_suspicion(
     for question in questions:
         touched = reaches(changed, executed.get(question.subject, ()))
         suspected = strength.get(question.metric, len(strength))
-        tier = 0 if touched else 1 if question.metric in strength else 2
-        places[question.subject] = min(places.get(question.subject, (3, 0)), (tier, suspected))
-    return sorted(questions, key=lambda question: (places[question.subject], *_within_subject(question)))
+        tier = 0 if touched else 1 if question.metric in strength else _REST
+        places[question.subject] = min(places.get(question.subject, (_REST + 1, 0)), (tier, suspected))
+    marked = [replace(question, suspected=places[question.subject][0] < _REST) for question in questions]
+    return sorted(marked, key=lambda question: (places[question.subject], *_within_subject(question)))
 
 
 def _within_subject(question: Question) -> tuple[bool, str, int, str]:

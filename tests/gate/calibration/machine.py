@@ -91,7 +91,9 @@ def main(directory: Path, minutes: float, kinds: Collection[str] = ()) -> None:
         minutes: no trial begins after them.
         kinds: only these; none: all.
     """
-    record = directory / RECORD
+    record, turns = directory / RECORD, directory / TURNS
+    if turns.exists():
+        _doubling.update(json.loads(turns.read_text()))
     done = (
         {json.loads(line)["name"] for line in record.read_text().splitlines()} if record.exists() else set()
     )
@@ -105,6 +107,8 @@ def main(directory: Path, minutes: float, kinds: Collection[str] = ()) -> None:
         begun = time.monotonic()
         found = _KINDS[trial.kind](trial)
         total = round(time.monotonic() - begun, 1)
+        if _doubling:
+            turns.write_text(json.dumps(_doubling, indent=1) + "\n")
         line = {"name": trial.name, **asdict(trial), "total_seconds": total, **found}
         with record.open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -193,6 +197,7 @@ def _metrics() -> dict[str, Metric]:
     return _measured
 
 
+TURNS: Final = "turns.json"
 _doubling: dict[str, float] = {}
 _ATTEMPT: Final = 0.5
 _TURN: Final = 15e-9
@@ -200,7 +205,7 @@ _TURN: Final = 15e-9
 
 
 def _turns() -> dict[str, float]:
-    """Turns of the loop that double the time of each operation; measured once per process.
+    """Turns of the loop that double the time of each operation; measured once.
 
     Base beside head: whatever the machine's speed, the ratio of loop and operation is the same.
     """
