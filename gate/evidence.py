@@ -21,6 +21,10 @@ LOOKS: Final = (3, 4, 5, 6, 8, 10, 13, 16, 20, 25)
 rarer: what ten launches left open is not decided by one more."""
 MIN_LAUNCHES: Final = LOOKS[0]
 MAX_LAUNCHES: Final = LOOKS[-1]
+_PATIENCE: Final = 6
+"""Launches before a metric is given up."""
+_HOPE: Final = 1.5
+"""How far beyond what is enough the margin of the last look may be expected; the spread is only estimated."""
 ONE_SHOT_ERROR: Final = 0.02
 """Standard error that is assumed for what a launch measures only once, since no rounds show it."""
 _ALL_SHARES: Final = 2.10974
@@ -77,16 +81,31 @@ class Evidence:
         """
         if len(self.ratios) < MIN_LAUNCHES:
             return "inconclusive"
-        allowed = max(tolerance, floor / self.base if self.base > 0 else 0.0)
-        estimate, low, high = self.estimate, self.low, self.high
-        if better == "higher":
-            estimate, low, high = -estimate, -high, -low
-            acceptable = -math.log1p(-min(allowed, 0.999))
-        else:
-            acceptable = math.log1p(allowed)
-        if low > 0 and estimate > acceptable:
+        estimate, margin, acceptable = self._worsening(better, tolerance, floor)
+        if estimate > max(acceptable, margin):
             return "confirmed"
-        return "cleared" if high < acceptable else "inconclusive"
+        return "cleared" if estimate + margin < acceptable else "inconclusive"
+
+    def hopeless(self, better: Better, tolerance: float, floor: float = 0.0) -> bool:
+        """Whether all the launches there may be would hardly decide it: the margin shrinks with their root.
+
+        Giving up early confirms nothing, so it costs nothing of the error rate; what it saves is time for
+        metrics that can be decided.
+        """
+        launches = len(self.ratios)
+        if launches < _PATIENCE:
+            return False
+        estimate, margin, acceptable = self._worsening(better, tolerance, floor)
+        enough = estimate if estimate > acceptable else acceptable - estimate
+        return margin * math.sqrt(launches / MAX_LAUNCHES) > _HOPE * enough
+
+    def _worsening(self, better: Better, tolerance: float, floor: float) -> tuple[float, float, float]:
+        """Estimate, half the interval and what is acceptable: log ratios, positive when worse."""
+        allowed = max(tolerance, floor / self.base if self.base > 0 else 0.0)
+        margin = (self.high - self.low) / 2
+        if better == "higher":
+            return -self.estimate, margin, -math.log1p(-min(allowed, 0.999))
+        return self.estimate, margin, math.log1p(allowed)
 
 
 @dataclass(frozen=True)

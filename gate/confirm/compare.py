@@ -18,6 +18,8 @@ from gate.evidence import MAX_LAUNCHES, Decision, Evidence, Pair, weigh
 
 _FIRST: Final = 0.5
 """Part of the budget in which nothing else is measured while a suspicion is open."""
+_FEW: Final = 4
+"""So many operations make a launch hardly longer than its start: they are measured together."""
 _SEED: Final = 0
 """Other layouts in each launch, the same ones each time."""
 
@@ -62,11 +64,10 @@ def compare(
         while (left := budget - (time.monotonic() - begun)) > 0:
             seen = {metric: len(found) for metric, found in pairs.items()}
             waiting = {
-                metric for metric in seen if metric not in gone and _open(result, metric, seen[metric])
+                q.metric for q in questions if q.metric not in gone and _open(result, q, seen[q.metric])
             }
-            suspected = waiting & {question.metric for question in questions if question.suspected}
             if left > budget * (1 - _FIRST):
-                waiting = suspected or waiting
+                waiting = _most_urgent(questions, waiting)
             batch, share = next_batch(questions, waiting, seen, costs, left)
             if not batch:
                 break
@@ -83,8 +84,19 @@ def compare(
     return result
 
 
-def _open(result: Comparison, metric: str, launches: int) -> bool:
-    return result.decisions.get(metric, "inconclusive") == "inconclusive" and launches < MAX_LAUNCHES
+def _open(result: Comparison, question: Question, launches: int) -> bool:
+    """Whether more launches can decide a question."""
+    if result.decisions.get(question.metric, "inconclusive") != "inconclusive" or launches >= MAX_LAUNCHES:
+        return False
+    shown = result.evidence.get(question.metric)
+    return not (shown and shown.hopeless(question.better, question.tolerance, question.floor))
+
+
+def _most_urgent(questions: Sequence[Question], waiting: set[str]) -> set[str]:
+    """The suspicions among the open metrics; all of them where there is none or little else."""
+    if len({question.subject for question in questions if question.metric in waiting}) <= _FEW:
+        return waiting
+    return {question.metric for question in questions if question.suspected} & waiting or waiting
 
 
 def _measure(

@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,7 +75,8 @@ def judge_metrics(
     screened, found = _screen(candidates, confirmation, changed=changed, liberal=liberal)
     findings += found
     if confirmation:
-        findings += _reach(run, confirmation, screened)
+        told = {finding.subject for finding in findings}
+        findings += _reach(run, confirmation, screened) + _left_open(run, policy, confirmation, told)
     return Comparison(findings, counted + len(candidates))
 
 
@@ -229,6 +230,35 @@ def _reach(run: Run, confirmation: Confirmation, screened: Mapping[str, Screened
             level="info",
             subject="confirmation",
             message="; ".join(parts),
+            remedy="give the comparison more time: defaults.budget",
+        )
+    ]
+
+
+def _left_open(run: Run, policy: Policy, confirmation: Confirmation, told: Collection[str]) -> list[Finding]:
+    """What was compared, is no suspect, and stayed undecided: how much worse it could still be."""
+    hidden: list[tuple[float, str]] = []
+    for name, shown in confirmation.evidence.items():
+        if name in told or (metric := run.metrics.get(name)) is None:
+            continue
+        rule = policy.rule(metric)
+        if (
+            shown.decide(rule.better, rule.tolerance.to("ratio"), rule.floor.to(metric.unit))
+            == "inconclusive"
+        ):
+            low, high = shown.interval
+            hidden.append((high if rule.better == "lower" else -low, name))
+    if not hidden:
+        return []
+    (least, best), (most, worst) = min(hidden), max(hidden)
+    return [
+        Finding(
+            kind="environment",
+            level="info",
+            subject="confirmation",
+            message=f"metrics that were compared with the base and stayed open: {len(hidden)}; "
+            f"what is not excluded: {format_change(least)} ({best})"
+            + (f" to {format_change(most)} ({worst})" if len(hidden) > 1 else ""),
             remedy="give the comparison more time: defaults.budget",
         )
     ]

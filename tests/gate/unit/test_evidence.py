@@ -94,6 +94,21 @@ def test_decisions(values: list[float], better, decision: str):
     assert weighed(values).decide(better, 0.1) == decision
 
 
+def test_what_no_number_of_launches_would_decide_is_given_up():
+    wild = [0.4, -0.5, 0.1, 0.6, -0.3, -0.2]
+    assert weighed(wild).hopeless("lower", 0.1)
+    assert not weighed(wild[:5]).hopeless("lower", 0.1)
+    assert not weighed([0.031, 0.02, 0.035, 0.028, 0.04, 0.025], 12).hopeless("lower", 0.01)
+    assert weighed(wild).hopeless("higher", 0.1)
+
+
+@given(ratios, ranks, st.floats(0.001, 0.5))
+def test_what_is_decided_is_not_given_up(values: list[float], rank: int, tolerance: float):
+    evidence = weighed(values, rank)
+    if evidence.decide("lower", tolerance) != "inconclusive":
+        assert not evidence.hopeless("lower", tolerance)
+
+
 def test_between_two_looks_nothing_is_decided_anew():
     values = [0.03, -0.02, 0.04, 0.01, 0.02, 0.03]
     assert 7 not in LOOKS
