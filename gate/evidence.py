@@ -116,6 +116,8 @@ class Rerun:
     """Failures and runs on the head, the first one included."""
     base: tuple[int, int]
     """Failures and runs on the base; no runs: the test is not there."""
+    alike: bool = True
+    """Whether a failure on the base had the signature of the head's."""
 
     @property
     def flaky(self) -> bool:
@@ -124,7 +126,16 @@ class Rerun:
 
     @property
     def known(self) -> bool:
-        """The base fails it as well, each time."""
+        """The base fails it as well, each time and in the same way."""
+        return self._always_on_base and self.alike
+
+    @property
+    def changed(self) -> bool:
+        """The base fails it each time as well, but in another way."""
+        return self._always_on_base and not self.alike
+
+    @property
+    def _always_on_base(self) -> bool:
         return 0 < self.base[1] == self.base[0]
 
 

@@ -41,7 +41,7 @@ def run_again(
         What happened, by nodeid; tests that were not run on the head again are not in it.
     """
     begun = time.monotonic()
-    seen: dict[str, dict[str, list[bool]]] = {test.nodeid: {"head": [], "base": []} for test in failed}
+    seen: dict[str, dict[str, list[TestOutcome]]] = {test.nodeid: {"head": [], "base": []} for test in failed}
     by_suite: dict[str, list[str]] = {}
     for test in failed:
         if test.suite in policy.suites:
@@ -57,13 +57,24 @@ def run_again(
                 outcomes = _run(side, policy.suites[suite], nodeids, policy, number=number, seconds=left)
                 for nodeid in nodeids:
                     if nodeid in outcomes and not outcomes[nodeid].silent:
-                        seen[nodeid][side.name].append(outcomes[nodeid].failed)
+                        seen[nodeid][side.name].append(outcomes[nodeid])
         listen(f"confirm: {len(failed)} failing tests run again on head and base, {number + 1} of {TIMES}")
     return {
-        nodeid: Rerun((1 + sum(runs["head"]), 1 + len(runs["head"])), (sum(runs["base"]), len(runs["base"])))
-        for nodeid, runs in seen.items()
-        if runs["head"]
+        test.nodeid: _rerun(test, runs["head"], runs["base"])
+        for test in failed
+        if (runs := seen[test.nodeid])["head"]
     }
+
+
+def _rerun(test: TestOutcome, head: Sequence[TestOutcome], base: Sequence[TestOutcome]) -> Rerun:
+    """What a test that failed in the run did in further runs of both sides."""
+    on_head = [test, *head]
+    ways = {again.failure.signature for again in on_head if again.failure}
+    return Rerun(
+        head=(sum(again.failed for again in on_head), len(on_head)),
+        base=(sum(again.failed for again in base), len(base)),
+        alike=any(again.failure and again.failure.signature in ways for again in base),
+    )
 
 
 def _run(

@@ -72,7 +72,7 @@ def _failed(test: TestOutcome, before: KnownTest | None) -> Finding:
 
 
 def _after_rerun(found: Finding, rerun: Rerun, flaky: Level) -> Finding:
-    """A failure after its test was run again: sometimes is flaky, on the base as well is known."""
+    """A failure after its test was run again: sometimes is flaky, in the same way on the base is known."""
     (failed, runs), (base_failed, base_runs) = rerun.head, rerun.base
     on_base = f"{base_failed} of {base_runs} on the base" if base_runs else "the base does not have it"
     message = f"failed in {failed} of {runs} runs of the head, {on_base}: {found.message}"
@@ -80,6 +80,10 @@ def _after_rerun(found: Finding, rerun: Rerun, flaky: Level) -> Finding:
         return msgspec.structs.replace(found, kind="flaky", level=flaky, message=message)
     if rerun.known:
         return msgspec.structs.replace(found, kind="known-failure", level="info", message=message)
+    if rerun.changed:
+        return msgspec.structs.replace(
+            found, kind="changed-failure", message=f"{message} (on the base in another way)"
+        )
     return msgspec.structs.replace(found, message=message)
 
 

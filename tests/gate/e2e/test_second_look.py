@@ -85,17 +85,20 @@ def test_third():
     assert (code, of_test(verdict, "test_third")["level"]) == (1, "fail"), text
 
 
-def test_a_test_that_the_base_fails_too_is_known_and_one_it_passes_is_new(calm: Project):
+def test_a_failure_of_the_base_too_is_known_in_another_way_it_is_changed_else_new(calm: Project):
     body = """
 def test_third():
     from pathlib import Path
     assert Path("pass").exists(), "the service is not there"
+
+def test_fourth():
+    from pathlib import Path
+    assert Path("pass").exists(), "the shop is closed"
 """
     add_test(calm, body, accepted=True)
     source = calm.root / "test_api.py"
-    source.write_text(
-        source.read_text().replace('assert measure("app.other"', 'assert not measure("app.other"')
-    )
+    text = source.read_text().replace('assert measure("app.other"', 'assert not measure("app.other"')
+    source.write_text(text.replace('assert Path("pass").exists(), "the shop is closed"', '{}["shop"]'))
     assert calm.gate("run").code == 0
     code, verdict, text = check(calm)
     assert code == 1, text
@@ -104,6 +107,9 @@ def test_third():
     assert "failed in 4 of 4 runs of the head, 3 of 3 on the base" in known["message"]
     assert (new["kind"], new["level"]) == ("new-failure", "fail")
     assert "failed in 4 of 4 runs of the head, 0 of 3 on the base" in new["message"]
+    changed = of_test(verdict, "test_fourth")
+    assert (changed["kind"], changed["level"]) == ("changed-failure", "fail")
+    assert "3 of 3 on the base: KeyError: 'shop' (on the base in another way)" in changed["message"]
 
 
 def test_without_accepted_runs_the_machine_alone_decides(repository: Project):

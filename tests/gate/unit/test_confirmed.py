@@ -1,0 +1,106 @@
+"""The same judgement once more, with what base and head showed on one machine."""
+
+import math
+
+import pytest
+
+from gate.baseline import Baseline
+from gate.confirm import cores
+from gate.evidence import Confirmation, Evidence, Pair, Rerun, weigh
+from gate.judge import judge
+from tests.gate.build import NODEID, history, metric, of_kind, one, outcome, policy_of, run_of, suite_run
+
+STEADY = (100, 101, 99, 100, 100, 101, 99, 100, 100, 100)
+
+
+def shown(name: str, ratios: list[float], error: float = 0.001) -> dict[str, Evidence]:
+    pairs = [Pair(ratio, error, 100.0, 100.0 * math.exp(ratio)) for ratio in ratios]
+    return {name: weigh(name, pairs, 1)}
+
+
+def judged(value: float, confirmation: Confirmation, **more):
+    run = run_of(suite_run([metric("x.p50", value)]))
+    return judge(run, history("x.p50", STEADY), policy_of(), confirmation=confirmation, **more)
+
+
+def test_what_history_did_not_suspect_is_red_when_the_machine_confirms_it():
+    verdict = judged(100, Confirmation(shown("x.p50", [0.2] * 3)))
+    finding = one(verdict, "regression")
+    assert (finding.state, finding.level, verdict.exit_code) == ("confirmed", "fail", 1)
+    assert finding.interval is not None
+    assert finding.interval[0] > 0.1
+
+
+def test_a_suspect_that_the_machine_clears_is_not_red():
+    verdict = judged(200, Confirmation(shown("x.p50", [0.0] * 4)))
+    assert (one(verdict, "regression").state, verdict.exit_code) == ("cleared", 0)
+
+
+def test_a_suspect_that_stays_open_is_inconclusive():
+    verdict = judged(200, Confirmation(shown("x.p50", [0.4, -0.2, 0.3], error=0.2)))
+    assert (one(verdict, "regression").state, verdict.exit_code) == ("inconclusive", 3)
+
+
+def test_a_suspect_that_was_not_reached_is_inconclusive():
+    verdict = judged(200, Confirmation(not_reached=("x.p50",)))
+    assert (one(verdict, "regression").state, verdict.exit_code) == ("inconclusive", 3)
+    assert "not compared with the base on this machine: 1" in one(verdict, "environment").message
+
+
+def test_no_suspect_that_stays_open_is_said_with_what_is_not_excluded():
+    evidence = shown("x.p50", [0.04, 0.12, 0.08], error=0.03)
+    verdict = judged(100, Confirmation(evidence))
+    assert verdict.exit_code == 0
+    high = evidence["x.p50"].interval[1]
+    message = one(verdict, "environment").message
+    assert message.startswith("metrics that were compared with the base and stayed open: 1; ")
+    assert f"{100 * high:.1f} % (x.p50)" in message
+
+
+def test_a_decided_metric_is_not_said_to_be_open():
+    assert not of_kind(judged(100, Confirmation(shown("x.p50", [0.0] * 5))), "environment")
+
+
+def test_without_history_the_machine_alone_decides():
+    run = run_of(suite_run([metric("x.p50", 100)]))
+    verdict = judge(run, Baseline(), policy_of(), confirmation=Confirmation(shown("x.p50", [0.3] * 3)))
+    assert one(verdict, "regression").state == "confirmed"
+
+
+def test_an_interruption_is_inconclusive():
+    verdict = judged(100, Confirmation(interrupted=True))
+    assert (verdict.verdict, verdict.exit_code) == ("inconclusive", 3)
+
+
+@pytest.mark.parametrize(
+    ("rerun", "kind", "level"),
+    [
+        (Rerun((4, 4), (0, 3)), "new-failure", "fail"),
+        (Rerun((4, 4), (3, 3)), "known-failure", "info"),
+        (Rerun((4, 4), (3, 3), alike=False), "changed-failure", "fail"),
+        (Rerun((4, 4), (2, 3)), "new-failure", "fail"),
+        (Rerun((4, 4), (0, 0)), "new-failure", "fail"),
+        (Rerun((2, 4), (0, 3)), "flaky", "warn"),
+        (Rerun((2, 4), (3, 3)), "flaky", "warn"),
+    ],
+)
+def test_a_failing_test_that_was_run_again(rerun: Rerun, kind: str, level: str):
+    run = run_of(suite_run(tests=[outcome(result="failed")]))
+    verdict = judge(run, Baseline(), policy_of(), confirmation=Confirmation(reruns={NODEID: rerun}))
+    assert [(f.kind, f.level) for f in verdict.findings if f.subject == NODEID] == [(kind, level)]
+
+
+@pytest.mark.skipif(not hasattr(cores.os, "sched_getaffinity"), reason="this system cannot pin processes")
+def test_the_core_is_the_one_that_is_quickest_now(monkeypatch: pytest.MonkeyPatch):
+    allowed = {0: 3.0, 1: 1.0, 2: 2.0}
+    current: set[int] = set(allowed)
+
+    def pin(_: int, chosen: set[int]) -> None:
+        current.clear()
+        current.update(chosen)
+
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: set(allowed))
+    monkeypatch.setattr(cores.os, "sched_setaffinity", pin)
+    monkeypatch.setattr(cores, "_probe", lambda: allowed[next(iter(current))])
+    assert cores.quietest_core() == 1
+    assert current == set(allowed)
