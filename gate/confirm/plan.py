@@ -165,8 +165,11 @@ def next_batch(
     if not subjects:
         return [], _SHORTEST
     first = costs.start(waiting[0].command)
-    # Twice as long as the start: rounds differ more than launches do (docs/calibration.md).
-    share = min(_LONGEST, max(_SHORTEST, 2 * first / len(subjects)))
+    # A large change shows in short launches. What the first ones left open gets twice the time, since rounds
+    # differ more than launches do.
+    begun = all(launches.get(question.metric, 0) >= MIN_LAUNCHES for question in waiting)
+    share = min(_LONGEST, max(_SHORTEST, (2 if begun else 1) * first / len(subjects)))
+    share = share if begun else min(share, _LONGEST / 2)
     chosen: set[str] = set()
     commands: set[str] = set()
     total = 0.0
