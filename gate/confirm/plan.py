@@ -19,8 +19,8 @@ _REST: Final = 2
 """The tier of what nothing speaks against; what runs changed code (0) and other suspects (1) come first."""
 _START: Final = 5.0
 """Seconds that the start of a pair of processes is assumed to take, before one was seen."""
-_SHORTEST, _LONGEST = 0.5, 3.0
-"""Seconds that one operation gets in a launch."""
+_SHORTEST, _LONGEST = 0.5, 1.5
+"""Seconds that one operation gets in its first launches."""
 _ONE_SHOT: Final = 6.0
 """Seconds that a test measured as a whole is assumed to take on both sides."""
 
@@ -168,8 +168,8 @@ def next_batch(
     # A large change shows in short launches. What the first ones left open gets twice the time, since rounds
     # differ more than launches do.
     begun = all(launches.get(question.metric, 0) >= MIN_LAUNCHES for question in waiting)
-    share = min(_LONGEST, max(_SHORTEST, (2 if begun else 1) * first / len(subjects)))
-    share = share if begun else min(share, _LONGEST / 2)
+    times = 2 if begun else 1
+    share = min(times * _LONGEST, max(_SHORTEST, times * first / len(subjects)))
     chosen: set[str] = set()
     commands: set[str] = set()
     total = 0.0

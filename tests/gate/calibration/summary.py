@@ -125,7 +125,8 @@ history alone can see is on [a page of its own](calibration/histories.md).
 
 The trials run on two shared cores (AMD EPYC, Debian 12, Python 3.11), on copies of this repository. Injected
 is a loop at the beginning of one function of the reference service. How many turns are a share of its
-operation is measured first, base beside head ([turns](calibration/turns.json)).
+operation is measured first, base beside head ([turns](calibration/turns.json)). The first 24 trials gave each
+operation up to 3 s in every launch; in those after them the first three launches are half as long.
 
 ## Is unchanged code accused?
 

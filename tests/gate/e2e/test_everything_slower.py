@@ -8,6 +8,7 @@ import pytest
 
 from tests.gate.e2e.conftest import Project
 from tests.gate.e2e.test_confirm import git
+from tests.gate.e2e.test_second_look import check
 
 SERVICE = """
 def middleware():
@@ -54,11 +55,6 @@ def service(tmp_path: Path) -> Project:
     git(root, "add", ".")
     git(root, "commit", "-q", "-m", "baseline")
     return project
-
-
-def check(project: Project) -> tuple[int, dict[str, Any], str]:
-    result = project.gate("check", "--base", "main", "--json", "verdict.json")
-    return result.code, json.loads((project.root / "verdict.json").read_text()), result.text
 
 
 def test_a_machine_that_is_slower_for_everything_is_not_red(service: Project):
