@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final, Literal
 
+import msgspec
+
 from gate.model import Better
 from gate.statistics import t_quantile
 
@@ -152,6 +154,37 @@ class Confirmation:
     notes: tuple[str, ...] = ()
     """What weakens the comparison, a sentence each."""
     interrupted: bool = False
+    base: str = ""
+    """The commit that the head was compared with."""
+
+
+def to_json(confirmation: Confirmation) -> bytes:
+    """A confirmation as a file: what one machine measured, to be judged on another."""
+    return msgspec.json.format(msgspec.json.encode(confirmation), indent=2) + b"\n"
+
+
+def from_json(data: bytes) -> Confirmation:
+    """Read what `to_json` wrote.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        return msgspec.json.decode(data, type=Confirmation)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"no kept confirmation: {error}") from None
+
+
+def together(parts: Sequence[Confirmation]) -> Confirmation:
+    """What several machines measured, each a suite of its own."""
+    return Confirmation(
+        evidence={name: shown for part in parts for name, shown in part.evidence.items()},
+        reruns={nodeid: rerun for part in parts for nodeid, rerun in part.reruns.items()},
+        not_reached=tuple(metric for part in parts for metric in part.not_reached),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        interrupted=any(part.interrupted for part in parts),
+        base=parts[0].base if parts else "",
+    )
 
 
 def error_share(rank: int) -> float:

@@ -16,6 +16,10 @@ DEFAULT_BASELINE: Final = "tests/baseline"
 DEFAULT_TIMEOUT: Final = Quantity(30, "min")
 DEFAULT_MAX_AGE: Final = Quantity(24, "h")
 
+_PROTECTED: Final = (".github/*", "action.yml", "conftest.py", "*/conftest.py", ".gitattributes", "*.pth")
+"""Files that decide how a pull request is judged, beside its rules and its baseline: what runs the gate, and
+what could forge a report."""
+
 LIMITS: Final = ("target", "warning", "critical")
 
 Confirm = Literal["budget", "suspects", "all", "off"]
@@ -106,10 +110,31 @@ class Policy:
     """What a test means that fails only sometimes."""
     install: str = ""
     """Installs the dependencies; used for the base where its lock file is another one."""
+    comment: Literal["problems", "always"] = "problems"
+    """When a first comment is written on a pull request; one that is there is always kept up to date."""
+    self_waivers: bool = True
+    """Whether the author of a pull request may waive its regressions."""
+    protected: str = ""
+    """Globs of further files that decide how a pull request is judged, separated by spaces."""
     baseline: str = DEFAULT_BASELINE
     max_age: Quantity = DEFAULT_MAX_AGE
     source: str = FILE_NAME
     """Where it was read from, for the verdict: `thresholds.yaml@<commit>`."""
+
+    def protects(self, name: str, rules: str) -> bool:
+        """Whether a file of the repository decides how a pull request is judged.
+
+        Args:
+            name: its path.
+            rules: the path of thresholds.yaml.
+        """
+        beside = rules.rpartition("/")[0]
+        baseline = f"{beside}/{self.baseline}" if beside else self.baseline
+        return (
+            name == rules
+            or name.startswith(f"{baseline}/")
+            or any(_glob(pattern).fullmatch(name) for pattern in (*_PROTECTED, *self.protected.split()))
+        )
 
     def rule(self, metric: Metric) -> Rule:
         """Find what holds for a metric: per field the most specific entry that says something.

@@ -65,7 +65,9 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     base = merge_base(root, base_ref)
     policy, notes = _policy_at(root, base, file, policy)
     directory = baseline or root / policy.baseline
-    changed = any(_can_matter(name, repository_path(root, directory)) for name in changed_files(root, base))
+    names = changed_files(root, base)
+    changed = any(_can_matter(name, repository_path(root, directory)) for name in names)
+    notes += _protected(policy, names, file.name, repository_path(root, file))
     if not inside_repository(root, directory):  # out of the pull request's reach anyway
         read, problems = _guarded(lambda: read_baseline(directory))
         return Sources(policy, read, base, tuple(notes), problems, changed)
@@ -106,6 +108,16 @@ def _policy_at(root: Path, base: str, file: Path, here: Policy) -> tuple[Policy,
         else []
     )
     return parse_policy(_decode(before, source), source), changed
+
+
+def _protected(policy: Policy, names: list[str], file: str, rules: str) -> list[Finding]:
+    """Other files than the rules and the baseline, which have remarks of their own."""
+    up = rules.removesuffix(file)
+    return [
+        _change(name, "decides how this is judged, and this change edits it")
+        for name in names
+        if name != rules and not name.startswith(f"{up}{policy.baseline}/") and policy.protects(name, rules)
+    ]
 
 
 def _by_place(files: Mapping[str, bytes]) -> dict[tuple[str, ...], bytes]:

@@ -130,6 +130,14 @@ DEFAULTS: Final = {
     "budget": _quantity(f"Time for measuring again (default {DEFAULT_BUDGET}).", dimensions=("time",)),
     "flaky": _choice("What a test means that fails only sometimes.", {"warn": "warn", "fail": "fail"}),
 }
+GITHUB: Final = {
+    "comment": _choice(
+        "When a first comment is written: problems (default): when there is something to say; always.",
+        {"problems": "problems", "always": "always"},
+    ),
+    "protected": _text("Globs of further files that decide how a pull request is judged, e.g. ci/* tox.ini"),
+    "self_waivers": _choice("Whether the author of a pull request may waive (default true).", _YES_NO),
+}
 METRIC: Final = {
     "better": _choice("Which direction is better.", {"lower": "lower", "higher": "higher"}),
     "target": _quantity("Missed: the run fails."),
@@ -162,7 +170,7 @@ class _Reader:
                 self.source,
                 [Mistake(document.place, "the file is empty; begin with 'version: 1' and 'suites:'")],
             )
-        top = self._section(document, "the file", (*TOP, "suites", "defaults", "metrics"))
+        top = self._section(document, "the file", (*TOP, "suites", "defaults", "github", "metrics"))
         if not isinstance(document.value, dict):
             raise LocatedError(self.source, self.mistakes)
         if "version" not in top and not self.mistakes:
@@ -181,11 +189,14 @@ class _Reader:
             defaults = self._fields(
                 self._section(top["defaults"], "defaults", DEFAULTS), DEFAULTS, "defaults."
             )
+        github: dict[str, Any] = {}
+        if "github" in top:
+            github = self._fields(self._section(top["github"], "github", GITHUB), GITHUB, "github.")
         entries = self._entries(top["metrics"]) if "metrics" in top else ()
         if self.mistakes:
             raise LocatedError(self.source, self.mistakes)
         settings = {key: value for key, value in plain.items() if key != "version"}
-        return Policy(suites=suites, entries=entries, source=self.source, **settings, **defaults)
+        return Policy(suites=suites, entries=entries, source=self.source, **settings, **defaults, **github)
 
     def _suites(self, node: Located) -> dict[str, Suite]:
         suites: dict[str, Suite] = {}
@@ -287,6 +298,7 @@ def json_schema() -> dict[str, Any]:
     schema["properties"] |= {
         "suites": {"type": "object", "minProperties": 1, "additionalProperties": mapping(SUITE, ["run"])},
         "defaults": mapping(DEFAULTS, []),
+        "github": mapping(GITHUB, []),
         "metrics": {"type": "object", "additionalProperties": mapping(METRIC, []) | {"minProperties": 1}},
     }
     return {

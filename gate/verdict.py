@@ -56,6 +56,8 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     """Relative change, positive when the value grew; None if there is nothing to relate to."""
     interval: tuple[float, float] | None = None
     """Confidence bounds of the change as base and head show it on one machine."""
+    history: str = ""
+    """What the stored baseline says of a metric, in words."""
     rule: str = ""
     """What judged it, as written in the policy."""
     nodeids: tuple[str, ...] = ()
@@ -64,6 +66,18 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     remedy: str = ""
     where: str = ""
     """`path:line` for annotations."""
+
+
+class Waiver(msgspec.Struct, frozen=True):
+    """A reviewed permission for one regression of one head commit."""
+
+    subject: str
+    """A metric, a metric without its statistic, a test; `*`: everything a waiver can permit."""
+    by: str
+    """Who gave it."""
+    reason: str
+    source: str = ""
+    """Where it was given: the address of a comment, or the name of a label."""
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -88,6 +102,13 @@ class SuiteSummary(msgspec.Struct, frozen=True):
     metrics: int
 
 
+class SkippedTest(msgspec.Struct, frozen=True):
+    """A test that said nothing, and why."""
+
+    nodeid: str
+    reason: str
+
+
 class TestCounts(msgspec.Struct, frozen=True):
     """Tests of the run by outcome; errors count as failed, expected failures as skipped."""
 
@@ -109,7 +130,7 @@ class Summary(msgspec.Struct, frozen=True):
     warn: int
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything the gate has to say about a run. Same inputs, same bytes."""
 
     schema: str
@@ -123,10 +144,24 @@ class Verdict(msgspec.Struct, frozen=True):
     suites: tuple[SuiteSummary, ...]
     summary: Summary
     findings: tuple[Finding, ...]
+    waivers: tuple[Waiver, ...] = ()
+    """Those that permitted something."""
+    skipped: tuple[SkippedTest, ...] = ()
 
     def of_level(self, level: Level) -> tuple[Finding, ...]:
         """The findings of one level, in reading order."""
         return tuple(finding for finding in self.findings if finding.level == level)
+
+
+STRICTER: Final[frozenset[Kind]] = frozenset(get_args(Kind)) - {"environment", "policy-change"}
+"""Kinds whose warnings fail a strict check. What surrounds a run is no fault of it."""
+
+
+def strictly(finding: Finding) -> Finding:
+    """The finding in a strict check: a warning fails, unless somebody waived it."""
+    if finding.level == "warn" and finding.kind in STRICTER and finding.state != "waived":
+        return msgspec.structs.replace(finding, level="fail")
+    return finding
 
 
 def decide(findings: tuple[Finding, ...]) -> VerdictWord:

@@ -14,7 +14,9 @@ from typing import NoReturn
 import click
 
 from gate.baseline import BaselineError
-from gate.cli.judging import check, confirm, report, run
+from gate.cli.confirming import confirm
+from gate.cli.conversing import comment, obey, relay, waivers
+from gate.cli.judging import check, report, run
 from gate.cli.learning import calibrate, explain, selftest
 from gate.cli.remembering import baseline
 from gate.cli.shared import complain
@@ -29,7 +31,20 @@ def app() -> None:
     """Judge a service's test suites against its history and its limits."""
 
 
-for command in (run, check, confirm, report, baseline, explain, calibrate, selftest):
+for command in (
+    run,
+    check,
+    confirm,
+    report,
+    baseline,
+    explain,
+    calibrate,
+    selftest,
+    comment,
+    relay,
+    obey,
+    waivers,
+):
     app.add_command(command)
 
 

@@ -1,7 +1,8 @@
-"""`gate run`, `check`, `confirm` and `report`: measure a run, judge it, show it."""
+"""`gate run`, `check` and `report`: measure a run, judge it, show it."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -20,16 +21,16 @@ from gate.cli.shared import (
     console_for,
     read_reports,
     render,
+    waivers_of,
     write_file,
 )
 from gate.model import Problem, Run
-from gate.policy import Policy
 from gate.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gate.confirm import Question
+    from gate.evidence import Confirmation
     from gate.sources import Sources
     from gate.verdict import Verdict
 
@@ -59,6 +60,12 @@ def run(suites: tuple[str, ...], out: Path, thresholds: Path, quiet: bool, no_co
 @BASELINE
 @click.option("--base", metavar="REF", help="Take policy and baseline from the merge base with REF.")
 @click.option("--no-confirm", is_flag=True, help="Judge by the stored baseline alone.")
+@click.option("--confirmation", "kept", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              multiple=True, metavar="FILE",
+              help="Judge by what gate confirm --keep measured; measure nothing.")  # fmt: skip
+@click.option("--waivers", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+              help="Permissions for single regressions, as gate waivers writes them.")  # fmt: skip
+@click.option("--strict", is_flag=True, help="Warnings fail, too.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write the verdict as JSON.")  # fmt: skip
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
@@ -71,6 +78,9 @@ def check(
     baseline: Path | None,
     base: str | None,
     no_confirm: bool,
+    kept: tuple[Path, ...],
+    waivers: Path | None,
+    strict: bool,
     json_file: Path | None,
     markdown: Path | None,
     html: Path | None,
@@ -89,9 +99,11 @@ def check(
     unconfirmed = "" if no_confirm or sources.policy.confirm == "off" else _UNCONFIRMED
     rejudge = partial(
         judge, baseline=sources.baseline, policy=sources.policy, base=sources.base, notes=sources.notes,
-        unconfirmed=unconfirmed, changed=sources.changed,
+        unconfirmed=unconfirmed, changed=sources.changed, waivers=waivers_of(waivers), strict=strict,
     )  # fmt: skip
-    if unconfirmed and sources.base and not run.problems:
+    if kept:
+        verdict = rejudge(run, confirmation=_kept(kept, sources))
+    elif unconfirmed and sources.base and not run.problems:
         verdict = _judge_with_confirmation(run, sources, thresholds, rejudge, console_for(no_color))
     else:
         verdict = rejudge(run)
@@ -105,65 +117,12 @@ def check(
             if path:
                 write_file(path, render(document, suffix).encode())
     print_verdict(verdict, console_for(no_color), quiet=quiet)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from gate.report.annotations import workflow_commands
+
+        for line in workflow_commands(verdict):
+            click.echo(line)
     sys.exit(verdict.exit_code)
-
-
-@click.command("confirm")
-@click.argument("subjects", nargs=-1, required=True, metavar="SUBJECT...")
-@click.option("--base", required=True, metavar="REF", help="Compare with the merge base with REF.")
-@click.option("--head", metavar="REF", help="The commit to judge (default: the work tree as it is).")
-@click.option("--budget", metavar="TIME", help="How long it may take (default: as thresholds.yaml says).")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Write the comparison as JSON.")  # fmt: skip
-@common
-def confirm(
-    subjects: tuple[str, ...],
-    base: str,
-    head: str | None,
-    budget: str | None,
-    json_file: Path | None,
-    thresholds: Path,
-    quiet: bool,
-    no_color: bool,
-) -> None:
-    """Compare base and head on this machine for some metrics.
-
-    SUBJECT is a metric, one without its statistic, or a glob, of the last run or of the baseline.
-    Exit code 1: something is confirmed to be worse; 3: something stays open.
-    """
-    from gate.confirm import LaunchError, compare, two_sides
-    from gate.git import merge_base, resolve
-    from gate.report.comparison import comparison_record, print_comparison
-    from gate.sources import load_policy
-    from gate.units import UnitError, parse
-
-    policy = load_policy(thresholds)
-    root = thresholds.absolute().parent
-    try:
-        seconds = (parse(budget) if budget else policy.budget).to("s")
-    except UnitError as error:
-        raise click.UsageError(f"--budget: {error}") from None
-    questions = _asked(subjects, policy, thresholds)
-    commits = merge_base(root, base), resolve(root, head) if head else ""
-    console = console_for(no_color)
-    try:
-        with two_sides(root, *commits) as sides:
-            result = compare(
-                sides,
-                questions,
-                seconds,
-                lambda line: None if quiet else console.print(line, highlight=False),
-            )
-    except LaunchError as error:
-        complain(f"{error}")
-        sys.exit(EXIT_CODES["error"])
-    record = comparison_record(questions, result, *commits)
-    if json_file:
-        from gate.report.comparison import to_json
-
-        write_file(json_file, to_json(record))
-    print_comparison(record, console)
-    sys.exit(record.exit_code)
 
 
 @click.command()
@@ -227,33 +186,18 @@ def _judge_with_confirmation(
     return rejudge(run, confirmation=confirmation)
 
 
-def _asked(subjects: tuple[str, ...], policy: Policy, thresholds: Path) -> list[Question]:
-    """What a person asks by name, out of the last run and the baseline."""
-    import difflib
+def _kept(files: tuple[Path, ...], sources: Sources) -> Confirmation:
+    """What was measured elsewhere, if it compares with the same base."""
+    from gate.evidence import from_json, together
 
-    from gate.baseline import read_baseline
-    from gate.confirm import questions_about
-    from gate.readers import read_run
-    from gate.runner import expand
-
-    run = read_run(expand((REPORTS,), list(policy.suites))[0], policy)
-    metrics = {
-        metric.name: metric.as_metric(suite.suite, history[-1])
-        for suite in read_baseline(thresholds.parent / policy.baseline).suites
-        for metric in suite.metrics.values()
-        if (history := suite.history(metric.name))
-    } | run.metrics
-    questions: dict[str, Question] = {}
-    for subject in subjects:
+    parts: list[Confirmation] = []
+    for file in files:
         try:
-            found = questions_about(subject, metrics.values(), policy)
+            part = from_json(file.read_bytes())
         except ValueError as error:
-            raise click.UsageError(str(error)) from None
-        if not found:
-            names = {*metrics, *(metric.subject for metric in metrics.values())}
-            near = (
-                ", ".join(difflib.get_close_matches(subject, names, n=3)) or "gate baseline show lists them"
-            )
-            raise click.UsageError(f"nothing to compare is called {subject!r}; near: {near}")
-        questions |= {question.metric: question for question in found}
-    return list(questions.values())
+            raise click.UsageError(f"--confirmation {file}: {error}") from None
+        if part.base != sources.base:
+            known, wanted = part.base[:12] or "nothing", sources.base[:12] or "the work tree (no --base)"
+            raise click.UsageError(f"--confirmation {file} compares with {known}, this check with {wanted}")
+        parts.append(part)
+    return together(parts)

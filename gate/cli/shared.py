@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gate.report.document import Document
+    from gate.waivers import Waivers
 
 REPORTS: Final = Path(".gate")
 """Where reports are written and looked for when nobody says otherwise."""
@@ -94,6 +95,16 @@ def read_reports(
     checked_out = head_commit(thresholds.resolve().parent) if head is None else ""
     stale = stale_reports(run, checked_out, time.time(), policy.max_age)
     return Run(suites=run.suites, problems=(*problems, *lost, *run.problems, *stale))
+
+
+def waivers_of(file: Path | None) -> Waivers:
+    """The waivers of a file; none without one."""
+    from gate.waivers import NO_WAIVERS, read_waivers
+
+    try:
+        return read_waivers(file.read_bytes()) if file else NO_WAIVERS
+    except ValueError as error:
+        raise click.UsageError(f"--waivers {file}: {error}") from None
 
 
 def head_of(thresholds: Path) -> str:

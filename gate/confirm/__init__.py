@@ -3,12 +3,13 @@
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from gate.confirm.child import LaunchError
-from gate.confirm.compare import Comparison, compare
+from gate.confirm.compare import ALL_RANKS, Comparison, compare
 from gate.confirm.impact import changed_functions
 from gate.confirm.plan import Question, in_order_of_suspicion, questions_about
 from gate.confirm.rerun import run_again
@@ -45,6 +46,7 @@ def confirm(
     base: str,
     *,
     listen: Callable[[str], None] = lambda _: None,
+    apart: bool = False,
 ) -> Confirmation:
     """Run failing tests again and compare metrics, base beside head, as the policy says.
 
@@ -55,6 +57,7 @@ def confirm(
         root: the directory of thresholds.yaml in the work tree.
         base: the commit to compare with.
         listen: called with a line about the progress.
+        apart: other machines measure the other suites of the policy, each one suite.
 
     Raises:
         GitError: the base cannot be checked out.
@@ -65,7 +68,7 @@ def confirm(
     failing = {f.subject for f in verdict.findings if f.kind in {"new-failure", "changed-failure"}}
     failed = [t for suite in run.suites.values() for t in suite.tests.values() if t.nodeid in failing]
     if not questions and not failed:
-        return Confirmation()
+        return Confirmation(base=base)
     locks = [name for name in names if _LOCKS.fullmatch(name.rpartition("/")[2])]
     budget = math.inf if policy.confirm == "all" else policy.budget.to("s")
     amounts = f"{_amount(len(questions), 'metric')}, {_amount(len(failed), 'failing test')}"
@@ -73,16 +76,26 @@ def confirm(
     try:
         with two_sides(root, base, install=policy.install if locks else "") as sides:
             reruns = run_again(sides, failed, policy, budget * _RERUN_SHARE, listen) if failed else {}
-            result = compare(sides, questions, budget, listen)
+            result = compare(
+                sides, questions, budget, listen, ranks=_ranks(run, policy) if apart else ALL_RANKS
+            )
     except KeyboardInterrupt:
-        return Confirmation(interrupted=True)
+        return Confirmation(interrupted=True, base=base)
     return Confirmation(
         evidence=result.evidence,
         reruns=reruns,
         not_reached=result.not_reached,
         notes=_notes(locks, policy),
         interrupted=result.interrupted,
+        base=base,
     )
+
+
+def _ranks(run: Run, policy: Policy) -> range:
+    """Every k-th place for one of k suites, which are measured on a machine each."""
+    names = list(policy.suites)
+    first = min((names.index(name) for name in run.suites if name in names), default=0)
+    return range(first + 1, sys.maxsize, max(1, len(names)))
 
 
 def changed_in(root: Path, base: str, names: Sequence[str]) -> frozenset[str]:

@@ -5,6 +5,7 @@ leaves the batch, and what the budget does not reach is said.
 """
 
 import random
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ _FIRST: Final = 0.5
 """Part of the budget in which nothing else is measured while a suspicion is open."""
 _FEW: Final = 4
 """So many operations make a launch hardly longer than its start: they are measured together."""
+ALL_RANKS: Final = range(1, sys.maxsize)
 _SEED: Final = 0
 """Other layouts in each launch, the same ones each time."""
 
@@ -42,6 +44,8 @@ def compare(
     questions: Sequence[Question],
     budget: float,
     listen: Callable[[str], None] = lambda _: None,
+    *,
+    ranks: range = ALL_RANKS,
 ) -> Comparison:
     """Compare base and head for some metrics until all are decided or the budget is used.
 
@@ -50,6 +54,8 @@ def compare(
         questions: what to compare, in order of suspicion.
         budget: seconds.
         listen: called with a line about the progress after each launch.
+        ranks: the places of the questions in the order of suspicion. Machines that share a pull request
+            take places of their own, so that the error rate holds for all of them together.
 
     Raises:
         LaunchError: a side crashed or hangs.
@@ -75,7 +81,7 @@ def compare(
             # An even and an odd one in turns: the side that begins changes from launch to launch.
             seed = seeds.randrange(1, 2**30) * 2 + result.launches % 2
             gone |= _measure(sides, batch, Pace(seed, share, begun + budget), costs, pairs)
-            _weigh(result, questions, pairs)
+            _weigh(result, questions, pairs, ranks)
             listen(_line(result, batch, time.monotonic() - begun))
     except KeyboardInterrupt:
         result.interrupted = True
@@ -133,8 +139,10 @@ def _measure(
     return lost
 
 
-def _weigh(result: Comparison, questions: Sequence[Question], pairs: dict[str, list[Pair]]) -> None:
-    for rank, question in enumerate(questions, start=1):
+def _weigh(
+    result: Comparison, questions: Sequence[Question], pairs: dict[str, list[Pair]], ranks: range
+) -> None:
+    for rank, question in zip(ranks, questions, strict=False):
         if found := pairs[question.metric]:
             evidence = weigh(question.metric, found, rank)
             result.evidence[question.metric] = evidence

@@ -18,13 +18,16 @@ from gate.verdict import (
     Commit,
     EnvironmentSummary,
     Finding,
+    SkippedTest,
     SuiteSummary,
     Summary,
     TestCounts,
     Verdict,
     decide,
     in_reading_order,
+    strictly,
 )
+from gate.waivers import NO_WAIVERS, Waivers, apply_waivers
 
 __all__ = ["judge"]
 
@@ -39,6 +42,8 @@ def judge(
     unconfirmed: str = "",
     changed: bool = True,
     confirmation: Confirmation | None = None,
+    waivers: Waivers = NO_WAIVERS,
+    strict: bool = False,
     liberal: bool = False,
 ) -> Verdict:
     """Judge a run.
@@ -53,6 +58,8 @@ def judge(
         changed: whether anything changed since the base that the suites could run.
         liberal: suspect generously, to find what should be measured again; not for a final verdict.
         confirmation: what the comparison of base and head on one machine showed.
+        waivers: what is permitted all the same.
+        strict: warnings fail, too.
 
     Raises:
         LocatedError: a limit's unit does not fit the metric it is for.
@@ -94,7 +101,8 @@ def judge(
             for note in confirmation.notes
         ]
         findings += [_INTERRUPTED] if confirmation.interrupted else []
-    ordered = in_reading_order(findings)
+    findings, used = apply_waivers(findings, waivers)
+    ordered = in_reading_order([strictly(finding) for finding in findings] if strict else findings)
     word = "inconclusive" if confirmation and confirmation.interrupted else decide(ordered)
     suites = tuple(_suite_summary(run.suites[name], baseline) for name in sorted(run.suites))
     return Verdict(
@@ -112,6 +120,8 @@ def judge(
         suites=suites,
         summary=_summary(run, comparison.compared, ordered),
         findings=ordered,
+        waivers=used,
+        skipped=_skipped(run),
     )
 
 
@@ -191,6 +201,15 @@ def _summary(run: Run, compared: int, findings: tuple[Finding, ...]) -> Summary:
         compared=compared,
         fail=levels["fail"],
         warn=levels["warn"],
+    )
+
+
+def _skipped(run: Run) -> tuple[SkippedTest, ...]:
+    tests = (test for suite in run.suites.values() for test in suite.tests.values())
+    return tuple(
+        SkippedTest(test.nodeid, test.reason)
+        for test in sorted(tests, key=lambda test: test.nodeid)
+        if test.outcome == "skipped"
     )
 
 

@@ -197,13 +197,15 @@ def _without_history(metric: Metric, rule: Rule, shown: Evidence) -> list[Findin
     decision = shown.decide(rule.better, rule.tolerance.to("ratio"), rule.floor.to(metric.unit))
     if decision != "confirmed":
         return []
-    found = _finding(metric, rule, "regression", shown.base, message="none in this environment")
+    history = "none in this environment"
+    found = _finding(metric, rule, "regression", shown.base, message=history)
+    found = msgspec.structs.replace(found, history=history)
     return [_after_confirmation(found, metric, decision, shown)]
 
 
 def _not_measured(found: Finding) -> Finding:
     """A suspect that the comparison did not reach: neither red nor green."""
-    message = f"not measured again within the budget; history alone: {found.message}"
+    message = f"not measured again within the budget; history alone: {found.history}"
     return msgspec.structs.replace(found, state="inconclusive", message=message)
 
 
@@ -275,7 +277,8 @@ def _suspect(metric: Metric, rule: Rule, screened: Screened, *, changed: bool) -
     if not changed:
         message = f"{_figures(metric, screened)}; nothing changed that it runs, so this is the machine"
     state = "suspect" if changed else "machine"
-    return _finding(metric, rule, "regression", screened.centre, state=state, message=message)
+    found = _finding(metric, rule, "regression", screened.centre, state=state, message=message)
+    return msgspec.structs.replace(found, history=message)
 
 
 def _after_confirmation(found: Finding, metric: Metric, decision: Decision, shown: Evidence) -> Finding:

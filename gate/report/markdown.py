@@ -43,15 +43,20 @@ def _block(block: Block) -> str:
             text = "\n".join(map(one_line, lines))
             fence = _fence(text, 3)
             return f"{fence}console\n{text}\n{fence}"
-        case Table(header, rows, numeric):
-            rule = ("---:" if column in numeric else "---" for column in range(len(header)))
-            return "\n".join(
-                (
-                    _row(escape(name) for name in header),
-                    _row(rule),
-                    *(_row(map(_table_cell, row)) for row in rows),
-                )
-            )
+        case Table():
+            return table(block)
+
+
+def table(block: Table) -> str:
+    """A table of its own."""
+    rule = ("---:" if column in block.numeric else "---" for column in range(len(block.header)))
+    return "\n".join(
+        (
+            _row(escape(name) for name in block.header),
+            _row(rule),
+            *(_row(map(_table_cell, row)) for row in block.rows),
+        )
+    )
 
 
 def _fence(text: str, least: int) -> str:

@@ -35,6 +35,9 @@ def counted(findings: tuple[Finding, ...]) -> str:
 
 def _names(finding: Finding) -> tuple[str, str]:
     """What one and what several findings like this are called."""
+    if finding.state == "waived":
+        one, many = _NAMES[finding.kind]
+        return f"{one} waived", f"{many} waived"
     if finding.kind == "regression" and finding.state == "cleared":
         return "suspect cleared", "suspects cleared"
     if finding.kind == "regression" and finding.state == "machine":

@@ -1,0 +1,92 @@
+"""The artifact of a run that executed foreign code: hostile data, read in memory, never unpacked."""
+
+import io
+import zipfile
+import zlib
+from typing import Final
+
+import msgspec
+
+from gate.github.client import GitHub
+from gate.github.errors import GitHubError
+from gate.github.nouns import Artifact
+from gate.verdict import EXIT_CODES, SCHEMA, Verdict, decide, in_reading_order
+
+ARTIFACT: Final = "regression-gate"
+_MEMBER: Final = "verdict.json"
+_MOST_PACKED: Final = 50 * 2**20
+_MOST_BYTES: Final = 64 * 2**20
+_MOST_MEMBERS: Final = 10_000
+
+
+class HostileError(Exception):
+    """The artifact is not what the gate writes; the message says why."""
+
+
+def fetch_verdict(github: GitHub, run: int) -> Verdict:
+    """The verdict that a run left.
+
+    Raises:
+        HostileError: it left none, or something else.
+        GitHubError: GitHub refused, or could not be reached in time.
+    """
+    found = [
+        artifact
+        for artifact in github.pages(f"/actions/runs/{run}/artifacts", Artifact, "artifacts")
+        if artifact.name == ARTIFACT and not artifact.expired
+    ]
+    if not found:
+        raise HostileError(f"the run left no artifact {ARTIFACT!r}")
+    newest = max(found, key=lambda artifact: artifact.id)
+    if newest.size_in_bytes > _MOST_PACKED:
+        raise HostileError(f"the artifact has {newest.size_in_bytes:,} bytes, more than {_MOST_PACKED:,}")
+    try:
+        packed = github.download(f"/actions/artifacts/{newest.id}/zip", _MOST_PACKED)
+    except GitHubError as error:
+        raise GitHubError(f"the artifact cannot be fetched: {error}") from None
+    return read_verdict(unpacked(packed))
+
+
+def unpacked(packed: bytes) -> bytes:
+    """One file of a ZIP archive by its exact name; what its directory says of sizes is not believed.
+
+    Raises:
+        HostileError: it is not there, or is no plain file, or grows beyond bounds.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            members = archive.infolist()
+            if len(members) > _MOST_MEMBERS:
+                raise HostileError(f"the artifact holds {len(members):,} files")
+            chosen = [member for member in members if member.filename == _MEMBER]
+            if len(chosen) != 1:
+                raise HostileError(f"the artifact holds {len(chosen) or 'no'} {_MEMBER}")
+            mode = chosen[0].external_attr >> 16
+            if mode & 0o170000 not in {0, 0o100000}:
+                raise HostileError(f"{_MEMBER} is no plain file")
+            with archive.open(chosen[0]) as file:
+                data = file.read(_MOST_BYTES + 1)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise HostileError(f"the artifact cannot be unpacked: {error}") from None
+    if len(data) > _MOST_BYTES:
+        raise HostileError(f"{_MEMBER} is over {_MOST_BYTES:,} bytes")
+    return data
+
+
+def read_verdict(data: bytes) -> Verdict:
+    """A verdict, if it agrees with itself.
+
+    Raises:
+        HostileError: it does not.
+    """
+    try:
+        verdict = msgspec.json.decode(data, type=Verdict)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise HostileError(f"{_MEMBER} is no verdict: {error}") from None
+    if verdict.schema != SCHEMA:
+        raise HostileError(f"{_MEMBER} has the schema {verdict.schema[:40]!r}, not {SCHEMA!r}")
+    if verdict.exit_code != EXIT_CODES[verdict.verdict]:
+        raise HostileError(f"{_MEMBER} says {verdict.verdict} and exit code {verdict.exit_code}")
+    if verdict.verdict == "passed" and decide(verdict.findings) != "passed":
+        raise HostileError(f"{_MEMBER} says passed, and its findings do not")
+    return msgspec.structs.replace(verdict, findings=in_reading_order(list(verdict.findings)))

@@ -1,0 +1,65 @@
+"""`/gate waive` in a comment: who may say it is asked, then what failed is judged once more."""
+
+from typing import Any, Final
+
+import msgspec
+
+from gate.github.client import GitHub
+from gate.github.context import ContextError
+from gate.github.errors import GitHubError
+from gate.github.nouns import Comment, WorkflowRun
+from gate.github.waivers import COMMAND, find_waivers
+from gate.policy import Policy
+
+_YES: Final = "+1"
+_NO: Final = "confused"
+
+
+def obey(github: GitHub, policy: Policy, workflow: str) -> str:
+    """Answer a comment that waives: run the failed jobs of the head commit again, or say why not.
+
+    The waiver itself is read, and checked once more, by the run that judges.
+
+    Args:
+        github: the connection; the event of its context is `issue_comment`.
+        policy: the rules of the default branch.
+        workflow: the file of the workflow that judges.
+
+    Returns:
+        What was done, in words.
+
+    Raises:
+        ContextError: the event is another one.
+        GitHubError: GitHub refused, or could not be reached in time.
+    """
+    context = github.context
+    try:
+        comment = msgspec.convert(context.payload.get("comment"), Comment)
+    except msgspec.ValidationError:
+        raise ContextError("gate obey needs the event of a comment; it is for on: issue_comment") from None
+    if not context.pull or not COMMAND.fullmatch(comment.body.partition("\n")[0].rstrip()):
+        return "the comment is no command"
+    waivers = find_waivers(github, context.pull, self_waivers=policy.self_waivers)
+    if not any(waiver.source == comment.html_url for waiver in waivers.granted):
+        _react(github, comment, _NO)
+        return "; ".join(waivers.refused) or "the comment waives nothing"
+    runs = [
+        run
+        for run in github.pages("/actions/runs", WorkflowRun, "workflow_runs", head_sha=waivers.head)
+        if run.event == "pull_request" and run.head_sha == waivers.head and run.path.endswith(f"/{workflow}")
+    ]
+    if not runs:
+        _react(github, comment, _NO)
+        return f"no run of {workflow} judged {waivers.head[:12]}"
+    newest = max(runs, key=lambda run: run.id)
+    try:
+        github.create(f"/actions/runs/{newest.id}/rerun-failed-jobs", {}, dict[str, Any])
+    except GitHubError as error:
+        _react(github, comment, _NO)
+        return f"run {newest.id} cannot be started again: {error}"
+    _react(github, comment, _YES)
+    return f"run {newest.id} judges once more"
+
+
+def _react(github: GitHub, comment: Comment, content: str) -> None:
+    github.create(f"/issues/comments/{comment.id}/reactions", {"content": content}, dict[str, Any])

@@ -1,0 +1,95 @@
+"""What GitHub answers, as far as the gate reads it. Unknown fields are ignored, wrong types refused."""
+
+import msgspec
+
+
+class User(msgspec.Struct, frozen=True):
+    """An account."""
+
+    login: str
+    type: str = "User"
+
+
+class Comment(msgspec.Struct, frozen=True):
+    """A comment on a pull request."""
+
+    id: int
+    created_at: str
+    updated_at: str
+    body: str = ""
+    user: User | None = None
+    html_url: str = ""
+
+
+class Branch(msgspec.Struct, frozen=True):
+    """One side of a pull request."""
+
+    sha: str
+    ref: str = ""
+
+
+class Pull(msgspec.Struct, frozen=True):
+    """A pull request."""
+
+    number: int
+    head: Branch
+    base: Branch
+    user: User | None = None
+
+
+class Label(msgspec.Struct, frozen=True):
+    """A label."""
+
+    name: str
+
+
+class IssueEvent(msgspec.Struct, frozen=True):
+    """Something that happened to a pull request."""
+
+    event: str
+    created_at: str
+    actor: User | None = None
+    label: Label | None = None
+
+
+class Permission(msgspec.Struct, frozen=True):
+    """What somebody may do in the repository: admin, write, read or none."""
+
+    permission: str
+
+
+class WorkflowRun(msgspec.Struct, frozen=True):
+    """A run of a workflow."""
+
+    id: int
+    head_sha: str
+    event: str
+    created_at: str
+    head_branch: str | None = None
+    conclusion: str | None = None
+    path: str = ""
+    """Of the workflow's file."""
+    run_attempt: int = 1
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """A file that a run left."""
+
+    id: int
+    name: str
+    size_in_bytes: int
+    expired: bool = False
+
+
+class CheckRun(msgspec.Struct, frozen=True):
+    """A check of a commit."""
+
+    id: int
+    external_id: str | None = None
+
+
+class ChangedFile(msgspec.Struct, frozen=True):
+    """A file that a pull request changes."""
+
+    filename: str
+    previous_filename: str = ""

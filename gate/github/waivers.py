@@ -1,0 +1,111 @@
+"""Who waived what: labels and comments of a pull request that count for one head commit.
+
+A waiver counts if who gave it may write to the repository, if it was given after the newest run of the head
+commit began (a push begins another one), and if nobody edited it. GitHub's clock alone decides, and author
+association is no permission.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from gate.github.client import GitHub
+from gate.github.errors import NotFoundError
+from gate.github.nouns import Comment, IssueEvent, Permission, Pull, WorkflowRun
+from gate.report.text import one_line
+from gate.verdict import Waiver
+from gate.waivers import EVERYTHING, Waivers
+
+LABEL: Final = "gate-waiver"
+COMMAND: Final = re.compile(r"\s*/gate[ \t]+waive[ \t]+(\S+)(?:[ \t]+(\S.*))?", re.IGNORECASE)
+"""Of the first line of a comment."""
+_MAY_WRITE: Final = frozenset({"admin", "write"})
+_LONGEST_REASON: Final = 300
+
+
+def find_waivers(github: GitHub, pull: int, *, self_waivers: bool, head: str = "") -> Waivers:
+    """All waivers of a pull request that count for its head commit.
+
+    Args:
+        github: the connection; its token may read pull requests and runs.
+        pull: the number of the pull request.
+        self_waivers: whether the author may waive.
+        head: the commit that was judged; empty: that of the pull request.
+
+    Raises:
+        GitHubError: GitHub refused, or could not be reached in time.
+    """
+    about = github.get(f"/pulls/{pull}", Pull)
+    if head and about.head.sha != head:
+        return Waivers(
+            head, refused=("the pull request has a newer commit, so no waiver counts for this one",)
+        )
+    wishes = [*_by_comment(github, pull), *_by_label(github, pull)]
+    if not wishes:
+        return Waivers(about.head.sha)
+    begun = _begun(github, about.head.sha)
+    author = about.user.login if about.user else ""
+    granted: list[Waiver] = []
+    refused: list[str] = []
+    permitted: dict[str, bool] = {}
+    for waiver, given, edited in wishes:
+        reason = _why_not(waiver, given, begun, author, edited=edited, self_waivers=self_waivers)
+        if not reason and waiver.by not in permitted:
+            permitted[waiver.by] = _may_write(github, waiver.by)
+        if not reason and not permitted[waiver.by]:
+            reason = "who gave it may not write to this repository"
+        if reason:
+            refused.append(f"the waiver of {waiver.subject} by {waiver.by} does not count: {reason}")
+        else:
+            granted.append(waiver)
+    return Waivers(about.head.sha, tuple(granted), tuple(refused))
+
+
+def _why_not(waiver: Waiver, given: str, begun: str, author: str, *, edited: bool, self_waivers: bool) -> str:
+    """Why a waiver does not count, as far as it says itself. Times are texts in UTC that sort by time."""
+    if not waiver.reason:
+        return "it gives no reason"
+    if edited:
+        return "it was edited; write it anew"
+    if not begun or given < begun:
+        return "it is older than the newest run of this commit; give it again"
+    if waiver.by == author and not self_waivers:
+        return "the rules forbid waivers by the author (github.self_waivers)"
+    return ""
+
+
+def _by_comment(github: GitHub, pull: int) -> Iterator[tuple[Waiver, str, bool]]:
+    for comment in github.pages(f"/issues/{pull}/comments", Comment):
+        match = COMMAND.fullmatch(comment.body.partition("\n")[0].rstrip())
+        if match and comment.user:
+            reason = one_line(match[2] or "")[:_LONGEST_REASON]
+            waiver = Waiver(one_line(match[1]), comment.user.login, reason, comment.html_url)
+            yield waiver, comment.created_at, comment.updated_at != comment.created_at
+
+
+def _by_label(github: GitHub, pull: int) -> list[tuple[Waiver, str, bool]]:
+    """The label, if it is still there: who put it last."""
+    last: tuple[Waiver, str, bool] | None = None
+    for event in github.pages(f"/issues/{pull}/events", IssueEvent):
+        if event.label is None or event.label.name != LABEL or event.actor is None:
+            continue
+        if event.event == "labeled":
+            waiver = Waiver(EVERYTHING, event.actor.login, f"label {LABEL}", LABEL)
+            last = (waiver, event.created_at, False)
+        elif event.event == "unlabeled":
+            last = None
+    return [last] if last else []
+
+
+def _begun(github: GitHub, head: str) -> str:
+    """When the newest run of a commit began; empty if there is none."""
+    runs = github.pages("/actions/runs", WorkflowRun, "workflow_runs", head_sha=head, event="pull_request")
+    return max((run.created_at for run in runs if run.head_sha == head), default="")
+
+
+def _may_write(github: GitHub, login: str) -> bool:
+    try:
+        found = github.get(f"/collaborators/{login}/permission", Permission)
+    except NotFoundError:
+        return False
+    return found.permission in _MAY_WRITE

@@ -1,0 +1,301 @@
+"""Verdict -> the one comment on a pull request: what got worse, whether to believe it, what to do.
+
+Foreign text is inert (`gate.report.markdown`); the whole stays under GitHub's limit, and what is cut is said.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gate.report.document import Cell, Code, Table
+from gate.report.markdown import code, escape, table
+from gate.report.words import advice, counted, headline
+from gate.units import format_change, format_value
+from gate.verdict import Finding, Kind, State, Verdict
+from gate.waivers import WAIVABLE
+
+LIMIT: Final = 65_000
+"""Characters; GitHub takes 65,536, and the hidden line that marks the comment comes on top."""
+_MARKS: Final = {"passed": "✅", "failed": "❌", "inconclusive": "❔", "error": "💥"}
+_ROWS: Final = 10
+"""Rows of a table that are seen at once."""
+_FOLDED: Final = 90
+"""Further rows that can be unfolded."""
+_CELL: Final = 300
+"""Characters of one text; a test's name may be of any length."""
+_COMMANDS: Final = 15
+
+_TESTS: Final[frozenset[Kind]] = frozenset(
+    {"new-failure", "changed-failure", "flaky", "missing-test", "newly-skipped"}
+)
+_HOW: Final[dict[State, str]] = {
+    "confirmed": "confirmed, base and head in turns on one machine",
+    "suspect": "not measured again",
+    "inconclusive": "not decided",
+    "cleared": "not confirmed, base and head in turns on one machine",
+    "machine": "nothing changed that it runs",
+    "waived": "waived",
+}
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where a reader can go on."""
+
+    run: str = ""
+    """The workflow run: logs, reports, the page."""
+
+
+NO_LINKS: Final = Links()
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A title, and rows below a header; folded sections are unfolded by hand."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    numeric: frozenset[int] = frozenset()
+    folded: bool = False
+
+
+def comment(verdict: Verdict, links: Links = NO_LINKS, *, limit: int = LIMIT) -> str:
+    """The comment of a verdict.
+
+    Args:
+        verdict: what the gate has to say.
+        links: where to read more.
+        limit: characters at most.
+    """
+    head = [
+        f"### {_MARKS[verdict.verdict]} {escape(_clipped(headline(verdict)))}",
+        _advice(verdict),
+        *_policy_changes(verdict),
+    ]
+    tail = [*_commands(verdict), _ground(verdict, links)]
+    left = limit - sum(len(part) + 2 for part in (*head, *tail))
+    body: list[str] = []
+    for section in _sections(verdict):
+        text, left = _fitted(section, left, links)
+        body += [text] if text else []
+    return "\n\n".join((*head, *body, *tail)) + "\n"
+
+
+def quiet_comment(verdict: Verdict, links: Links = NO_LINKS) -> str:
+    """One line, for a comment that is there already and has nothing to say any more."""
+    run = f" · [run]({links.run})" if links.run else ""
+    return f"{_MARKS[verdict.verdict]} {escape(_clipped(headline(verdict)))}{run}\n"
+
+
+def silent(verdict: Verdict) -> bool:
+    """Whether there is nothing that a person should read."""
+    return verdict.verdict == "passed" and not any(f.level == "warn" for f in verdict.findings)
+
+
+def _advice(verdict: Verdict) -> str:
+    text = advice(verdict)
+    what, colon, command = text.partition(": ")
+    first = verdict.of_level("fail")[:1]
+    if colon and first and command == first[0].reproduce and command:
+        return f"**{escape(_clipped(what))}:** {code(_clipped(_runnable(command, verdict)))}"
+    return f"**{escape(_clipped(text))}**"
+
+
+def _policy_changes(verdict: Verdict) -> list[str]:
+    """Changes of the rules, before everything else."""
+    changes = [finding for finding in verdict.findings if finding.kind == "policy-change"]
+    if not changes:
+        return []
+    lines = [f"> - {code(_clipped(f.subject))} {escape(_clipped(f.message))}" for f in changes[:_ROWS]]
+    more = [f"> - and {len(changes) - _ROWS} more"] if len(changes) > _ROWS else []
+    return ["\n".join(("> [!IMPORTANT]", "> **This pull request changes the rules:**", *lines, *more))]
+
+
+def _sections(verdict: Verdict) -> list[_Section]:
+    fail, warn, info = (verdict.of_level(level) for level in ("fail", "warn", "info"))
+    waived = [finding for finding in warn if finding.state == "waived"]
+    rest = [f for f in warn if f.state != "waived" and f.kind != "policy-change"]
+    known = [finding for finding in info if finding.kind in {"known-failure", "fixed"}]
+    other = [f for f in info if f.kind not in {"known-failure", "fixed"} and f.state != "cleared"]
+    cleared = [finding for finding in info if finding.state == "cleared"]
+    sections = [
+        _plain("Could not be judged", _of(fail, {"report-error"}), "File"),
+        _plain("Tests", _of(fail, _TESTS), "Test"),
+        _plain("Loads that were no measurement", _of(fail, {"invalid-load"}), "Load"),
+        _measured("Regressions", _of(fail, {"regression", "drift"})),
+        _plain("Limits", _of(fail, {"limit"}), "Metric", rule=True),
+        _plain("Missing metrics", _of(fail, {"missing-metric"}), "Metric"),
+        _plain("Other", [f for f in fail if f.kind in {"environment", "policy-change"}], "Subject"),
+        _plain("Waived", waived, "Subject"),
+        _plain(f"Warnings: {counted(tuple(rest))}", rest, "Subject", folded=True, rule=True),
+        _plain(counted(tuple(known)), known, "Test", folded=True),
+        _measured(counted(tuple(cleared)), cleared, folded=True),
+        _plain(counted(tuple(other)), other, "Subject", folded=True),
+        _Section(
+            f"{len(verdict.skipped)} skipped",
+            ("Test", "Reason"),
+            tuple(
+                (Code(_clipped(test.nodeid)), _clipped(test.reason or "no reason given"))
+                for test in verdict.skipped[: _ROWS + _FOLDED]
+            ),
+            folded=True,
+        ),
+    ]
+    return [section for section in sections if section.rows]
+
+
+def _of(findings: Iterable[Finding], kinds: Collection[Kind]) -> list[Finding]:
+    return [finding for finding in findings if finding.kind in kinds]
+
+
+def _measured(title: str, findings: Sequence[Finding], *, folded: bool = False) -> _Section:
+    """Metrics of both sides, how they changed, and why to believe it."""
+    return _Section(
+        title,
+        ("Metric", "Base → head", "Change", "How it is known", "Rule"),
+        tuple(
+            (
+                Code(_clipped(finding.subject)),
+                _values(finding),
+                _change(finding),
+                _clipped(_how_known(finding)),
+                Code(_clipped(finding.rule)) if finding.rule else "",
+            )
+            for finding in findings
+        ),
+        frozenset({1, 2}),
+        folded,
+    )
+
+
+def _how_known(finding: Finding) -> str:
+    """What the machine said and what history said."""
+    if finding.state is None or finding.kind == "drift":
+        return finding.message
+    if finding.state == "confirmed" and finding.interval is None:
+        return "a work count, exact"
+    return f"{_HOW[finding.state]}{f'; history: {finding.history}' if finding.history else ''}"
+
+
+def _plain(
+    title: str, findings: Sequence[Finding], what: str, *, folded: bool = False, rule: bool = False
+) -> _Section:
+    """What happened, in words."""
+    header = (what, "What happened", *(("Rule",) if rule else ()))
+
+    def row(finding: Finding) -> tuple[Cell, ...]:
+        text = finding.message + (f"; {finding.remedy}" if finding.remedy else "")
+        cells = (Code(_clipped(finding.subject)), _clipped(_with_kind(finding, text)))
+        return (*cells, Code(_clipped(finding.rule)) if finding.rule else "") if rule else cells
+
+    return _Section(title, header, tuple(map(row, findings)), folded=folded)
+
+
+def _with_kind(finding: Finding, text: str) -> str:
+    """A test's finding begins with what kind of failure it is."""
+    return f"{finding.kind.replace('-', ' ')}: {text}" if finding.kind in _TESTS else text
+
+
+def _values(finding: Finding) -> str:
+    before = "" if finding.baseline is None else f"{format_value(finding.baseline, finding.unit)} → "
+    return before + ("" if finding.head is None else format_value(finding.head, finding.unit))
+
+
+def _change(finding: Finding) -> str:
+    if finding.change is None:
+        return ""
+    change = format_change(finding.change)
+    if finding.interval is None:
+        return change
+    low, high = map(format_change, finding.interval)
+    return f"{change} ({low} to {high})"
+
+
+def _fitted(section: _Section, left: int, links: Links) -> tuple[str, int]:
+    """As many rows as there is room for, and the room that is left."""
+    shown = min(len(section.rows), _ROWS + _FOLDED)
+    while True:
+        text = _rendered(section, shown, links)
+        if len(text) + 2 <= left or not shown:
+            break
+        shown = shown * 2 // 3
+    return (text, left - len(text) - 2) if len(text) + 2 <= left else ("", left)
+
+
+def _rendered(section: _Section, shown: int, links: Links) -> str:
+    open_rows = section.rows[: 0 if section.folded else min(shown, _ROWS)]
+    hidden = section.rows[len(open_rows) : shown]
+    cut = len(section.rows) - shown
+    parts = [] if section.folded else [f"**{escape(_clipped(section.title))}**"]
+    if open_rows:
+        parts.append(table(Table(section.header, open_rows, section.numeric)))
+    if hidden:
+        title = section.title if section.folded else f"{len(hidden)} more"
+        rows = table(Table(section.header, hidden, section.numeric))
+        parts.append(_details(title, rows + (f"\n\n{_cut(cut, links)}" if section.folded and cut else "")))
+    elif section.folded:
+        parts.append(f"{escape(_clipped(section.title))}: not shown, see the run.")
+    if cut and not section.folded:
+        parts.append(_cut(cut, links))
+    return "\n\n".join(parts)
+
+
+def _cut(number: int, links: Links) -> str:
+    where = f"the [run]({links.run})" if links.run else "the run's summary and verdict.json"
+    return f"Not shown for length: {number:,} more; all of them are in {where}."
+
+
+def _details(title: str, text: str) -> str:
+    return f"<details><summary>{_html(title)}</summary>\n\n{text}\n\n</details>"
+
+
+def _html(text: str) -> str:
+    return escape(_clipped(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\", "")
+
+
+def _commands(verdict: Verdict) -> list[str]:
+    """How to see it on another machine, and how to accept what is wanted."""
+    failing = verdict.of_level("fail")
+    commands = list(dict.fromkeys(_runnable(f.reproduce, verdict) for f in failing if f.reproduce))
+    if not commands:
+        return []
+    lines = [code(_clipped(command)) for command in commands[:_COMMANDS]]
+    text = "\n".join(f"- {line}" for line in lines)
+    if len(commands) > _COMMANDS:
+        text += f"\n- and {len(commands) - _COMMANDS} more"
+    waivable = next((f for f in failing if f.kind in WAIVABLE), None)
+    if waivable:
+        wish = code(_clipped(f"/gate waive {waivable.subject} REASON"))
+        text += f"\n\nWanted all the same? Who may write to the repository comments {wish}."
+    return [_details("See it on your machine", text)]
+
+
+def _runnable(command: str, verdict: Verdict) -> str:
+    return command.replace(" --base BASE", f" --base {verdict.base.commit[:12] or 'BASE'}")
+
+
+def _ground(verdict: Verdict, links: Links) -> str:
+    """What the verdict rests on."""
+    environments: dict[str, list[str]] = {}
+    for suite in verdict.suites:
+        runs = suite.environment.comparable_runs
+        key = f"{suite.environment.id}\0{runs}"
+        environments.setdefault(key, []).append(suite.name)
+    grounds = [
+        f"{escape(', '.join(names))}: {runs} accepted run{'s' * (runs != '1')} on {code(where)}"
+        for key, names in environments.items()
+        for where, _, runs in (key.partition("\0"),)
+    ]
+    head, base = verdict.head.commit[:12] or "unknown", verdict.base.commit[:12] or "none"
+    parts = [
+        *grounds[:_ROWS],
+        f"head {code(head)}, base {code(base)}",
+        f"rules: {code(_clipped(verdict.policy))}",
+        *([f"[run]({links.run})"] if links.run else []),
+    ]
+    return f"<sub>{' · '.join(parts)}</sub>"
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _CELL else f"{text[: _CELL - 1]}…"

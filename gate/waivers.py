@@ -1,0 +1,91 @@
+"""Waivers: reviewed permissions for single regressions of one head commit. Pure.
+
+Who may give one is asked of GitHub in `gate.github.waivers`; what one permits is decided here.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from gate.model import subject_of
+from gate.verdict import Finding, Kind, Waiver
+
+EVERYTHING: Final = "*"
+"""The subject of a waiver by label: everything that a waiver can permit."""
+WAIVABLE: Final[frozenset[Kind]] = frozenset(
+    {"regression", "limit", "missing-metric", "missing-test", "newly-skipped"}
+)
+"""A failing test is mended, and what could not be read or measured cannot be permitted."""
+
+
+class Waivers(msgspec.Struct, frozen=True):
+    """What `gate waivers` found for one head commit."""
+
+    head: str
+    granted: tuple[Waiver, ...] = ()
+    refused: tuple[str, ...] = ()
+    """Why others do not count, a sentence each."""
+
+
+NO_WAIVERS: Final = Waivers("")
+
+
+def read_waivers(data: bytes) -> Waivers:
+    """Read the file that `gate waivers` wrote.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        return msgspec.json.decode(data, type=Waivers)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"no waivers: {error}") from None
+
+
+def covers(waiver: Waiver, finding: Finding) -> bool:
+    """Whether a waiver is about a finding: by its name, or by its metric's name without the statistic."""
+    if finding.kind not in WAIVABLE:
+        return False
+    if waiver.subject in {EVERYTHING, finding.subject}:
+        return True
+    try:
+        return waiver.subject == subject_of(finding.subject)
+    except ValueError:  # a test, not a metric
+        return False
+
+
+def apply_waivers(findings: Sequence[Finding], waivers: Waivers) -> tuple[list[Finding], tuple[Waiver, ...]]:
+    """Permit what is waived: it still shows, as a warning in the state `waived`.
+
+    Returns:
+        All findings, with a warning for each waiver that permits nothing or does not count, and the
+        waivers that were used.
+    """
+    used: dict[Waiver, None] = {}
+    result: list[Finding] = []
+    for finding in findings:
+        waiver = next((w for w in waivers.granted if finding.level == "fail" and covers(w, finding)), None)
+        if waiver is None:
+            result.append(finding)
+            continue
+        used[waiver] = None
+        result.append(
+            msgspec.structs.replace(
+                finding,
+                level="warn",
+                state="waived",
+                message=f"{finding.message}; waived by {waiver.by}: {waiver.reason}",
+            )
+        )
+    idle = [
+        f"the waiver of {w.subject} by {w.by} permits nothing: nothing of that name fails here, or nothing "
+        "that can be waived"
+        for w in waivers.granted
+        if w not in used and w.subject != EVERYTHING
+    ]
+    result += [
+        Finding(kind="environment", level="warn", subject="waiver", message=message)
+        for message in (*waivers.refused, *idle)
+    ]
+    return result, tuple(used)
