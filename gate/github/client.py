@@ -140,6 +140,7 @@ class GitHub:
         try:
             return read(answer)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._exchange.forget()
             damaged = f"{request.method} {urlsplit(request.url).path}: the answer is damaged: {error}"
             if request.creates:
                 raise UncertainError(damaged) from None

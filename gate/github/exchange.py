@@ -67,6 +67,10 @@ class Exchange:
         """End the connections."""
         self._http.close()
 
+    def forget(self) -> None:
+        """Take back what was remembered: something of it is damaged."""
+        self._seen.clear()
+
     def send(self, request: Request) -> Answer:
         """One attempt, redirects included: a renamed repository, or the store of an artifact.
 
@@ -163,6 +167,8 @@ class Exchange:
             raise ForbiddenError(f"{text}; {remedy}")
         if status in {404, 410}:
             raise NotFoundError(text)
+        if status == 409:  # somebody else changes it at this moment; nothing was done
+            raise AgainError(GitHubError(text))
         if status < 500:
             raise GitHubError(text)
         if request.creates:

@@ -3,6 +3,7 @@
 Foreign text is inert (`gate.report.markdown`); the whole stays under GitHub's limit, and what is cut is said.
 """
 
+import html
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -247,11 +248,7 @@ def _cut(number: int, links: Links) -> str:
 
 
 def _details(title: str, text: str) -> str:
-    return f"<details><summary>{_html(title)}</summary>\n\n{text}\n\n</details>"
-
-
-def _html(text: str) -> str:
-    return escape(_clipped(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\", "")
+    return f"<details><summary>{html.escape(title)}</summary>\n\n{text}\n\n</details>"
 
 
 def _commands(verdict: Verdict) -> list[str]:

@@ -1,0 +1,55 @@
+"""The check run: conclusion, annotations in portions, never two."""
+
+import pytest
+
+from gate.github.checks import Check, write_check
+from gate.report.annotations import Annotation, annotations, workflow_commands
+from gate.verdict import Finding
+from tests.gate.github.conftest import HEAD
+from tests.gate.unit.test_golden import VERDICTS, all_kinds, passed
+
+
+def check(number: int = 1, verdict="failed") -> Check:
+    remarks = [Annotation("a.py", n + 1, n + 1, "failure", "broken", "new-failure") for n in range(number)]
+    return Check("regression-gate / verdict", HEAD, verdict, "failed: 1 new failure", "text", remarks)
+
+
+@pytest.mark.parametrize("number", [0, 1, 50, 51, 120, 700])
+def test_annotations_go_in_portions_of_fifty(number, double, connect):
+    write_check(connect(), check(number))
+    (kept,) = double.checks
+    assert len(kept["output"]["annotations"]) == min(number, 500)
+    assert double.violations == []
+
+
+@pytest.mark.parametrize("word", VERDICTS)
+def test_everything_but_passed_fails(word, double, connect):
+    write_check(connect(), check(verdict=word))
+    assert double.checks[0]["conclusion"] == ("success" if word == "passed" else "failure")
+
+
+@pytest.mark.parametrize("kind", ["silent-after", "drop-after", "malformed", "drop", "silent"])
+def test_a_lost_answer_leaves_one_check(kind, double, connect):
+    double.fail("checks/create", kind)
+    write_check(connect(), check(60))
+    assert [len(kept["output"]["annotations"]) for kept in double.checks] == [60]
+
+
+def test_annotations_stand_where_it_failed():
+    found = {remark.title: remark for remark in annotations(all_kinds()[1])}
+    assert (found["new-failure"].path, found["new-failure"].start_line) == ("tests/c.py", 3)
+    assert found["policy-change"].path == "thresholds.yaml"
+    assert found["policy-change"].annotation_level == "warning"
+    assert annotations(passed()[1]) == []
+
+
+def test_commands_of_the_log_hold_no_command_of_a_test():
+    hostile = Finding("new-failure", "fail", "tests/a.py::test[::set-output name=x::y]", "a\n::error::b %0A",
+                      where="tests/a,b.py:7")  # fmt: skip
+    verdict = all_kinds()[1]
+    lines = workflow_commands(type(verdict)(**{**{k: getattr(verdict, k) for k in verdict.__struct_fields__},
+                                               "findings": (hostile,)}))  # fmt: skip
+    assert lines[0].startswith("::error file=tests/a%2Cb.py,line=7,title=new-failure::")
+    assert "\n" not in lines[0]
+    assert "%250A" in lines[0]
+    assert workflow_commands(passed()[1]) == []

@@ -1,0 +1,217 @@
+"""What the telling side believes of a run that executed foreign code: the attack table."""
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import msgspec
+import pytest
+
+from gate.github.artifacts import ARTIFACT, HostileError, read_verdict, unpacked
+from gate.github.client import GitHub
+from gate.github.context import Context, ContextError
+from gate.github.relay import NothingToTellError, Told, told
+from gate.policy import Policy
+from gate.verdict import Verdict, to_json
+from tests.gate.github.conftest import HEAD, OLD
+from tests.gate.unit.test_comment import confirmed
+from tests.gate.unit.test_golden import passed
+
+GREEN: Verdict = msgspec.structs.replace(passed()[1], findings=())
+RED: Verdict = confirmed()
+NO_RULES = Policy()
+
+
+def event(
+    *, conclusion: str = "success", head: str = HEAD, owner: str = "acme", **more: Any
+) -> dict[str, Any]:
+    run = {
+        "id": 42, "head_sha": head, "head_branch": "topic", "event": "pull_request",
+        "conclusion": conclusion, "created_at": "2026-11-20T09:00:00Z", "path": ".github/workflows/regression-gate.yml", "run_attempt": 1,
+        "pull_requests": [], "head_repository": {"owner": {"login": owner}},
+    }  # fmt: skip
+    return {"workflow_run": run | more}
+
+
+def relayed(double, payload: dict[str, Any], policy: Policy = NO_RULES) -> Told:
+    context = Context("acme/shop", "writer", double.url, event="workflow_run", payload=payload)
+    with GitHub(context, timeout=5, pace=0.001) as github:
+        found = told(github, policy, "thresholds.yaml")
+    assert double.violations == []
+    return found
+
+
+def leave(double, verdict: Verdict | bytes) -> None:
+    double.add_artifact(42, {"verdict.json": verdict if isinstance(verdict, bytes) else to_json(verdict)})
+
+
+def test_what_the_run_said_is_told(double):
+    leave(double, RED)
+    found = relayed(double, event(conclusion="failure"))
+    assert (found.pull, found.commit) == (7, HEAD)
+    assert found.verdict == RED
+
+
+def test_the_pull_request_of_a_fork_is_found_by_branch_and_commit(double):
+    double.add_pull(8, HEAD, owner="stranger")
+    leave(double, GREEN)
+    assert relayed(double, event(owner="stranger")).pull == 8
+
+
+NOTHING = {
+    "another commit meanwhile": event(head=OLD),
+    "cancelled": event(conclusion="cancelled"),
+    "waits for an approval": event(conclusion="action_required"),
+    "a push": event(event="push"),
+    "a closed pull request": event(owner="nobody"),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_nothing_to_tell(name, double):
+    leave(double, GREEN)
+    with pytest.raises(NothingToTellError):
+        relayed(double, NOTHING[name])
+
+
+def test_another_event_is_wrong_usage(double):
+    with pytest.raises(ContextError):
+        relayed(double, {"pull_request": {"number": 7}})
+
+
+def archive(**members: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in members.items():
+            file.writestr(name.replace("__", "/").replace("_dot_", "."), data)
+    return packed.getvalue()
+
+
+def link() -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        entry = zipfile.ZipInfo("verdict.json")
+        entry.create_system, entry.external_attr = 3, 0o120777 << 16
+        file.writestr(entry, "/etc/passwd")
+    return packed.getvalue()
+
+
+def bomb() -> bytes:
+    """A gigabyte of zeros in a megabyte."""
+    packed = io.BytesIO()
+    with (
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
+        file.open("verdict.json", "w", force_zip64=True) as member,
+    ):
+        for _ in range(1024):
+            member.write(bytes(2**20))
+    return packed.getvalue()
+
+
+def doctored(**changes: Any) -> bytes:
+    return json.dumps(json.loads(to_json(GREEN)) | changes).encode()
+
+
+FORGED: dict[str, tuple[bytes, str]] = {
+    "no archive": (b"PK\x03\x04 nonsense", "cannot be unpacked"),
+    "a path out of it": (archive(**{"../../verdict.json": to_json(GREEN)}), "holds no verdict.json"),
+    "a link": (link(), "no plain file"),
+    "cut off": (archive(**{"verdict.json": to_json(GREEN)})[:-22], "cannot be unpacked"),
+    "no JSON": (archive(**{"verdict.json": b"{"}), "is no verdict"),
+    "deep nesting": (archive(**{"verdict.json": b"[" * 1_000_000}), "is no verdict"),
+    "wrong types": (archive(**{"verdict.json": doctored(findings=7)}), "is no verdict"),
+    "unknown word": (archive(**{"verdict.json": doctored(verdict="splendid")}), "is no verdict"),
+    "another schema": (archive(**{"verdict.json": doctored(schema="gate.verdict/9")}), "has the schema"),
+    "word and code differ": (archive(**{"verdict.json": doctored(exit_code=1)}), "exit code 1"),
+    "passed with failures": (
+        archive(**{"verdict.json": doctored(findings=[{"kind": "regression", "level": "fail", "subject": "x",
+                                                       "message": "slow", "state": "confirmed"}])}),
+        "its findings do not",
+    ),
+    "not a number": (
+        archive(**{"verdict.json": to_json(GREEN).replace(b'"exit_code": 0', b'"exit_code": NaN')}), "is no verdict",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_artifact_is_an_error_and_never_green(name, double):
+    data, says = FORGED[name]
+    double.add_artifact(42, data)
+    verdict = relayed(double, event()).verdict
+    assert verdict.verdict == "error"
+    assert says in verdict.findings[0].message
+
+
+def test_a_bomb_is_not_unpacked(double):
+    double.add_artifact(42, bomb())
+    verdict = relayed(double, event()).verdict
+    assert verdict.verdict == "error"
+    assert "is over 67,108,864 bytes" in verdict.findings[0].message
+
+
+def test_an_artifact_that_is_too_large_is_not_fetched(double, monkeypatch):
+    monkeypatch.setattr("gate.github.artifacts._MOST_PACKED", 1000)
+    double.add_artifact(42, bytes(1001))
+    assert "has 1,001 bytes" in relayed(double, event()).verdict.findings[0].message
+    assert "actions/download-artifact" not in [request.operation for request in double.received]
+
+
+def test_no_artifact_is_an_error_not_silence(double):
+    double.add_artifact(42, {"verdict.json": to_json(GREEN)}, name="something-else")
+    assert relayed(double, event(conclusion="failure")).verdict.verdict == "error"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "conclusion"), [(GREEN, "failure"), (RED, "success"), (GREEN, "timed_out")]
+)
+def test_verdict_and_conclusion_must_agree(verdict, conclusion, double):
+    leave(double, verdict)
+    found = relayed(double, event(conclusion=conclusion)).verdict
+    assert found.verdict == "error"
+    assert "the run ended as" in found.findings[0].message
+
+
+CHANGED = {
+    "thresholds.yaml": True,
+    "tests/baseline/x/load.jsonl": True,
+    ".github/workflows/regression-gate.yml": True,
+    "action.yml": True,
+    "conftest.py": True,
+    "tests/load/conftest.py": True,
+    "ci/plugin.py": True,
+    "shop/cart.py": False,
+    "docs/baseline.md": False,
+    "thresholds.yaml.bak": False,
+}
+
+
+def test_what_changes_the_rules_is_told_first_even_if_the_run_kept_silent(double):
+    leave(double, GREEN)
+    double.files[7] = list(CHANGED)
+    found = relayed(double, event(), Policy(protected="ci/*")).verdict
+    assert {f.subject for f in found.findings} == {name for name, protected in CHANGED.items() if protected}
+    assert found.verdict == "passed"
+    assert found.findings[0].kind == "policy-change"
+
+
+def test_a_waiver_that_nobody_gave_does_not_count(double):
+    waived = [msgspec.structs.replace(f, level="warn", state="waived") for f in RED.findings]
+    leave(double, msgspec.structs.replace(RED, findings=tuple(waived), verdict="passed", exit_code=0))
+    assert relayed(double, event()).verdict.verdict == "failed"
+    double.add_comment(7, "kim", "/gate waive bot.seller.analyze_intent because")
+    assert relayed(double, event()).verdict.verdict == "passed"
+
+
+def test_the_token_does_not_go_to_the_store_of_artifacts(double):
+    leave(double, GREEN)
+    relayed(double, event())  # asserts that the double saw no violation
+    assert ARTIFACT == "regression-gate"
+
+
+def test_a_verdict_is_read_back_as_it_was_written():
+    assert read_verdict(to_json(RED)) == RED
+    assert unpacked(archive(**{"verdict.json": b"x"})) == b"x"
+    with pytest.raises(HostileError):
+        unpacked(b"")
