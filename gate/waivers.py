@@ -44,10 +44,10 @@ def read_waivers(data: bytes) -> Waivers:
 
 
 def covers(waiver: Waiver, finding: Finding) -> bool:
-    """Whether a waiver is about a finding: by its name, or by its metric's name without the statistic."""
+    """Whether a waiver is about a finding: by its name, without the statistic, or by a name above it."""
     if finding.kind not in WAIVABLE:
         return False
-    if waiver.subject in {EVERYTHING, finding.subject}:
+    if waiver.subject in {EVERYTHING, finding.subject} or finding.subject.startswith(f"{waiver.subject}."):
         return True
     try:
         return waiver.subject == subject_of(finding.subject)

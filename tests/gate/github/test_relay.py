@@ -27,10 +27,17 @@ def event(
     *, conclusion: str = "success", head: str = HEAD, owner: str = "acme", **more: Any
 ) -> dict[str, Any]:
     run = {
-        "id": 42, "head_sha": head, "head_branch": "topic", "event": "pull_request",
-        "conclusion": conclusion, "created_at": "2026-11-20T09:00:00Z", "path": ".github/workflows/regression-gate.yml", "run_attempt": 1,
-        "pull_requests": [], "head_repository": {"owner": {"login": owner}},
-    }  # fmt: skip
+        "id": 42,
+        "head_sha": head,
+        "head_branch": "topic",
+        "event": "pull_request",
+        "conclusion": conclusion,
+        "created_at": "2026-11-20T09:00:00Z",
+        "path": ".github/workflows/regression-gate.yml",
+        "run_attempt": 1,
+        "pull_requests": [],
+        "head_repository": {"owner": {"login": owner}},
+    }
     return {"workflow_run": run | more}
 
 
@@ -130,7 +137,8 @@ FORGED: dict[str, tuple[bytes, str]] = {
         "its findings do not",
     ),
     "not a number": (
-        archive(**{"verdict.json": to_json(GREEN).replace(b'"exit_code": 0', b'"exit_code": NaN')}), "is no verdict",
+        archive(**{"verdict.json": to_json(GREEN).replace(b'"exit_code": 0', b'"exit_code": NaN')}),
+        "is no verdict",
     ),
 }  # fmt: skip
 

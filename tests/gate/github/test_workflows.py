@@ -1,0 +1,255 @@
+"""The workflows as GitHub would run them: every way a pull request can end, its check and its comment."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.gate.github.double import Double
+from tests.gate.github.rig import FILES, TOP, Outcome, Rig, make_template
+
+SERVICE = FILES["service.py"]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template") / "shop"
+    make_template(root, FILES | {
+        str(path.relative_to(TOP)): path.read_text() for path in (TOP / ".github" / "workflows").iterdir()
+    })  # fmt: skip
+    return root
+
+
+@pytest.fixture
+def rig(tmp_path: Path, double: Double, template: Path) -> Rig:
+    return Rig(tmp_path, double, template)
+
+
+def first_line(double: Double) -> str:
+    (body,) = double.bodies(7)
+    return body.splitlines()[1]
+
+
+def ends(rig: Rig, outcome: Outcome, check: str, comment: str, *, owner: str = "acme") -> None:
+    """The required check, and what the second workflow says then."""
+    assert outcome.check == check, outcome.log
+    told = rig.relay(outcome, owner=owner)
+    assert told.jobs == {"relay": "success"}, told.log
+    assert rig.double.violations == []
+    assert rig.double.checks[-1]["conclusion"] == check
+    if comment:
+        assert comment in first_line(rig.double)
+    else:
+        assert rig.double.bodies(7) == []
+
+
+def test_a_green_pull_request_has_a_green_check_and_no_comment(rig):
+    rig.change({"service.py": SERVICE + "\n# a remark\n"})
+    ends(rig, rig.pull_request(), "success", "")
+
+
+def test_a_work_count_that_grew(rig, double):
+    rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2")})
+    ends(rig, rig.pull_request(), "failure", "1 regression")
+    assert "`api.home.calls{service=store}` | 1 → 2" in double.bodies(7)[0]
+    rig.change({"service.py": SERVICE + "\nMENDED = True\n"})
+    ends(rig, rig.pull_request(), "success", "passed")
+    assert len(double.bodies(7)[0].splitlines()) == 2, "nothing to say: one line"
+
+
+def test_an_operation_that_got_slower_is_confirmed_where_it_was_measured(rig, double):
+    slower = SERVICE.replace("return sum(range(2000))", "return [sum(range(2000)) for _ in range(20)][0]")
+    rig.change({"service.py": slower})
+    ends(rig, rig.pull_request(), "failure", "2 regressions")
+    assert "confirmed, base and head in turns on one machine; history:" in double.bodies(7)[0]
+
+
+def test_a_new_failure_is_annotated_at_its_line(rig, double):
+    rig.change({"test_load.py": "def test_queue():\n    assert 1 == 2\n"})
+    ends(rig, rig.pull_request(), "failure", "1 new failure")
+    (remark, *_) = double.checks[0]["output"]["annotations"]
+    assert (remark["path"], remark["start_line"]) == ("test_load.py", 2)
+
+
+def test_a_suite_that_crashes_is_an_error_and_the_others_are_judged(rig, double):
+    rig.change({"test_load.py": "import os\n\ndef test_queue():\n    os._exit(9)\n"})
+    ends(rig, rig.pull_request(), "failure", "1 unusable report")
+    assert "'load' crashed" in double.bodies(7)[0]
+    assert "3 tests passed" in first_line(double)
+
+
+def test_a_collection_error_is_an_error(rig):
+    rig.change({"test_integration.py": "import nothing_of_that_name\n"})
+    ends(rig, rig.pull_request(), "failure", "error: ")
+
+
+def test_a_cancelled_suite_is_an_error(rig, double):
+    rig.change({"service.py": SERVICE + "\n# a remark\n"})
+    rig.lost = "gate-load"
+    ends(rig, rig.pull_request(), "failure", "error: 1 unusable report")
+    assert "gate-load/load.json" in double.bodies(7)[0]
+
+
+def test_a_fork_whose_token_only_reads(rig, double):
+    head = rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2")})
+    double.add_pull(7, head, owner="stranger", author="eve")
+    outcome = rig.pull_request(token="reader")
+    assert double.bodies(7) == []
+    ends(rig, outcome, "failure", "1 regression", owner="stranger")
+
+
+def test_a_dispatch_with_inputs(rig):
+    workflow = ".github/workflows/regression-gate.yml"
+    text = (rig.root / workflow).read_text()
+    # act takes the inputs of a call for those of a dispatch where a workflow has both.
+    called = text[text.index("  workflow_call:") : text.index("permissions: {}")]
+    rig.change(
+        {"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2"), workflow: text.replace(called, "\n")}
+    )
+    outcome = rig.act("workflow_dispatch", {}, inputs={"suites": "load integration", "strictness": "strict",
+                                                       "update-baseline": "true"})  # fmt: skip
+    assert outcome.check == "success", outcome.log  # what got worse was not asked for
+    left = {path.name for path in rig.artifacts.iterdir()}
+    assert left == {"gate-load", "gate-integration", "regression-gate", "update-baseline"}
+    verdict = json.loads((rig.artifacts / "regression-gate" / "verdict.json").read_text())
+    assert [suite["name"] for suite in verdict["suites"]] == ["integration", "load"]
+    assert rig.act("workflow_dispatch", {}, inputs={"suites": "nonsense"}).check == "failure"
+
+
+def test_a_group_of_the_merge_queue_is_judged_against_its_base(rig):
+    rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2")})
+    head = rig.git("rev-parse", "HEAD")
+    queued = {
+        "base_sha": rig.base,
+        "head_sha": head,
+        "head_ref": f"refs/heads/gh-readonly-queue/main/pr-7-{head}",
+    }
+    assert rig.act("merge_group", {"action": "checks_requested", "merge_group": queued}).check == "failure"
+    verdict = json.loads((rig.artifacts / "regression-gate" / "verdict.json").read_text())
+    assert verdict["base"]["commit"] == rig.base
+    assert [f["subject"] for f in verdict["findings"] if f["level"] == "fail"] == [
+        "api.home.calls{service=store}"
+    ]
+
+
+def test_a_waiver_by_comment_turns_the_run_green_and_stays_visible(rig, double):
+    head = rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2")})
+    ends(rig, rig.pull_request(), "failure", "1 regression")
+    number = double.add_comment(7, "kim", "/gate waive api.home the second store is wanted")
+    comment = {"id": number, "body": double.comments[number]["body"], "user": {"login": "kim"},
+               "created_at": double.now, "updated_at": double.now,
+               "html_url": f"https://github.com/acme/shop/pull/7#issuecomment-{number}"}  # fmt: skip
+    payload = {"action": "created", "issue": {"number": 7, "pull_request": {}}, "comment": comment}
+    rig.git("checkout", "--quiet", "main")
+    obeyed = rig.act("issue_comment", payload, workflow="regression-comment.yml")
+    rig.git("checkout", "--quiet", "topic")
+    assert obeyed.jobs == {"obey": "success"}, obeyed.log
+    assert (double.reruns, double.reactions) == ([42], [(number, "+1")])
+    ends(rig, rig.pull_request(), "success", "1 regression waived")
+    assert "waived by kim: the second store is wanted" in double.bodies(7)[0]
+    assert double.pulls[7]["head"] == head
+
+
+def test_a_pull_request_that_loosens_its_own_rules_is_red_and_told_first(rig, double):
+    loose = FILES["thresholds.yaml"].replace("metrics:\n", 'metrics:\n  "*": {tolerance: off}\n')
+    (kept,) = (rig.root / "tests" / "baseline").rglob("performance.jsonl")
+    forged = kept.read_text().replace('{service=store}":1', '{service=store}":2')
+    assert forged != kept.read_text()
+    baseline = {str(kept.relative_to(rig.root)): forged}
+    rig.change(
+        {"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2"), "thresholds.yaml": loose, **baseline}
+    )
+    ends(rig, rig.pull_request(), "failure", "1 regression")
+    body = double.bodies(7)[0]
+    assert body.index("This pull request changes the rules") < body.index("**Regressions**")
+
+
+def test_an_edited_workflow_that_measures_nothing_is_told(rig, double):
+    text = (rig.root / ".github/workflows/regression-gate.yml").read_text()
+    idle = text[: text.index("jobs:")] + (
+        "jobs:\n  regression-gate:\n    runs-on: ubuntu-24.04\n    steps: [{run: 'true'}]\n"
+    )
+    rig.change(
+        {
+            ".github/workflows/regression-gate.yml": idle,
+            "service.py": SERVICE.replace("CALLS = 1", "CALLS = 2"),
+        }
+    )
+    outcome = rig.pull_request()
+    assert outcome.check == "success", "what it can do: its own check"
+    told = rig.relay(outcome)
+    assert told.jobs == {"relay": "success"}
+    assert double.checks[-1]["conclusion"] == "failure"
+    assert "error: " in first_line(double)
+    assert "`.github/workflows/regression-gate.yml` decides how this is judged" in double.bodies(7)[0]
+
+
+def test_names_that_hold_scripts_are_inert(rig, tmp_path):
+    owned = tmp_path / "owned"
+    hostile = f'"; touch {owned}; echo "$(touch {owned})`touch {owned}`'
+    test = (
+        f"import pytest\n\n@pytest.mark.parametrize('x', [{hostile!r}])\n"
+        "def test_queue(x):\n    print('::error::owned')\n    assert x == '@everyone'\n"
+    )
+    rig.change({"test_load.py": test})
+    ends(rig, rig.pull_request(), "failure", "new failure")
+    assert not owned.exists()
+
+
+ACTION = """name: gate
+on: {pull_request: {}}
+permissions: {contents: read, pull-requests: write}
+jobs:
+  regression-gate:
+    runs-on: ubuntu-24.04
+    steps:
+      - uses: actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683
+      - run: echo "$GATE_VENV/bin" >> "$GITHUB_PATH"
+      - id: gate
+        uses: ./gate-action
+        with: {install: "false"}
+      - if: ${{ always() }}
+        run: echo "it says ${{ steps.gate.outputs.verdict }} in ${{ steps.gate.outputs.verdict-json }}"
+"""
+
+
+@pytest.mark.parametrize(("calls", "check"), [(1, "success"), (2, "failure")])
+def test_another_repository_uses_the_action_and_gets_its_comment(calls, check, tmp_path, double):
+    """A project of two files, which knows nothing of this repository's workflows."""
+    files = {
+        "thresholds.yaml": "version: 1\nsuites:\n  api: {run: pytest test_api.py -p no:cacheprovider}\n"
+                           "defaults: {confirm: suspects, tolerance: 400 %}\ngithub: {comment: always}\n",
+        "test_api.py": "def test_home(measure):\n    assert measure('api.home', lambda: sum(range(2000)))\n"
+                       "    measure.count('api.home.calls', 1, service='store')\n",
+        ".github/workflows/gate.yml": ACTION,
+        ".gitignore": "__pycache__/\n.gate/\n",
+    }  # fmt: skip
+    root = tmp_path / "template"
+    make_template(root, files)
+    rig = Rig(tmp_path, double, root)
+    (rig.root / "gate-action").mkdir()
+    shutil.copy(TOP / "action.yml", rig.root / "gate-action")
+    rig.change({"test_api.py": files["test_api.py"].replace("calls', 1", f"calls', {calls}")})
+    payload = {"number": 7, "pull_request": {"number": 7, "base": {"sha": rig.base}, "head": {"sha": "x"}}}
+    outcome = rig.act("pull_request", payload, workflow="gate.yml")
+    assert outcome.check == check, outcome.log
+    word = "passed" if calls == 1 else "failed: 1 regression"
+    assert word in first_line(double)
+    assert f"it says {word.partition(':')[0]} in " in outcome.log
+    assert "verdict.json" in {path.name for path in (rig.artifacts / "regression-gate").iterdir()}
+    assert double.violations == []
+
+
+def test_the_workflows_pass_the_checkers():
+    """What act does not see: permissions, injection, pins, schema."""
+    files = sorted(str(path) for path in (TOP / ".github" / "workflows").iterdir())
+    for command in (
+        ["actionlint", *files],
+        ["zizmor", "--offline", "--no-progress", "--persona", "pedantic", *files, str(TOP / "action.yml")],
+        ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files],
+        ["check-jsonschema", "--builtin-schema", "vendor.github-actions", str(TOP / "action.yml")],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
