@@ -139,7 +139,7 @@ class Rig:
 
     def act(
         self, event: str, payload: dict[str, Any], *, workflow: str = "regression-gate.yml",
-        token: str = "writer", inputs: dict[str, str] | None = None, run: int = 42,
+        token: str = "writer", run: int = 42,
     ) -> Outcome:  # fmt: skip
         """Run a workflow as GitHub would after an event."""
         file = self.home / "event.json"
@@ -163,8 +163,6 @@ class Rig:
         }
         for name, value in environment.items():
             command += ["--env", f"{name}={value}"]
-        for name, value in (inputs or {}).items():
-            command += ["--input", f"{name}={value}"]
         sources = [*(self.root / ".github" / "workflows").iterdir(), *self.root.glob("**/action.yml")]
         for used, name in sorted({m for file in sources for m in _USES.findall(file.read_text())}):
             if name != "checkout":
