@@ -205,7 +205,7 @@ def _without_history(metric: Metric, rule: Rule, shown: Evidence) -> list[Findin
 
 def _not_measured(found: Finding) -> Finding:
     """A suspect that the comparison did not reach: neither red nor green."""
-    message = f"not measured again within the budget; history alone: {found.history}"
+    message = f"not measured again within the budget; history alone: {found.message}"
     return msgspec.structs.replace(found, state="inconclusive", message=message)
 
 
@@ -273,12 +273,13 @@ def _figures(metric: Metric, screened: Screened) -> str:
 
 def _suspect(metric: Metric, rule: Rule, screened: Screened, *, changed: bool) -> Finding:
     runs = f"{screened.runs} accepted run{'s' if screened.runs > 1 else ''}"
-    message = f"{_figures(metric, screened)}; noise explains {format_change(screened.visible)} ({runs})"
+    noise = format_change(screened.visible)
+    message = f"{_figures(metric, screened)}; noise explains {noise} ({runs})"
     if not changed:
         message = f"{_figures(metric, screened)}; nothing changed that it runs, so this is the machine"
     state = "suspect" if changed else "machine"
     found = _finding(metric, rule, "regression", screened.centre, state=state, message=message)
-    return msgspec.structs.replace(found, history=message)
+    return msgspec.structs.replace(found, history=f"{format_change(screened.change)} (noise {noise})")
 
 
 def _after_confirmation(found: Finding, metric: Metric, decision: Decision, shown: Evidence) -> Finding:

@@ -30,10 +30,10 @@ _TESTS: Final[frozenset[Kind]] = frozenset(
     {"new-failure", "changed-failure", "flaky", "missing-test", "newly-skipped"}
 )
 _HOW: Final[dict[State, str]] = {
-    "confirmed": "confirmed, base and head in turns on one machine",
+    "confirmed": "confirmed on one machine",
     "suspect": "not measured again",
     "inconclusive": "not decided",
-    "cleared": "not confirmed, base and head in turns on one machine",
+    "cleared": "not confirmed on one machine",
     "machine": "nothing changed that it runs",
     "waived": "waived",
 }
@@ -154,14 +154,13 @@ def _measured(title: str, findings: Sequence[Finding], *, folded: bool = False) 
     """Metrics of both sides, how they changed, and why to believe it."""
     return _Section(
         title,
-        ("Metric", "Base → head", "Change", "How it is known", "Rule"),
+        ("Metric", "Base → head", "Change", "How it is known, by which rule"),
         tuple(
             (
                 Code(_clipped(finding.subject)),
                 _values(finding),
                 _change(finding),
-                _clipped(_how_known(finding)),
-                Code(_clipped(finding.rule)) if finding.rule else "",
+                _clipped("; ".join(filter(None, (_how_known(finding), finding.rule)))),
             )
             for finding in findings
         ),
@@ -200,17 +199,22 @@ def _with_kind(finding: Finding, text: str) -> str:
 
 def _values(finding: Finding) -> str:
     before = "" if finding.baseline is None else f"{format_value(finding.baseline, finding.unit)} → "
-    return before + ("" if finding.head is None else format_value(finding.head, finding.unit))
+    return _unbroken(before + ("" if finding.head is None else format_value(finding.head, finding.unit)))
 
 
 def _change(finding: Finding) -> str:
     if finding.change is None:
         return ""
-    change = format_change(finding.change)
+    change = _unbroken(format_change(finding.change))
     if finding.interval is None:
         return change
-    low, high = map(format_change, finding.interval)
+    low, high = (_unbroken(format_change(bound)) for bound in finding.interval)
     return f"{change} ({low} to {high})"
+
+
+def _unbroken(text: str) -> str:
+    """A text that a narrow column does not tear apart."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _fitted(section: _Section, left: int, links: Links) -> tuple[str, int]:
