@@ -31,6 +31,9 @@ PULL: Final = click.option(
     "--pull", type=click.IntRange(min=1), metavar="NUMBER", help="The pull request (default: the event's)."
 )
 
+PACE: float = 1.0
+"""Factor of all waiting for GitHub."""
+
 _P = ParamSpec("_P")
 
 
@@ -193,7 +196,7 @@ def _connection() -> GitHub:
     from gate.github.client import GitHub
     from gate.github.context import context_from
 
-    return GitHub(context_from(os.environ))
+    return GitHub(context_from(os.environ), pace=PACE)
 
 
 def _write(github: GitHub, number: int, gate_id: str, verdict: Verdict, *, always: bool, run: Run) -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "changed_in",
     "compare",
     "confirm",
+    "places_of",
     "questions_about",
     "two_sides",
 ]
@@ -77,7 +78,7 @@ def confirm(
         with two_sides(root, base, install=policy.install if locks else "") as sides:
             reruns = run_again(sides, failed, policy, budget * _RERUN_SHARE, listen) if failed else {}
             result = compare(
-                sides, questions, budget, listen, ranks=_ranks(run, policy) if apart else ALL_RANKS
+                sides, questions, budget, listen, ranks=places_of(run, policy) if apart else ALL_RANKS
             )
     except KeyboardInterrupt:
         return Confirmation(interrupted=True, base=base)
@@ -91,7 +92,7 @@ def confirm(
     )
 
 
-def _ranks(run: Run, policy: Policy) -> range:
+def places_of(run: Run, policy: Policy) -> range:
     """Every k-th place for one of k suites, which are measured on a machine each."""
     names = list(policy.suites)
     first = min((names.index(name) for name in run.suites if name in names), default=0)

@@ -37,17 +37,17 @@ class GitHub:
     Args:
         context: where it is, and the token.
         patience: seconds that a request may take with all its repetitions.
-        timeout: seconds for one attempt.
+        timeout: seconds for one attempt; None: `TIMEOUT`.
         pace: factor of all waiting; tests make it small.
     """
 
     def __init__(
-        self, context: Context, *, patience: float = PATIENCE, timeout: float = TIMEOUT, pace: float = 1.0
+        self, context: Context, *, patience: float = PATIENCE, timeout: float | None = None, pace: float = 1.0
     ) -> None:
         self.context = context
         self._patience = patience
         self._pace = pace
-        self._exchange = Exchange(context, timeout)
+        self._exchange = Exchange(context, timeout or TIMEOUT)
         stamina.instrumentation.set_on_retry_hooks([])  # the log shall hold results, not attempts
 
     def __enter__(self) -> Self:

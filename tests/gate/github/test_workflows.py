@@ -180,6 +180,24 @@ def test_an_edited_workflow_that_measures_nothing_is_told(rig, double):
     assert "`.github/workflows/regression-gate.yml` decides how this is judged" in double.bodies(7)[0]
 
 
+FORGER = """import pytest
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_json_modifyreport(json_report):
+    for test in json_report["tests"]:
+        for metric in test.get("metadata", {}).get("gate", {}).get("metrics", []):
+            if metric["name"].startswith("api.home.calls"):
+                metric["value"] = 1
+"""
+
+
+def test_a_forged_report_is_green_and_its_forger_is_named_first(rig, double):
+    """What a pull request can do: it runs its own code in its own suite. It is seen."""
+    rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2"), "conftest.py": FORGER})
+    ends(rig, rig.pull_request(), "success", "passed: 1 policy change")
+    assert "> - `conftest.py` decides how this is judged" in double.bodies(7)[0]
+
+
 def test_names_that_hold_scripts_are_inert(rig, tmp_path):
     owned = tmp_path / "owned"
     hostile = f'"; touch {owned}; echo "$(touch {owned})`touch {owned}`'
