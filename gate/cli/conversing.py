@@ -124,16 +124,17 @@ def relay(gate_id: str, check_name: str, thresholds: Path, quiet: bool, no_color
         except NothingToTellError as error:
             say(f"nothing to tell: {error}", console)
             return
-        run = (found.run, found.attempt)
-        always = policy.comment == "always"
-        outcome = _write(github, found.pull, gate_id, found.verdict, always=always, run=run)
         check = Check(
             check_name, found.commit, found.verdict.verdict, one_line(headline(found.verdict)),
             full(found.verdict, Links(github.context.url_of(found.run))), annotations(found.verdict),
         )  # fmt: skip
         write_check(github, check)
+        if not quiet:
+            say(f"check {check_name!r} of #{found.pull}: {found.verdict.verdict}", console)
+        run, always = (found.run, found.attempt), policy.comment == "always"
+        outcome = _write(github, found.pull, gate_id, found.verdict, always=always, run=run)
     if not quiet:
-        say(f"comment on #{found.pull}: {outcome}; check {check_name!r}: {found.verdict.verdict}", console)
+        say(f"comment on #{found.pull}: {outcome}", console)
 
 
 @click.command()
@@ -162,7 +163,9 @@ def waivers(output: Path, pull: int | None, thresholds: Path, quiet: bool, no_co
         if not number:
             say("the event is about no pull request: no waivers", console)
             return
-        found = find_waivers(github, number, self_waivers=policy.self_waivers)
+        found = find_waivers(
+            github, number, self_waivers=policy.self_waivers, head="" if pull else github.context.head
+        )
     write_file(output, msgspec.json.encode(found))
     for waiver in found.granted:
         say(f"waiver of {waiver.subject} by {waiver.by}: {waiver.reason}", console)

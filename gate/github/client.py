@@ -72,6 +72,9 @@ class GitHub:
             kind: of its members.
             key: where the list stands in each page; empty: the page is the list.
             query: parameters.
+
+        Raises:
+            GitHubError: a page cannot be had, or there is no end of them.
         """
         request = Request("GET", self._url(path), {**query, "per_page": 100})
         for _ in range(_MOST_PAGES):
@@ -83,6 +86,7 @@ class GitHub:
             if not self._exchange.trusted(following[1]):
                 raise GitHubError(f"the next page of {path} is on another host; not followed")
             request = Request("GET", following[1])
+        raise GitHubError(f"{path} has more than {_MOST_PAGES} pages")
 
     def create(self, path: str, body: Mapping[str, Any], kind: type[_T]) -> _T:
         """Create something.

@@ -48,6 +48,13 @@ class Context:
         return int(queued[1]) if queued else 0
 
     @property
+    def head(self) -> str:
+        """The head commit of the pull request when the event took place; empty if it does not say."""
+        head = self._section("pull_request").get("head")
+        found = cast(Mapping[str, Any], head).get("sha") if isinstance(head, dict) else None
+        return found if isinstance(found, str) else ""
+
+    @property
     def workflow_run(self) -> Mapping[str, Any]:
         """The run that has ended, of an event `workflow_run`."""
         return self._section("workflow_run")

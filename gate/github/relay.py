@@ -30,6 +30,8 @@ from gate.verdict import (
 )
 from gate.waivers import Waivers, covers
 
+_MOST_FILES: Final = 3000
+"""GitHub lists no more files of a pull request."""
 _OVER: Final = frozenset({"cancelled", "skipped", "stale", "action_required", None})
 """Conclusions after which there is nothing to tell: the run was replaced, or waits for an approval."""
 
@@ -79,11 +81,7 @@ def told(github: GitHub, policy: Policy, rules: str) -> Told:
         verdict = _agreeing(fetch_verdict(github, run.id), run)
     except HostileError as error:
         verdict = _unusable(str(error), run.head_sha)
-    files = [
-        name
-        for file in github.pages(f"/pulls/{pull.number}/files", ChangedFile)
-        for name in (file.filename, file.previous_filename)
-    ]
+    files = list(github.pages(f"/pulls/{pull.number}/files", ChangedFile))
     verdict = _with_rules(verdict, policy, files, rules)
     if any(finding.state == "waived" for finding in verdict.findings):
         known = find_waivers(github, pull.number, self_waivers=policy.self_waivers, head=run.head_sha)
@@ -131,7 +129,7 @@ def _unusable(reason: str, commit: str) -> Verdict:
     )
 
 
-def _with_rules(verdict: Verdict, policy: Policy, files: Sequence[str], rules: str) -> Verdict:
+def _with_rules(verdict: Verdict, policy: Policy, files: Sequence[ChangedFile], rules: str) -> Verdict:
     """Name what the pull request changes about how it is judged, whether its own run said so or not."""
     said = {finding.subject for finding in verdict.findings if finding.kind == "policy-change"}
     changes = [
@@ -141,9 +139,12 @@ def _with_rules(verdict: Verdict, policy: Policy, files: Sequence[str], rules: s
             subject=name,
             message="decides how this is judged, and this pull request changes it",
         )
-        for name in dict.fromkeys(files)
+        for name in dict.fromkeys(name for file in files for name in (file.filename, file.previous_filename))
         if name and name not in said and policy.protects(name, rules)
     ]
+    if len(files) >= _MOST_FILES:
+        message = f"there are more than GitHub lists ({_MOST_FILES:,}): the rules may be among them"
+        changes.append(Finding(kind="policy-change", level="warn", subject="changed files", message=message))
     return _replaced(verdict, [*verdict.findings, *changes]) if changes else verdict
 
 

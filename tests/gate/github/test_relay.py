@@ -204,6 +204,13 @@ def test_what_changes_the_rules_is_told_first_even_if_the_run_kept_silent(double
     assert found.findings[0].kind == "policy-change"
 
 
+def test_more_files_than_github_lists_may_hide_a_change_of_the_rules(double):
+    leave(double, GREEN)
+    double.files[7] = [f"shop/part{n}.py" for n in range(3000)]
+    (found,) = relayed(double, event()).verdict.findings
+    assert (found.kind, found.subject) == ("policy-change", "changed files")
+
+
 def test_a_waiver_that_nobody_gave_does_not_count(double):
     waived = [msgspec.structs.replace(f, level="warn", state="waived") for f in RED.findings]
     leave(double, msgspec.structs.replace(RED, findings=tuple(waived), verdict="passed", exit_code=0))

@@ -53,7 +53,7 @@ def test_a_green_pull_request_has_a_green_check_and_no_comment(rig):
 def test_a_work_count_that_grew(rig, double):
     rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2")})
     ends(rig, rig.pull_request(), "failure", "1 regression")
-    assert "`api.home.calls{service=store}` | 1 → 2" in double.bodies(7)[0]
+    assert "`api.home.calls{service=store}` | 1\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}2" in double.bodies(7)[0]
     rig.change({"service.py": SERVICE + "\nMENDED = True\n"})
     ends(rig, rig.pull_request(), "success", "passed")
     assert len(double.bodies(7)[0].splitlines()) == 2, "nothing to say: one line"
@@ -210,21 +210,22 @@ def test_names_that_hold_scripts_are_inert(rig, tmp_path):
     assert not owned.exists()
 
 
-ACTION = """name: gate
-on: {pull_request: {}}
-permissions: {contents: read, pull-requests: write}
-jobs:
-  regression-gate:
-    runs-on: ubuntu-24.04
-    steps:
-      - uses: actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683
-      - run: echo "$GATE_VENV/bin" >> "$GITHUB_PATH"
-      - id: gate
-        uses: ./gate-action
-        with: {install: "false"}
-      - if: ${{ always() }}
-        run: echo "it says ${{ steps.gate.outputs.verdict }} in ${{ steps.gate.outputs.verdict-json }}"
-"""
+def documented() -> str:
+    """The workflow that a maintainer copies, but for what a test cannot fetch."""
+    text = (TOP / "docs" / "github.md").read_text()
+    workflow = text[text.index("```yaml\n") + 8 : text.index("```\n")]
+    assert "uses: OWNER/regression-gate@COMMIT" in workflow
+    ours = './gate-action\n        id: gate\n        with: {install: "false"}'
+    for written, here in {
+        "actions/checkout@v4": "actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683",
+        "actions/setup-python@v5": "actions/setup-python@a26af69be951a213d495a4c3e4e4022e16d87065",
+        "pip install -r requirements.txt": 'echo "$GATE_VENV/bin" >> "$GITHUB_PATH"',
+        "OWNER/regression-gate@COMMIT # pin by hash": ours,
+    }.items():
+        assert written in workflow
+        workflow = workflow.replace(written, here)
+    said = 'echo "it says ${{ steps.gate.outputs.verdict }} in ${{ steps.gate.outputs.verdict-json }}"'
+    return f"{workflow}      - if: ${{{{ always() }}}}\n        run: {said}\n"
 
 
 @pytest.mark.parametrize(("calls", "check"), [(1, "success"), (2, "failure")])
@@ -235,7 +236,7 @@ def test_another_repository_uses_the_action_and_gets_its_comment(calls, check, t
                            "defaults: {confirm: suspects, tolerance: 400 %}\ngithub: {comment: always}\n",
         "test_api.py": "def test_home(measure):\n    assert measure('api.home', lambda: sum(range(2000)))\n"
                        "    measure.count('api.home.calls', 1, service='store')\n",
-        ".github/workflows/gate.yml": ACTION,
+        ".github/workflows/gate.yml": documented(),
         ".gitignore": "__pycache__/\n.gate/\n",
     }  # fmt: skip
     root = tmp_path / "template"
