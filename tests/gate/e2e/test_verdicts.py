@@ -271,3 +271,38 @@ def test_paths_with_spaces(project: Project, tmp_path: Path):
     project.root.rename(moved)
     assert Project(moved).gate("run", "--out", "the reports").code == 0
     assert Project(moved).gate("check", "the reports", "--no-confirm").code == 0
+
+
+def test_a_strict_check_fails_on_warnings_but_not_on_what_surrounds_a_run(project: Project):
+    result, _ = project.check("--strict")  # no history: a warning about the environment
+    assert result.code == 0, result.text
+    rules = project.root / "thresholds.yaml"
+    rules.write_text(rules.read_text() + "  cache.hit_rate: {better: higher, warning: 90 %}\n")
+    assert project.check()[0].code == 0
+    result, verdict = project.check("--strict")
+    assert (result.code, failing(verdict)) == (1, {"limit": ["cache.hit_rate"]})
+
+
+def test_a_comparison_with_another_base_is_refused(project: Project):
+    file = project.root / "confirmation.json"
+    file.write_text('{"base": "c0ffee"}')
+    result = project.gate("check", "--confirmation", file)
+    assert result.code == 2
+    assert "compares with c0ffee, this check with the work tree" in result.err
+    file.write_text("{")
+    result = project.gate("check", "--confirmation", file)
+    assert (result.code, "no kept confirmation" in result.err) == (2, True)
+
+
+def test_waivers_of_a_file_are_honoured_and_recorded(project: Project):
+    project.accept(3)
+    change(project, '.calls", 1', '.calls", 2')
+    assert project.check()[0].code == 1
+    waivers = project.root / "waivers.json"
+    waivers.write_text('{"head": "x", "granted": [{"subject": "api.home", "by": "kim", "reason": "wanted"}]}')
+    result, verdict = project.check("--waivers", waivers)
+    assert (result.code, failing(verdict)) == (0, {})
+    assert verdict["waivers"] == [{"subject": "api.home", "by": "kim", "reason": "wanted", "source": ""}]
+    assert "waived by kim: wanted" in result.out
+    waivers.write_text("[]")
+    assert project.gate("check", "--waivers", waivers).code == 2

@@ -68,6 +68,8 @@ def test_what_passes_leaves_one_comment_with_the_last_word(name, double, connect
     assert [body.partition("\n")[2] for body in double.bodies(7)] == ["the verdict"]
     assert double.violations == []
     assert double.faults[0].times == 0, "the fault took place"
+    if operation == CREATE and (kind.endswith("-after") or kind in {"malformed", "truncated"}):
+        assert len(double.asked(CREATE)) == 1, "looked up, not repeated"
     assert time.monotonic() - begun < 20
 
 
