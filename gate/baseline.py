@@ -61,13 +61,15 @@ class KnownTest(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind
         return self.outcome in {"failed", "error"}
 
 
-class AcceptedRun(msgspec.Struct, frozen=True, tag_field="kind", tag="run"):
+class AcceptedRun(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="run"):
     """The values of one accepted run."""
 
     commit: str
     created: str
     """ISO 8601, UTC, when the report was written."""
     values: dict[str, float]
+    waived: tuple[str, ...] = ()
+    """What got worse and was permitted, by whom and why: `SUBJECT: WHO: REASON`."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -214,7 +216,13 @@ def _parse_file(path: str, data: bytes) -> SuiteBaseline:
     )
 
 
-def accept(known: SuiteBaseline | None, run: SuiteRun, commit: str, window: int = WINDOW) -> SuiteBaseline:
+def accept(
+    known: SuiteBaseline | None,
+    run: SuiteRun,
+    commit: str,
+    window: int = WINDOW,
+    waived: tuple[str, ...] = (),
+) -> SuiteBaseline:
     """Add a suite's run to what is known of it. Adding the same run twice changes nothing."""
     accepted = AcceptedRun(
         commit=commit,
@@ -222,6 +230,7 @@ def accept(known: SuiteBaseline | None, run: SuiteRun, commit: str, window: int 
         .isoformat(timespec="milliseconds")
         .replace("+00:00", "Z"),
         values={name: _rounded(metric) for name, metric in sorted(run.metrics.items())},
+        waived=waived,
     )
     runs = {other.key: other for other in (known.runs if known else ())} | {accepted.key: accepted}
     youngest = max(runs) == accepted.key

@@ -195,3 +195,22 @@ def in_reading_order(findings: list[Finding]) -> tuple[Finding, ...]:
 def to_json(verdict: Verdict) -> bytes:
     """The verdict as an indented JSON document that ends with a newline."""
     return msgspec.json.format(msgspec.json.encode(verdict), indent=2) + b"\n"
+
+
+def read_verdict(data: bytes) -> Verdict:
+    """Read a verdict, if it agrees with itself.
+
+    Raises:
+        ValueError: it is none, or does not.
+    """
+    try:
+        verdict = msgspec.json.decode(data, type=Verdict)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"is no verdict: {error}") from None
+    if verdict.schema != SCHEMA:
+        raise ValueError(f"has the schema {verdict.schema[:40]!r}, not {SCHEMA!r}")
+    if verdict.exit_code != EXIT_CODES[verdict.verdict]:
+        raise ValueError(f"says {verdict.verdict} and exit code {verdict.exit_code}")
+    if verdict.verdict == "passed" and decide(verdict.findings) != "passed":
+        raise ValueError("says passed, and its findings do not")
+    return msgspec.structs.replace(verdict, findings=in_reading_order(list(verdict.findings)))

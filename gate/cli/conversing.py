@@ -77,12 +77,12 @@ def comment(
     GITHUB_EVENT_PATH, GITHUB_TOKEN, GITHUB_API_URL). With nothing to say, a comment that is there gets one
     line, and none is written otherwise.
     """
-    from gate.github.artifacts import HostileError, read_verdict
     from gate.sources import load_policy
+    from gate.verdict import read_verdict
 
     try:
         verdict = read_verdict(verdict_file.read_bytes())
-    except HostileError as error:
+    except ValueError as error:
         raise click.UsageError(f"{verdict_file}: {error}") from None
     policy = load_policy(thresholds)
     with _connection() as github:
@@ -147,11 +147,12 @@ def waivers(output: Path, pull: int | None, thresholds: Path, quiet: bool, no_co
     """Ask GitHub which waivers of a pull request count for its head commit.
 
     A waiver is a comment `/gate waive SUBJECT reason`, or the label gate-waiver, by somebody who may write to
-    the repository, given after the newest run of that commit began.
+    the repository, given after the newest run of that commit began. After a merge, those of the pull
+    request count.
     """
     import msgspec
 
-    from gate.github.waivers import find_waivers
+    from gate.github.waivers import find_waivers, merged_as
     from gate.sources import load_policy
     from gate.waivers import NO_WAIVERS
 
@@ -159,13 +160,13 @@ def waivers(output: Path, pull: int | None, thresholds: Path, quiet: bool, no_co
     write_file(output, msgspec.json.encode(NO_WAIVERS))
     console = console_for(no_color)
     with _connection() as github:
-        number = pull or github.context.pull
+        number, head = pull or github.context.pull, "" if pull else github.context.head
+        if not number and github.context.event == "push":
+            number = merged_as(github, os.environ.get("GITHUB_SHA", ""))
         if not number:
             say("the event is about no pull request: no waivers", console)
             return
-        found = find_waivers(
-            github, number, self_waivers=policy.self_waivers, head="" if pull else github.context.head
-        )
+        found = find_waivers(github, number, self_waivers=policy.self_waivers, head=head)
     write_file(output, msgspec.json.encode(found))
     for waiver in found.granted:
         say(f"waiver of {waiver.subject} by {waiver.by}: {waiver.reason}", console)

@@ -20,11 +20,14 @@ def baseline() -> None:
 @REPORT_FILES
 @BASELINE
 @click.option("--commit", metavar="SHA", help="The commit that was measured (default: as the report says).")
+@click.option("--verdict", "verdict_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              metavar="FILE", help="Accept only what gate check passed; record what was waived.")  # fmt: skip
 @common
 def update(
     reports: tuple[Path, ...],
     baseline: Path | None,
     commit: str | None,
+    verdict_file: Path | None,
     thresholds: Path,
     quiet: bool,
     no_color: bool,
@@ -35,6 +38,7 @@ def update(
     from gate.sources import load_policy
 
     policy = load_policy(thresholds)
+    waived = _passed(verdict_file) if verdict_file else {}
     directory = baseline or thresholds.parent / policy.baseline
     known = read_baseline(directory)
     run = read_reports(reports, policy, thresholds, (), head=commit)
@@ -56,7 +60,8 @@ def update(
         measured = commit or suite.commit or head_of(thresholds)
         if not measured:
             raise click.UsageError(f"{suite.source} does not say which commit it measured; add --commit SHA")
-        updated = accept(known.comparable(suite.name, suite.environment), suite, measured)
+        before = known.comparable(suite.name, suite.environment)
+        updated = accept(before, suite, measured, waived=waived.get(suite.name, ()))
         path = write_suite(directory, updated)
         if not quiet:
             failed = sum(test.failed for test in suite.tests.values())
@@ -67,6 +72,25 @@ def update(
                 f"{len(updated.runs)} runs in {path}",
                 soft_wrap=True, highlight=False, markup=False,
             )  # fmt: skip
+
+
+def _passed(file: Path) -> dict[str, tuple[str, ...]]:
+    """What a verdict that passed says was waived, by suite; one that did not pass ends the command."""
+    from gate.verdict import read_verdict
+
+    try:
+        verdict = read_verdict(file.read_bytes())
+    except ValueError as error:
+        raise click.UsageError(f"--verdict {file}: {error}") from None
+    if verdict.verdict != "passed":
+        complain(f"the verdict is {verdict.verdict}: nothing was accepted")
+        sys.exit(verdict.exit_code)
+    waived: dict[str, tuple[str, ...]] = {}
+    for finding in verdict.findings:
+        if finding.state == "waived":
+            reason = finding.message.rpartition("; waived by ")[2]
+            waived[finding.suite] = (*waived.get(finding.suite, ()), f"{finding.subject}: {reason}")
+    return waived
 
 
 @baseline.command("pin")

@@ -5,12 +5,10 @@ import zipfile
 import zlib
 from typing import Final
 
-import msgspec
-
 from gate.github.client import GitHub
 from gate.github.errors import GitHubError
 from gate.github.nouns import Artifact
-from gate.verdict import EXIT_CODES, SCHEMA, Verdict, decide, in_reading_order
+from gate.verdict import Verdict, read_verdict
 
 ARTIFACT: Final = "regression-gate"
 _MEMBER: Final = "verdict.json"
@@ -44,7 +42,10 @@ def fetch_verdict(github: GitHub, run: int) -> Verdict:
         packed = github.download(f"/actions/artifacts/{newest.id}/zip", _MOST_PACKED)
     except GitHubError as error:
         raise GitHubError(f"the artifact cannot be fetched: {error}") from None
-    return read_verdict(unpacked(packed))
+    try:
+        return read_verdict(unpacked(packed))
+    except ValueError as error:
+        raise HostileError(f"{_MEMBER}: {error}") from None
 
 
 def unpacked(packed: bytes) -> bytes:
@@ -71,22 +72,3 @@ def unpacked(packed: bytes) -> bytes:
     if len(data) > _MOST_BYTES:
         raise HostileError(f"{_MEMBER} is over {_MOST_BYTES:,} bytes")
     return data
-
-
-def read_verdict(data: bytes) -> Verdict:
-    """A verdict, if it agrees with itself.
-
-    Raises:
-        HostileError: it does not.
-    """
-    try:
-        verdict = msgspec.json.decode(data, type=Verdict)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise HostileError(f"{_MEMBER} is no verdict: {error}") from None
-    if verdict.schema != SCHEMA:
-        raise HostileError(f"{_MEMBER} has the schema {verdict.schema[:40]!r}, not {SCHEMA!r}")
-    if verdict.exit_code != EXIT_CODES[verdict.verdict]:
-        raise HostileError(f"{_MEMBER} says {verdict.verdict} and exit code {verdict.exit_code}")
-    if verdict.verdict == "passed" and decide(verdict.findings) != "passed":
-        raise HostileError(f"{_MEMBER} says passed, and its findings do not")
-    return msgspec.structs.replace(verdict, findings=in_reading_order(list(verdict.findings)))

@@ -35,6 +35,7 @@ class Pull(msgspec.Struct, frozen=True):
     head: Branch
     base: Branch
     user: User | None = None
+    merge_commit_sha: str | None = None
 
 
 class Label(msgspec.Struct, frozen=True):

@@ -61,6 +61,18 @@ def find_waivers(github: GitHub, pull: int, *, self_waivers: bool, head: str = "
     return Waivers(about.head.sha, tuple(granted), tuple(refused))
 
 
+def merged_as(github: GitHub, commit: str) -> int:
+    """The pull request that was merged as a commit; 0 if there is none.
+
+    Raises:
+        GitHubError: GitHub refused, or could not be reached in time.
+    """
+    if not commit:
+        return 0
+    merged = [p for p in github.pages(f"/commits/{commit}/pulls", Pull) if p.merge_commit_sha == commit]
+    return merged[0].number if len(merged) == 1 else 0
+
+
 def _why_not(waiver: Waiver, given: str, begun: str, author: str, *, edited: bool, self_waivers: bool) -> str:
     """Why a waiver does not count, as far as it says itself. Times are texts in UTC that sort by time."""
     if not waiver.reason:

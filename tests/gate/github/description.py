@@ -3,6 +3,7 @@
 It comes from npm at test time (13 MB, not ours to keep here) and is cached outside the repository.
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -24,6 +25,7 @@ OPERATIONS: Final = frozenset(
         "pulls/list",
         "pulls/get",
         "pulls/list-files",
+        "repos/list-pull-requests-associated-with-commit",
         "repos/get-collaborator-permission-level",
         "checks/create",
         "checks/update",
@@ -41,7 +43,7 @@ OPERATIONS: Final = frozenset(
 @cache
 def description() -> dict[str, Any]:
     """The paths and components of `OPERATIONS`."""
-    cached = _cache() / f"{PACKAGE.rpartition('@')[2]}-{len(OPERATIONS)}.json"
+    cached = _cache() / f"{PACKAGE.rpartition('@')[2]}-{_fingerprint()}.json"
     if not cached.exists():
         cut = _cut(_fetched())
         cached.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +51,10 @@ def description() -> dict[str, Any]:
             json.dump(cut, file)
         Path(file.name).replace(cached)  # another worker may do the same
     return json.loads(cached.read_text())
+
+
+def _fingerprint() -> str:
+    return hashlib.sha256(" ".join(sorted(OPERATIONS)).encode()).hexdigest()[:12]
 
 
 def _cache() -> Path:

@@ -302,6 +302,15 @@ def _get_pull(double: Double, places: list[str], query: dict[str, str], body: An
     )
 
 
+def _merged(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
+    found = [
+        _pull(double, number, "pulls/list") | {"merge_commit_sha": kept["merged"], "state": "closed"}
+        for number, kept in double.pulls.items()
+        if kept.get("merged") == places[0]
+    ]
+    return _list(double, found, query)
+
+
 def _files(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
     shape = double.shape("pulls/list-files")[0]
     return _list(double, [shape | {"filename": n} for n in double.files.get(int(places[0]), [])], query)
@@ -403,6 +412,7 @@ _DO: Final[dict[str, Callable[[Double, list[str], dict[str, str], Any], Reply]]]
     "pulls/get": _get_pull,
     "pulls/list-files": _files,
     "repos/get-collaborator-permission-level": _permission,
+    "repos/list-pull-requests-associated-with-commit": _merged,
     "actions/list-workflow-runs-for-repo": _runs,
     "actions/list-workflow-run-artifacts": _artifacts,
     "actions/download-artifact": _download,

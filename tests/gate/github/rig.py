@@ -106,12 +106,14 @@ class Rig:
         self.root = root / "shop"
         self.artifacts = root / "artifacts"
         self.home = root / "home"
+        self.remote = root / "remote.git"
         self.double = double
         self.lost = ""
         """The artifact that a cancelled job does not leave."""
         for directory in (self.artifacts, self.home):
             directory.mkdir()
         shutil.copytree(template, self.root, symlinks=True)
+        git(root, "clone", "--quiet", "--bare", str(self.root), str(self.remote))
         self.base = self.git("rev-parse", "HEAD")
         self.git("checkout", "--quiet", "-b", "topic")
 
@@ -155,6 +157,9 @@ class Rig:
         ]
         command += ["--platform", "ubuntu-24.04=-self-hosted", "--secret", f"GITHUB_TOKEN={token}"]
         environment = {
+            "GIT_CONFIG_COUNT": "1",  # a bare repository stands for the one on GitHub
+            "GIT_CONFIG_KEY_0": f"url.{self.remote}.insteadOf",
+            "GIT_CONFIG_VALUE_0": "https://github.com/acme/shop.git",
             "GITHUB_API_URL": self.double.url,
             "GITHUB_RUN_ID": str(run),
             "GATE_VENV": str(Path(sys.executable).parents[1]),

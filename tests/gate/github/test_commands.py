@@ -112,6 +112,18 @@ def test_waivers_are_written_for_the_check(job, double):
     assert [waiver["subject"] for waiver in kept["granted"]] == ["api.home.p50"]
 
 
+def test_after_the_merge_the_waivers_of_the_pull_request_count(job, double, monkeypatch):
+    double.add_comment(7, "kim", "/gate waive api.home.p50 because")
+    double.pulls[7]["merged"] = "c" * 40
+    monkeypatch.setenv("GITHUB_EVENT_NAME", "push")
+    monkeypatch.setenv("GITHUB_SHA", "c" * 40)
+    (job.root / "event.json").write_text("{}")
+    assert "waiver of api.home.p50 by kim" in job.gate("waivers", "--output", "waivers.json").out
+    monkeypatch.setenv("GITHUB_SHA", "d" * 40)
+    assert "no pull request" in job.gate("waivers", "--output", "waivers.json").out
+    assert double.violations == []
+
+
 def test_no_waiver_counts_if_github_cannot_be_asked(job, double, monkeypatch):
     monkeypatch.setattr("gate.cli.conversing.PACE", 0.001)
     double.fail("*", "refuse", times=10_000, status=500)

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from gate.github.artifacts import ARTIFACT, HostileError, read_verdict, unpacked
+from gate.github.artifacts import ARTIFACT, HostileError, unpacked
 from gate.github.client import GitHub
 from gate.github.context import Context, ContextError
 from gate.github.relay import NothingToTellError, Told, told
 from gate.policy import Policy
-from gate.verdict import Verdict, to_json
+from gate.verdict import Verdict, read_verdict, to_json
 from tests.gate.github.conftest import HEAD, OLD
 from tests.gate.unit.test_comment import confirmed
 from tests.gate.unit.test_golden import passed

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.gate.github.double import Double
-from tests.gate.github.rig import FILES, TOP, Outcome, Rig, make_template
+from tests.gate.github.rig import FILES, TOP, Outcome, Rig, git, make_template
 
 SERVICE = FILES["service.py"]
 
@@ -110,6 +110,25 @@ def test_a_dispatch_with_inputs(rig):
     verdict = json.loads((rig.artifacts / "regression-gate" / "verdict.json").read_text())
     assert [suite["name"] for suite in verdict["suites"]] == ["integration", "load"]
     assert rig.act("workflow_dispatch", {"inputs": {"suites": "nonsense"}}).check == "failure"
+
+
+def test_a_push_to_main_that_passes_is_accepted_and_committed(rig):
+    rig.git("checkout", "--quiet", "main")
+    (rig.root / "service.py").write_text(SERVICE + "\n# merged\n")
+    head = rig.commit("merge")
+    rig.git("push", "--quiet", str(rig.remote), "main")
+    pushed = rig.act("push", {"ref": "refs/heads/main", "before": rig.base, "after": head})
+    assert pushed.check == "success", pushed.log
+    run = {"id": 42, "event": "push", "conclusion": "success", "head_sha": head, "head_branch": "main",
+           "head_repository": {"full_name": "acme/shop"}}  # fmt: skip
+    event = {"action": "completed", "workflow_run": run}
+    updated = rig.act("workflow_run", event, workflow="regression-baseline.yml")
+    assert updated.jobs == {"update": "success"}, updated.log
+    log = git(rig.remote, "log", "--format=%s by %an", "--max-count=2", "main").splitlines()
+    assert log[0] == f"chore(baseline): accept {head[:12]} [skip ci] by github-actions[bot]"
+    assert log[1].startswith("merge")
+    files = git(rig.remote, "show", "--name-only", "--format=", "main").splitlines()
+    assert {Path(file).name for file in files} == {"performance.jsonl", "load.jsonl", "integration.jsonl"}
 
 
 def test_a_group_of_the_merge_queue_is_judged_against_its_base(rig):
