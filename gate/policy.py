@@ -16,7 +16,11 @@ DEFAULT_BASELINE: Final = "tests/baseline"
 DEFAULT_TIMEOUT: Final = Quantity(30, "min")
 DEFAULT_MAX_AGE: Final = Quantity(24, "h")
 
-_PROTECTED: Final = (".github/*", "action.yml", "conftest.py", "*/conftest.py", ".gitattributes", "*.pth")
+_PROTECTED: Final = (
+    *(".github/*", "action.yml", ".gitattributes", "*.pth"),
+    *("conftest.py", "*/conftest.py", "pytest.ini", "*/pytest.ini", "tox.ini", "setup.cfg"),
+    *("sitecustomize.py", "*/sitecustomize.py", "usercustomize.py"),
+)
 """Files that decide how a pull request is judged, beside its rules and its baseline: what runs the gate, and
 what could forge a report."""
 

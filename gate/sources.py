@@ -45,6 +45,20 @@ def load_policy(file: Path) -> Policy:
     return parse_policy(_decode(text, str(file)), str(file))
 
 
+def policy_of(file: Path, base_ref: str | None) -> Policy:
+    """The rules that hold: those of the merge base with a ref, or without one those of the work tree.
+
+    Raises:
+        LocatedError: thresholds.yaml is missing or wrong.
+        GitError: the base cannot be found.
+    """
+    here = load_policy(file)
+    if base_ref is None:
+        return here
+    root = file.absolute().parent
+    return _policy_at(root, merge_base(root, base_ref), file, here)[0]
+
+
 def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sources:
     """Load what `gate check` judges by.
 

@@ -197,6 +197,29 @@ def to_json(verdict: Verdict) -> bytes:
     return msgspec.json.format(msgspec.json.encode(verdict), indent=2) + b"\n"
 
 
+def unusable(reason: str, commit: str) -> Verdict:
+    """The verdict where none can be believed, or none is there: an error, never silence."""
+    finding = Finding(
+        kind="report-error",
+        level="fail",
+        subject="verdict.json",
+        message=reason,
+        remedy="read the log of the run, and run it again",
+    )
+    return Verdict(
+        schema=SCHEMA,
+        verdict="error",
+        exit_code=EXIT_CODES["error"],
+        head=Commit(commit),
+        base=Commit(""),
+        policy="",
+        environment=EnvironmentSummary("", 0),
+        suites=(),
+        summary=Summary(tests=TestCounts(0, 0, 0), metrics=0, compared=0, fail=1, warn=0),
+        findings=(finding,),
+    )
+
+
 def read_verdict(data: bytes) -> Verdict:
     """Read a verdict, if it agrees with itself.
 

@@ -31,6 +31,13 @@ PULL: Final = click.option(
     "--pull", type=click.IntRange(min=1), metavar="NUMBER", help="The pull request (default: the event's)."
 )
 
+WORKFLOW: Final = click.option(
+    "--workflow",
+    default="regression-gate.yml",
+    show_default=True,
+    metavar="FILE",
+    help="The workflow that judges.",
+)
 PACE: float = 1.0
 """Factor of all waiting for GitHub."""
 
@@ -38,22 +45,17 @@ _P = ParamSpec("_P")
 
 
 def _conversation(command: Callable[_P, None]) -> Callable[_P, None]:
-    """Turn what GitHub refuses into a message and an exit code.
-
-    A missing permission is no error: the verdict stands, and the job's summary shows it.
-    """
+    """Turn what GitHub refuses into a message and an exit code."""
 
     @wraps(command)
     def guarded(*args: _P.args, **kwargs: _P.kwargs) -> None:
         from gate.github.context import ContextError
-        from gate.github.errors import ForbiddenError, GitHubError
+        from gate.github.errors import GitHubError
 
         try:
             command(*args, **kwargs)
         except ContextError as error:
             raise click.UsageError(str(error)) from None
-        except ForbiddenError as error:
-            complain(f"not written: {error}; the verdict stands, see the summary of the job")
         except GitHubError as error:
             complain(f"GitHub: {error}")
             sys.exit(EXIT_CODES["error"])
@@ -62,8 +64,7 @@ def _conversation(command: Callable[_P, None]) -> Callable[_P, None]:
 
 
 @click.command()
-@click.argument("verdict_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-                metavar="VERDICT.json")  # fmt: skip
+@click.argument("verdict_file", type=click.Path(path_type=Path, dir_okay=False), metavar="VERDICT.json")
 @GATE
 @PULL
 @common
@@ -75,33 +76,40 @@ def comment(
 
     Repository, pull request and token come from the variables of GitHub Actions (GITHUB_REPOSITORY,
     GITHUB_EVENT_PATH, GITHUB_TOKEN, GITHUB_API_URL). With nothing to say, a comment that is there gets one
-    line, and none is written otherwise.
+    line, and none is written otherwise. A token that may not comment is no error: the verdict stands.
     """
-    from gate.sources import load_policy
-    from gate.verdict import read_verdict
+    from gate.github.errors import ForbiddenError
+    from gate.github.nouns import Pull
 
-    try:
-        verdict = read_verdict(verdict_file.read_bytes())
-    except ValueError as error:
-        raise click.UsageError(f"{verdict_file}: {error}") from None
-    policy = load_policy(thresholds)
+    verdict = _verdict_of(verdict_file)
     with _connection() as github:
         number = pull or github.context.pull
         if not number:
             raise click.UsageError("the event is about no pull request; name it with --pull NUMBER")
         run = (github.context.run_id, github.context.attempt)
-        outcome = _write(github, number, gate_id, verdict, always=policy.comment == "always", run=run)
+        try:
+            now = github.get(f"/pulls/{number}", Pull).head.sha
+            if not pull and github.context.head not in {"", now}:
+                say(f"no comment: #{number} has a newer commit, {now[:12]}", console_for(no_color))
+                return
+            outcome = _write(github, number, gate_id, verdict, always=_always(thresholds), run=run)
+        except ForbiddenError as error:
+            complain(f"not written: {error}; the verdict stands, see the summary of the job")
+            return
     if not quiet:
         say(f"comment on #{number}: {outcome}", console_for(no_color))
 
 
 @click.command()
 @GATE
+@WORKFLOW
 @click.option("--check", "check_name", default="regression-gate / verdict", show_default=True, metavar="NAME",
               help="Name of the check run that is written.")  # fmt: skip
 @common
 @_conversation
-def relay(gate_id: str, check_name: str, thresholds: Path, quiet: bool, no_color: bool) -> None:
+def relay(
+    gate_id: str, workflow: str, check_name: str, thresholds: Path, quiet: bool, no_color: bool
+) -> None:
     """Tell on a pull request what a run of its code left; for on: workflow_run.
 
     Its artifact is treated as hostile: nothing of it is unpacked or executed. Writes the comment and a check
@@ -120,7 +128,7 @@ def relay(gate_id: str, check_name: str, thresholds: Path, quiet: bool, no_color
     console = console_for(no_color)
     with _connection() as github:
         try:
-            found = told(github, policy, thresholds.as_posix())
+            found = told(github, policy, thresholds.as_posix(), gate_id, workflow)
         except NothingToTellError as error:
             say(f"nothing to tell: {error}", console)
             return
@@ -130,7 +138,9 @@ def relay(gate_id: str, check_name: str, thresholds: Path, quiet: bool, no_color
         )  # fmt: skip
         write_check(github, check)
         if not quiet:
-            say(f"check {check_name!r} of #{found.pull}: {found.verdict.verdict}", console)
+            say(f"check {check_name!r} of {found.commit[:12]}: {found.verdict.verdict}", console)
+        if not found.pull:
+            return
         run, always = (found.run, found.attempt), policy.comment == "always"
         outcome = _write(github, found.pull, gate_id, found.verdict, always=always, run=run)
     if not quiet:
@@ -141,9 +151,12 @@ def relay(gate_id: str, check_name: str, thresholds: Path, quiet: bool, no_color
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True,
               metavar="FILE", help="For gate check --waivers.")  # fmt: skip
 @PULL
+@click.option("--base", metavar="REF", help="Take the rules from the merge base with REF.")
 @common
 @_conversation
-def waivers(output: Path, pull: int | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
+def waivers(
+    output: Path, pull: int | None, base: str | None, thresholds: Path, quiet: bool, no_color: bool
+) -> None:
     """Ask GitHub which waivers of a pull request count for its head commit.
 
     A waiver is a comment `/gate waive SUBJECT reason`, or the label gate-waiver, by somebody who may write to
@@ -153,10 +166,10 @@ def waivers(output: Path, pull: int | None, thresholds: Path, quiet: bool, no_co
     import msgspec
 
     from gate.github.waivers import find_waivers, merged_as
-    from gate.sources import load_policy
+    from gate.sources import policy_of
     from gate.waivers import NO_WAIVERS
 
-    policy = load_policy(thresholds)
+    policy = policy_of(thresholds, base)
     write_file(output, msgspec.json.encode(NO_WAIVERS))
     console = console_for(no_color)
     with _connection() as github:
@@ -166,7 +179,9 @@ def waivers(output: Path, pull: int | None, thresholds: Path, quiet: bool, no_co
         if not number:
             say("the event is about no pull request: no waivers", console)
             return
-        found = find_waivers(github, number, self_waivers=policy.self_waivers, head=head)
+        found = find_waivers(
+            github, number, self_waivers=policy.self_waivers, head=head, workflow=github.context.workflow
+        )
     write_file(output, msgspec.json.encode(found))
     for waiver in found.granted:
         say(f"waiver of {waiver.subject} by {waiver.by}: {waiver.reason}", console)
@@ -177,8 +192,7 @@ def waivers(output: Path, pull: int | None, thresholds: Path, quiet: bool, no_co
 
 
 @click.command()
-@click.option("--workflow", default="regression-gate.yml", show_default=True, metavar="FILE",
-              help="The workflow that judges.")  # fmt: skip
+@WORKFLOW
 @common
 @_conversation
 def obey(workflow: str, thresholds: Path, quiet: bool, no_color: bool) -> None:
@@ -201,6 +215,29 @@ def _connection() -> GitHub:
     from gate.github.context import context_from
 
     return GitHub(context_from(os.environ), pace=PACE)
+
+
+def _verdict_of(file: Path) -> Verdict:
+    """The verdict of a file; an error where the check left none."""
+    from gate.verdict import read_verdict, unusable
+
+    if not file.exists():
+        return unusable("the check left no verdict", "")
+    try:
+        return read_verdict(file.read_bytes())
+    except ValueError as error:
+        raise click.UsageError(f"{file}: {error}") from None
+
+
+def _always(thresholds: Path) -> bool:
+    """Whether a comment is wanted that has nothing to say; rules that are damaged do not say so."""
+    from gate.located import LocatedError
+    from gate.sources import load_policy
+
+    try:
+        return load_policy(thresholds).comment == "always"
+    except LocatedError:
+        return False
 
 
 def _write(github: GitHub, number: int, gate_id: str, verdict: Verdict, *, always: bool, run: Run) -> str:

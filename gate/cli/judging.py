@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -60,7 +60,7 @@ def run(suites: tuple[str, ...], out: Path, thresholds: Path, quiet: bool, no_co
 @BASELINE
 @click.option("--base", metavar="REF", help="Take policy and baseline from the merge base with REF.")
 @click.option("--no-confirm", is_flag=True, help="Judge by the stored baseline alone.")
-@click.option("--confirmation", "kept", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+@click.option("--confirmation", "kept", type=click.Path(path_type=Path, dir_okay=False),
               multiple=True, metavar="FILE",
               help="Judge by what gate confirm --keep measured; measure nothing.")  # fmt: skip
 @click.option("--waivers", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
@@ -102,7 +102,9 @@ def check(
         unconfirmed=unconfirmed, changed=sources.changed, waivers=waivers_of(waivers), strict=strict,
     )  # fmt: skip
     if kept:
-        verdict = rejudge(run, confirmation=_kept(kept, sources))
+        lost = [] if run.problems else [_lost(file) for file in kept if not file.exists()]
+        run = Run(suites=run.suites, problems=(*run.problems, *lost))
+        verdict = rejudge(run, confirmation=_kept([file for file in kept if file.exists()], sources))
     elif unconfirmed and sources.base and not run.problems:
         verdict = _judge_with_confirmation(run, sources, thresholds, rejudge, console_for(no_color))
     else:
@@ -186,7 +188,12 @@ def _judge_with_confirmation(
     return rejudge(run, confirmation=confirmation)
 
 
-def _kept(files: tuple[Path, ...], sources: Sources) -> Confirmation:
+def _lost(file: Path) -> Problem:
+    remedy = "read the log of the job that should have measured it"
+    return Problem(str(file), "the comparison of base and head is missing", remedy)
+
+
+def _kept(files: Sequence[Path], sources: Sources) -> Confirmation:
     """What was measured elsewhere, if it compares with the same base."""
     from gate.evidence import from_json, together
 

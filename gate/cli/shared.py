@@ -141,8 +141,10 @@ def console_for(no_color: bool) -> Console:
 
 
 def say(text: str, console: Console) -> None:
-    """Print a line for people as it is."""
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
+    """Print a line for people, harmless for a log."""
+    from gate.report.text import log_line
+
+    console.print(log_line(text), soft_wrap=True, highlight=False, markup=False)
 
 
 def complain(text: str) -> None:

@@ -10,7 +10,6 @@ from gate.github.errors import GitHubError
 from gate.github.nouns import Artifact
 from gate.verdict import Verdict, read_verdict
 
-ARTIFACT: Final = "regression-gate"
 _MEMBER: Final = "verdict.json"
 _MOST_PACKED: Final = 50 * 2**20
 _MOST_BYTES: Final = 64 * 2**20
@@ -21,20 +20,21 @@ class HostileError(Exception):
     """The artifact is not what the gate writes; the message says why."""
 
 
-def fetch_verdict(github: GitHub, run: int) -> Verdict:
-    """The verdict that a run left.
+def fetch_verdict(github: GitHub, run: int, gate: str) -> Verdict:
+    """The verdict that a gate left in a run.
 
     Raises:
         HostileError: it left none, or something else.
         GitHubError: GitHub refused, or could not be reached in time.
     """
+    name = f"regression-{gate}"
     found = [
         artifact
         for artifact in github.pages(f"/actions/runs/{run}/artifacts", Artifact, "artifacts")
-        if artifact.name == ARTIFACT and not artifact.expired
+        if artifact.name == name and not artifact.expired
     ]
     if not found:
-        raise HostileError(f"the run left no artifact {ARTIFACT!r}")
+        raise HostileError(f"the run left no artifact {name!r}")
     newest = max(found, key=lambda artifact: artifact.id)
     if newest.size_in_bytes > _MOST_PACKED:
         raise HostileError(f"the artifact has {newest.size_in_bytes:,} bytes, more than {_MOST_PACKED:,}")
@@ -62,12 +62,14 @@ def unpacked(packed: bytes) -> bytes:
             chosen = [member for member in members if member.filename == _MEMBER]
             if len(chosen) != 1:
                 raise HostileError(f"the artifact holds {len(chosen) or 'no'} {_MEMBER}")
+            if chosen[0].compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                raise HostileError(f"{_MEMBER} is packed in a way that cannot be bounded")
             mode = chosen[0].external_attr >> 16
             if mode & 0o170000 not in {0, 0o100000}:
                 raise HostileError(f"{_MEMBER} is no plain file")
             with archive.open(chosen[0]) as file:
                 data = file.read(_MOST_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError) as error:
         raise HostileError(f"the artifact cannot be unpacked: {error}") from None
     if len(data) > _MOST_BYTES:
         raise HostileError(f"{_MEMBER} is over {_MOST_BYTES:,} bytes")

@@ -1,5 +1,6 @@
 """`/gate waive` in a comment: who may say it is asked, then what failed is judged once more."""
 
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -39,26 +40,36 @@ def obey(github: GitHub, policy: Policy, workflow: str) -> str:
         raise ContextError("gate obey needs the event of a comment; it is for on: issue_comment") from None
     if not context.pull or not COMMAND.fullmatch(comment.body.partition("\n")[0].rstrip()):
         return "the comment is no command"
-    waivers = find_waivers(github, context.pull, self_waivers=policy.self_waivers)
+    waivers = find_waivers(github, context.pull, self_waivers=policy.self_waivers, workflow=workflow)
     if not any(waiver.source == comment.html_url for waiver in waivers.granted):
         _react(github, comment, _NO)
         return "; ".join(waivers.refused) or "the comment waives nothing"
     runs = [
         run
         for run in github.pages("/actions/runs", WorkflowRun, "workflow_runs", head_sha=waivers.head)
-        if run.event == "pull_request" and run.head_sha == waivers.head and run.path.endswith(f"/{workflow}")
+        if run.event == "pull_request" and run.head_sha == waivers.head and run.is_of(workflow)
     ]
     if not runs:
         _react(github, comment, _NO)
         return f"no run of {workflow} judged {waivers.head[:12]}"
     newest = max(runs, key=lambda run: run.id)
+    if newest.status not in {"", "completed"}:
+        _react(github, comment, _YES)
+        return f"run {newest.id} is going on and will read it"
+    # Reports that are too old to be judged are measured anew.
+    old = _seconds(comment.created_at) - _seconds(newest.created_at) > policy.max_age.to("s")
     try:
-        github.create(f"/actions/runs/{newest.id}/rerun-failed-jobs", {}, dict[str, Any])
+        how = "rerun" if old else "rerun-failed-jobs"
+        github.create(f"/actions/runs/{newest.id}/{how}", {}, dict[str, Any])
     except GitHubError as error:
         _react(github, comment, _NO)
         return f"run {newest.id} cannot be started again: {error}"
     _react(github, comment, _YES)
     return f"run {newest.id} judges once more"
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
 
 
 def _react(github: GitHub, comment: Comment, content: str) -> None:

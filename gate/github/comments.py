@@ -9,14 +9,13 @@ from typing import Final, Literal
 
 from gate.github.client import GitHub
 from gate.github.errors import ForbiddenError, GitHubError, NotFoundError, UncertainError
-from gate.github.nouns import Comment, User
+from gate.github.nouns import Comment, User, WorkflowRun
 
 Outcome = Literal["created", "edited", "unchanged", "superseded", "unneeded"]
 """What became of the comment; superseded: a younger run has spoken; unneeded: there was none, and no need."""
 
 _ATTEMPTS: Final = 4
 _MARKER: Final = re.compile(r"<!-- regression-gate: ([\w.-]+) run (\d+)\.(\d+) -->")
-_ACTIONS: Final = "github-actions[bot]"
 
 
 Run = tuple[int, int]
@@ -59,7 +58,7 @@ def write_comment(
             kept, told, said = found[0]
             for other, _, _ in found[1:]:
                 github.delete(f"/issues/comments/{other}")
-            if told > run:
+            if told > run and _exists(github, told[0]):
                 return "superseded"
             if said == body:
                 return "created" if created else "unchanged"
@@ -77,7 +76,7 @@ def _comments(github: GitHub, pull: int, gate: str, writer: str) -> list[tuple[i
     found: list[tuple[int, Run, str]] = []
     for comment in github.pages(f"/issues/{pull}/comments", Comment):
         match = _MARKER.match(comment.body)
-        if match and match[1] == gate and _wrote(writer, comment.user):
+        if match and match[1] == gate and comment.user and comment.user.login == writer:
             found.append((comment.id, (int(match[2]), int(match[3])), comment.body))
     return sorted(found)
 
@@ -87,9 +86,12 @@ def _writer(github: GitHub) -> str:
     try:
         return github.get("//user", User).login
     except (ForbiddenError, NotFoundError):
-        return _ACTIONS
+        return github.context.login
 
 
-def _wrote(writer: str, user: User | None) -> bool:
-    """Whether a comment is by the gate. The token of an app has a name of its own."""
-    return user is not None and (user.login == writer or (writer == _ACTIONS and user.type == "Bot"))
+def _exists(github: GitHub, run: int) -> bool:
+    """Whether a run took place. Code that may comment as the gate could name a later one that never will."""
+    try:
+        return github.get(f"/actions/runs/{run}", WorkflowRun).id == run
+    except NotFoundError:
+        return False

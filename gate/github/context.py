@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 DEFAULT_API: Final = "https://api.github.com"
-_QUEUED: Final = re.compile(r"refs/heads/gh-readonly-queue/.+/pr-(\d+)-[0-9a-f]{40}")
+ACTIONS: Final = "github-actions[bot]"
+_QUEUED: Final = re.compile(r"(?:refs/heads/)?gh-readonly-queue/.+/pr-(\d+)-[0-9a-f]{40}")
 
 
 class ContextError(Exception):
@@ -30,6 +31,10 @@ class Context:
     payload: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     run_id: int = 0
     attempt: int = 1
+    workflow: str = ""
+    """Path of the workflow's file; empty: unknown."""
+    login: str = ACTIONS
+    """Whose token it is, where the token may not ask itself."""
 
     def url_of(self, run: int) -> str:
         """The page of a workflow run; empty for none."""
@@ -44,8 +49,7 @@ class Context:
         found = self._section("pull_request").get("number") or self._section("issue").get("number")
         if isinstance(found, int):
             return found
-        queued = _QUEUED.fullmatch(str(self._section("merge_group").get("head_ref", "")))
-        return int(queued[1]) if queued else 0
+        return queued_pull(str(self._section("merge_group").get("head_ref", "")))
 
     @property
     def head(self) -> str:
@@ -62,6 +66,12 @@ class Context:
     def _section(self, name: str) -> Mapping[str, Any]:
         found = self.payload.get(name)
         return cast(Mapping[str, Any], found) if isinstance(found, dict) else {}
+
+
+def queued_pull(branch: str) -> int:
+    """The last pull request of a merge queue's branch; 0 if it is no such branch."""
+    queued = _QUEUED.fullmatch(branch)
+    return int(queued[1]) if queued else 0
 
 
 def context_from(environment: Mapping[str, str]) -> Context:
@@ -85,6 +95,8 @@ def context_from(environment: Mapping[str, str]) -> Context:
         payload=_payload(environment.get("GITHUB_EVENT_PATH", "")),
         run_id=_number(environment, "GITHUB_RUN_ID", 0),
         attempt=_number(environment, "GITHUB_RUN_ATTEMPT", 1),
+        workflow=environment.get("GITHUB_WORKFLOW_REF", "").partition("@")[0].removeprefix(f"{repository}/"),
+        login=environment.get("GATE_LOGIN") or ACTIONS,
     )
 
 

@@ -70,7 +70,14 @@ class WorkflowRun(msgspec.Struct, frozen=True):
     conclusion: str | None = None
     path: str = ""
     """Of the workflow's file."""
+    status: str = ""
+    """queued, in_progress, completed, and others."""
     run_attempt: int = 1
+
+    def is_of(self, workflow: str) -> bool:
+        """Whether it is a run of a workflow, by the path or the name of its file."""
+        path = self.path.partition("@")[0]
+        return path in {workflow, f".github/workflows/{workflow}"}
 
 
 class Artifact(msgspec.Struct, frozen=True):

@@ -12,28 +12,17 @@ import msgspec
 
 from gate.github.artifacts import HostileError, fetch_verdict
 from gate.github.client import GitHub
-from gate.github.context import ContextError
+from gate.github.context import ContextError, queued_pull
 from gate.github.nouns import ChangedFile, Pull, WorkflowRun
 from gate.github.waivers import find_waivers
 from gate.policy import Policy
-from gate.verdict import (
-    EXIT_CODES,
-    SCHEMA,
-    Commit,
-    EnvironmentSummary,
-    Finding,
-    Summary,
-    TestCounts,
-    Verdict,
-    decide,
-    in_reading_order,
-)
+from gate.verdict import EXIT_CODES, Finding, Verdict, decide, in_reading_order, unusable
 from gate.waivers import Waivers, covers
 
 _MOST_FILES: Final = 3000
 """GitHub lists no more files of a pull request."""
-_OVER: Final = frozenset({"cancelled", "skipped", "stale", "action_required", None})
-"""Conclusions after which there is nothing to tell: the run was replaced, or waits for an approval."""
+_WAITING: Final = frozenset({"stale", "action_required", None})
+"""Conclusions of a run that did not begin: it waits for an approval."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +30,7 @@ class Told:
     """What is to be told, and where."""
 
     pull: int
+    """0: a group of the merge queue, which has a check and no comment."""
     commit: str
     verdict: Verdict
     run: int
@@ -51,13 +41,15 @@ class NothingToTellError(Exception):
     """The run is not about an open pull request as it is now; the message says why."""
 
 
-def told(github: GitHub, policy: Policy, rules: str) -> Told:
+def told(github: GitHub, policy: Policy, rules: str, gate: str, workflow: str) -> Told:
     """The verdict of the workflow run that has ended.
 
     Args:
         github: the connection; the event of its context is `workflow_run`.
         policy: the rules of the default branch.
         rules: the path of their file.
+        gate: whose verdict.
+        workflow: the file of the workflow that judges.
 
     Raises:
         NothingToTellError: there is nothing to tell.
@@ -72,61 +64,68 @@ def told(github: GitHub, policy: Policy, rules: str) -> Told:
         raise ContextError(
             "gate relay needs the event of a workflow run; it is for on: workflow_run"
         ) from None
-    if run.event != "pull_request":
-        raise NothingToTellError(f"the run was started by {run.event}, not by a pull request")
-    if run.conclusion in _OVER:
+    if run.conclusion in _WAITING:
         raise NothingToTellError(f"the run ended as {run.conclusion}")
-    pull = _pull_of(github, run, owner)
+    if run.event == "merge_group":
+        number, files = 0, list[ChangedFile]()
+        asked, head = queued_pull(run.head_branch or ""), ""
+    elif run.event == "pull_request":
+        pulls = _pulls_of(github, run, owner)
+        number = asked = pulls[0].number
+        files, head = list(github.pages(f"/pulls/{number}/files", ChangedFile)), run.head_sha
+        if run.conclusion == "cancelled" and _replaced_by_another(github, run):
+            raise NothingToTellError("the run was cancelled, and a younger one judges the same commit")
+        if len(pulls) > 1:
+            others = ", ".join(f"#{pull.number}" for pull in pulls)
+            reason = (
+                f"{others} have the same head commit: which one was judged is not known; close all but one"
+            )
+            return Told(number, run.head_sha, unusable(reason, run.head_sha), run.id, run.run_attempt)
+    else:
+        raise NothingToTellError(f"the run was started by {run.event}, not by a pull request")
     try:
-        verdict = _agreeing(fetch_verdict(github, run.id), run)
+        verdict = _left(github, run, gate, workflow)
     except HostileError as error:
-        verdict = _unusable(str(error), run.head_sha)
-    files = list(github.pages(f"/pulls/{pull.number}/files", ChangedFile))
+        verdict = unusable(str(error), run.head_sha)
     verdict = _with_rules(verdict, policy, files, rules)
     if any(finding.state == "waived" for finding in verdict.findings):
-        known = find_waivers(github, pull.number, self_waivers=policy.self_waivers, head=run.head_sha)
+        known = Waivers(run.head_sha)
+        if asked:
+            known = find_waivers(
+                github, asked, self_waivers=policy.self_waivers, head=head, workflow=workflow
+            )
         verdict = _with_waivers(verdict, known)
-    return Told(pull.number, run.head_sha, verdict, run.id, run.run_attempt)
+    return Told(number, run.head_sha, verdict, run.id, run.run_attempt)
 
 
-def _agreeing(verdict: Verdict, run: WorkflowRun) -> Verdict:
-    """The verdict, if the run ended like it."""
+def _left(github: GitHub, run: WorkflowRun, gate: str, workflow: str) -> Verdict:
+    """The verdict of a run, if it is one of the workflow that judges and ended like its verdict."""
+    if not run.is_of(workflow):
+        raise HostileError(f"the run is one of {run.path}, not of {workflow}")
+    verdict = fetch_verdict(github, run.id, gate)
     if (verdict.verdict == "passed") != (run.conclusion == "success"):
         raise HostileError(f"the verdict says {verdict.verdict}, and the run ended as {run.conclusion}")
     return verdict
 
 
-def _pull_of(github: GitHub, run: WorkflowRun, owner: str) -> Pull:
-    """The open pull request whose head the run measured. The event names none for a fork."""
-    for pull in github.pages("/pulls", Pull, state="open", head=f"{owner}:{run.head_branch}"):
-        if pull.head.sha == run.head_sha:
-            return pull
-    raise NothingToTellError(
-        "no open pull request has this commit as its head; it has moved on, or is closed"
-    )
+def _pulls_of(github: GitHub, run: WorkflowRun, owner: str) -> list[Pull]:
+    """The open pull requests whose head the run measured. The event names none for a fork."""
+    found = [
+        pull
+        for pull in github.pages("/pulls", Pull, state="open", head=f"{owner}:{run.head_branch}")
+        if pull.head.sha == run.head_sha
+    ]
+    if not found:
+        raise NothingToTellError(
+            "no open pull request has this commit as its head; it moved on, or is closed"
+        )
+    return found
 
 
-def _unusable(reason: str, commit: str) -> Verdict:
-    """The verdict where the run left none that can be believed: an error, never silence."""
-    finding = Finding(
-        kind="report-error",
-        level="fail",
-        subject="verdict.json",
-        message=reason,
-        remedy="read the log of the run, and run it again",
-    )
-    return Verdict(
-        schema=SCHEMA,
-        verdict="error",
-        exit_code=EXIT_CODES["error"],
-        head=Commit(commit),
-        base=Commit(""),
-        policy="",
-        environment=EnvironmentSummary("", 0),
-        suites=(),
-        summary=Summary(tests=TestCounts(0, 0, 0), metrics=0, compared=0, fail=1, warn=0),
-        findings=(finding,),
-    )
+def _replaced_by_another(github: GitHub, run: WorkflowRun) -> bool:
+    """Whether a younger run of the same workflow and commit exists. Else a cancelled one is the last word."""
+    runs = github.pages("/actions/runs", WorkflowRun, "workflow_runs", head_sha=run.head_sha)
+    return any(other.id > run.id and other.is_of(run.path) for other in runs)
 
 
 def _with_rules(verdict: Verdict, policy: Policy, files: Sequence[ChangedFile], rules: str) -> Verdict:

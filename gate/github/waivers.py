@@ -23,7 +23,9 @@ _MAY_WRITE: Final = frozenset({"admin", "write"})
 _LONGEST_REASON: Final = 300
 
 
-def find_waivers(github: GitHub, pull: int, *, self_waivers: bool, head: str = "") -> Waivers:
+def find_waivers(
+    github: GitHub, pull: int, *, self_waivers: bool, head: str = "", workflow: str = ""
+) -> Waivers:
     """All waivers of a pull request that count for its head commit.
 
     Args:
@@ -31,6 +33,7 @@ def find_waivers(github: GitHub, pull: int, *, self_waivers: bool, head: str = "
         pull: the number of the pull request.
         self_waivers: whether the author may waive.
         head: the commit that was judged; empty: that of the pull request.
+        workflow: path of the workflow whose runs begin with a push; empty: any workflow.
 
     Raises:
         GitHubError: GitHub refused, or could not be reached in time.
@@ -43,7 +46,7 @@ def find_waivers(github: GitHub, pull: int, *, self_waivers: bool, head: str = "
     wishes = [*_by_comment(github, pull), *_by_label(github, pull)]
     if not wishes:
         return Waivers(about.head.sha)
-    begun = _begun(github, about.head.sha)
+    begun = _begun(github, about.head.sha, workflow)
     author = about.user.login if about.user else ""
     granted: list[Waiver] = []
     refused: list[str] = []
@@ -109,10 +112,11 @@ def _by_label(github: GitHub, pull: int) -> list[tuple[Waiver, str, bool]]:
     return [last] if last else []
 
 
-def _begun(github: GitHub, head: str) -> str:
+def _begun(github: GitHub, head: str, workflow: str) -> str:
     """When the newest run of a commit began; empty if there is none."""
     runs = github.pages("/actions/runs", WorkflowRun, "workflow_runs", head_sha=head, event="pull_request")
-    return max((run.created_at for run in runs if run.head_sha == head), default="")
+    mine = (run for run in runs if run.head_sha == head and (not workflow or run.is_of(workflow)))
+    return max((run.created_at for run in mine), default="")
 
 
 def _may_write(github: GitHub, login: str) -> bool:

@@ -16,6 +16,7 @@ _LEVELS: Final[dict[Level, Literal["failure", "warning", "notice"]]] = {
 }
 _COMMANDS: Final = {"failure": "error", "warning": "warning", "notice": "notice"}
 _WHERE: Final = re.compile(r"(?P<path>[^:]+\.\w+):(?P<line>[1-9]\d{0,6})")
+_LONGEST_PATH: Final = 1000
 _MOST_IN_A_LOG: Final = 10
 """GitHub shows ten of each kind per step."""
 
@@ -59,7 +60,7 @@ def _annotation(finding: Finding) -> Annotation | None:
         path, line = finding.subject, 1
     else:
         return None
-    if path.startswith(("/", "..")) or "\\" in path:
+    if not 0 < len(path) <= _LONGEST_PATH or path.startswith(("/", "..")) or "\\" in path:
         return None
     state = f" ({finding.state})" if finding.state else ""
     return Annotation(

@@ -80,7 +80,7 @@ def comment(verdict: Verdict, links: Links = NO_LINKS, *, limit: int = LIMIT) ->
     for section in _sections(verdict):
         text, left = _fitted(section, left, links)
         body += [text] if text else []
-    return "\n\n".join((*head, *body, *tail)) + "\n"
+    return ("\n\n".join((*head, *body, *tail)) + "\n")[:limit]
 
 
 def quiet_comment(verdict: Verdict, links: Links = NO_LINKS) -> str:
@@ -281,10 +281,10 @@ def _ground(verdict: Verdict, links: Links) -> str:
     environments: dict[str, list[str]] = {}
     for suite in verdict.suites:
         runs = suite.environment.comparable_runs
-        key = f"{suite.environment.id}\0{runs}"
-        environments.setdefault(key, []).append(suite.name)
+        key = f"{_clipped(suite.environment.id)}\0{runs}"
+        environments.setdefault(key, []).append(_clipped(suite.name))
     grounds = [
-        f"{escape(', '.join(names))}: {runs} accepted run{'s' * (runs != '1')} on {code(where)}"
+        f"{escape(_clipped(', '.join(names)))}: {runs} accepted run{'s' * (runs != '1')} on {code(where)}"
         for key, names in environments.items()
         for where, _, runs in (key.partition("\0"),)
     ]

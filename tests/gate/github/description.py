@@ -31,6 +31,8 @@ OPERATIONS: Final = frozenset(
         "checks/update",
         "checks/list-for-ref",
         "actions/list-workflow-runs-for-repo",
+        "actions/get-workflow-run",
+        "actions/re-run-workflow",
         "actions/list-workflow-run-artifacts",
         "actions/download-artifact",
         "actions/re-run-workflow-failed-jobs",

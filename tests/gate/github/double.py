@@ -34,6 +34,7 @@ _NEEDS: Final = {
     "checks/create": ("checks",),
     "checks/update": ("checks",),
     "actions/re-run-workflow-failed-jobs": ("actions",),
+    "actions/re-run-workflow": ("actions",),
 }
 """Operation -> permissions of which one must be `write`; everything else reads."""
 
@@ -72,6 +73,7 @@ class Double:
         self.checks: list[dict[str, Any]] = []
         self.reactions: list[tuple[int, str]] = []
         self.reruns: list[int] = []
+        self.reruns_of_all: list[int] = []
         self.received: list[Received] = []
         self.violations: list[str] = []
         self.faults: list[Fault] = []
@@ -327,18 +329,21 @@ def _runs(double: Double, places: list[str], query: dict[str, str], body: Any) -
     shape = double.shape("actions/list-workflow-runs-for-repo")["workflow_runs"][0]
     found = [
         shape
-        | {
-            "id": r["id"],
-            "head_sha": r["head_sha"],
-            "event": r["event"],
-            "created_at": r["at"],
-            "path": r["path"],
-        }
+        | {"id": r["id"], "head_sha": r["head_sha"], "event": r["event"], "created_at": r["at"]}
+        | {"path": r["path"], "status": r.get("status", "completed")}
         for r in double.runs
         if query.get("head_sha", r["head_sha"]) == r["head_sha"]
         and query.get("event", r["event"]) == r["event"]
     ]
     return _list(double, found, query, "workflow_runs")
+
+
+def _run(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
+    shape = double.shape("actions/get-workflow-run")
+    found = [
+        shape | {"id": r["id"], "head_sha": r["head_sha"]} for r in double.runs if r["id"] == int(places[0])
+    ]
+    return Reply(200, found[0]) if found else _message(404, "Not Found")
 
 
 def _artifacts(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
@@ -397,6 +402,11 @@ def _rerun(double: Double, places: list[str], query: dict[str, str], body: Any) 
     return Reply(201, {})
 
 
+def _rerun_all(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
+    double.reruns_of_all.append(int(places[0]))
+    return Reply(201, {})
+
+
 def _me(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
     return _message(403, "Resource not accessible by integration")
 
@@ -417,6 +427,8 @@ _DO: Final[dict[str, Callable[[Double, list[str], dict[str, str], Any], Reply]]]
     "actions/list-workflow-run-artifacts": _artifacts,
     "actions/download-artifact": _download,
     "actions/re-run-workflow-failed-jobs": _rerun,
+    "actions/re-run-workflow": _rerun_all,
+    "actions/get-workflow-run": _run,
     "checks/create": _create_check,
     "checks/update": _update_check,
     "checks/list-for-ref": _checks,

@@ -87,6 +87,23 @@ def test_wrong_usage_names_the_remedy(name, job, monkeypatch):
     assert says in result.err
 
 
+def test_a_run_of_an_older_commit_says_nothing_any_more(job, double):
+    event = {"pull_request": {"number": 7, "head": {"sha": "b" * 40}}}
+    (job.root / "event.json").write_text(json.dumps(event))
+    assert "has a newer commit" in job.gate("comment", "verdict.json").out
+    assert double.bodies(7) == []
+
+
+def test_without_a_verdict_the_comment_says_so(job, double):
+    assert job.gate("comment", "nothing.json").code == 0
+    assert "error: 1 unusable report" in double.bodies(7)[0]
+
+
+def test_a_command_to_the_runner_in_a_waiver_is_none(job, double):
+    double.add_comment(7, "sam", "/gate waive ##[error]x ##[add-mask]y")
+    assert "##[" not in job.gate("waivers", "--output", "waivers.json").text
+
+
 def test_a_person_names_the_pull_request(job, double, monkeypatch):
     monkeypatch.setenv("GITHUB_EVENT_PATH", "")
     assert job.gate("comment", "verdict.json", "--pull", "7").code == 0

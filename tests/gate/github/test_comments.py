@@ -9,6 +9,7 @@ import pytest
 
 from gate.github.comments import write_comment
 from gate.github.errors import ForbiddenError, GitHubError, NotFoundError
+from tests.gate.github.conftest import HEAD
 
 CREATE, UPDATE, LIST = "issues/create-comment", "issues/update-comment", "issues/list-comments"
 RUN = (42, 1)
@@ -136,6 +137,8 @@ def test_a_comment_on_the_second_page_is_found(double, connect):
 
 
 def test_ten_runs_at_once_leave_one_comment_of_the_youngest(double, connect):
+    for number in range(1, 11):
+        double.add_run(number, HEAD)
     runs = [threading.Thread(target=write_comment, args=(connect(timeout=10), 7, "gate", (n, 1), f"run {n}"))
             for n in range(1, 11)]  # fmt: skip
     for run in runs:
@@ -146,6 +149,19 @@ def test_ten_runs_at_once_leave_one_comment_of_the_youngest(double, connect):
     write_comment(connect(), 7, "gate", (10, 1), "run 10")
     assert double.bodies(7)[0].endswith("run 10")
     assert double.violations == []
+
+
+def test_a_run_that_never_took_place_has_not_the_last_word(double, connect):
+    """Code that may comment as the gate could write the marker of a later run."""
+    write_comment(connect(), 7, "gate", (10**15, 1), "forged")
+    assert write_comment(connect(), 7, "gate", RUN, "the verdict") == "edited"
+
+
+def test_another_bot_that_repeats_our_marker_is_not_us(double, connect):
+    theirs = "<!-- regression-gate: gate run 1.1 -->\nquoted"
+    double.add_comment(7, "quote-app[bot]", theirs)
+    assert write_comment(connect(), 7, "gate", RUN, "the verdict") == "created"
+    assert theirs in [comment["body"] for comment in double.comments.values()]
 
 
 def test_an_older_run_does_not_overwrite_a_younger_one(double, connect):

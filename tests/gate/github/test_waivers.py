@@ -147,6 +147,30 @@ def test_a_command_starts_the_judgement_again_if_it_counts(who, reaction, reruns
     assert double.violations == []
 
 
+def test_reports_that_are_too_old_are_measured_anew(double):
+    double.runs[0]["at"] = "2026-11-18T09:00:00Z"
+    number = double.add_comment(7, "kim", WAIVE)
+    with GitHub(about(double, number, WAIVE, "kim"), pace=0.001) as github:
+        obey(github, Policy(), "regression-gate.yml")
+    assert (double.reruns, double.reruns_of_all) == ([], [42])
+
+
+def test_a_run_that_is_going_on_will_read_it(double):
+    double.runs[0]["status"] = "in_progress"
+    number = double.add_comment(7, "kim", WAIVE)
+    with GitHub(about(double, number, WAIVE, "kim"), pace=0.001) as github:
+        assert "is going on" in obey(github, Policy(), "regression-gate.yml")
+    assert (double.reruns, double.reactions) == ([], [(number, "+1")])
+
+
+def test_runs_of_other_workflows_end_no_waiver(double, connect):
+    double.add_label(7, "kim", "gate-waiver")
+    double.add_run(43, HEAD, at="2026-11-20T23:00:00Z", path="labels.yml")
+    mine = ".github/workflows/regression-gate.yml"
+    assert find_waivers(connect(), 7, self_waivers=True, workflow=mine).granted
+    assert not find_waivers(connect(), 7, self_waivers=True).granted
+
+
 def test_a_run_that_cannot_be_started_again_is_said(double):
     number = double.add_comment(7, "kim", WAIVE)
     double.fail("actions/re-run-workflow-failed-jobs", "refuse", status=403, message="already running")

@@ -50,6 +50,20 @@ def test_a_green_pull_request_has_a_green_check_and_no_comment(rig):
     ends(rig, rig.pull_request(), "success", "")
 
 
+def test_what_others_merged_meanwhile_is_not_blamed_on_the_pull_request(rig, double):
+    """The merge commit rests on a younger main than the event says."""
+    rig.change({"service.py": SERVICE + "\n# a remark\n"})
+    rig.git("checkout", "--quiet", "main")
+    (rig.root / "thresholds.yaml").write_text(FILES["thresholds.yaml"] + "# others\n")
+    rig.commit("others")
+    rig.git("merge", "--quiet", "--no-ff", "--message", "merge", "topic")
+    outcome = rig.pull_request()
+    assert outcome.check == "success", outcome.log
+    verdict = json.loads((rig.artifacts / "regression-gate" / "verdict.json").read_text())
+    assert verdict["base"]["commit"] == rig.git("rev-parse", "HEAD^1")
+    assert [f["subject"] for f in verdict["findings"] if f["kind"] == "policy-change"] == []
+
+
 def test_a_work_count_that_grew(rig, double):
     rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2")})
     ends(rig, rig.pull_request(), "failure", "1 regression")
@@ -83,6 +97,19 @@ def test_a_suite_that_crashes_is_an_error_and_the_others_are_judged(rig, double)
 def test_a_collection_error_is_an_error(rig):
     rig.change({"test_integration.py": "import nothing_of_that_name\n"})
     ends(rig, rig.pull_request(), "failure", "error: ")
+
+
+def test_a_comparison_that_crashes_is_an_error_though_the_suites_passed(rig, double):
+    """The base cannot be measured: times would be judged by history alone, here by nothing."""
+    rig.git("checkout", "--quiet", "main")
+    (rig.root / "conftest.py").write_text("import os\n\nif os.environ.get('GATE_BATON'):\n    os._exit(7)\n")
+    slow = SERVICE.replace("return sum(range(2000))", "return [sum(range(2000)) for _ in range(20)][0]")
+    rig.base = rig.commit("a base that crashes when it is measured")
+    rig.git("branch", "--force", "topic", "main")
+    rig.git("checkout", "--quiet", "topic")
+    rig.change({"service.py": slow})
+    ends(rig, rig.pull_request(), "failure", "error: ")
+    assert "the comparison of base and head is missing" in double.bodies(7)[0]
 
 
 def test_a_cancelled_suite_is_an_error(rig, double):
@@ -263,8 +290,8 @@ def test_another_repository_uses_the_action_and_gets_its_comment(calls, check, t
     rig = Rig(tmp_path, double, root)
     (rig.root / "gate-action").mkdir()
     shutil.copy(TOP / "action.yml", rig.root / "gate-action")
-    rig.change({"test_api.py": files["test_api.py"].replace("calls', 1", f"calls', {calls}")})
-    payload = {"number": 7, "pull_request": {"number": 7, "base": {"sha": rig.base}, "head": {"sha": "x"}}}
+    head = rig.change({"test_api.py": files["test_api.py"].replace("calls', 1", f"calls', {calls}")})
+    payload = {"number": 7, "pull_request": {"number": 7, "base": {"sha": rig.base}, "head": {"sha": head}}}
     outcome = rig.act("pull_request", payload, workflow="gate.yml")
     assert outcome.check == check, outcome.log
     word = "passed" if calls == 1 else "failed: 1 regression"
