@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from gate.github.client import GitHub
 from gate.github.context import Context, ContextError
 from gate.github.relay import NothingToTellError, Told, told
 from gate.policy import Policy
+from gate.sources import load_policy
 from gate.verdict import Verdict, read_verdict, to_json
 from tests.gate.github.conftest import HEAD, OLD
 from tests.gate.unit.test_comment import confirmed
@@ -250,6 +252,21 @@ def test_what_changes_the_rules_is_told_first_even_if_the_run_kept_silent(double
     assert {f.subject for f in found.findings} == {name for name, protected in CHANGED.items() if protected}
     assert found.verdict == "passed"
     assert found.findings[0].kind == "policy-change"
+
+
+def test_a_forged_number_and_a_hostile_branch_change_nothing(double):
+    branch = 'x"; touch owned; echo $(id) #?head=a:b&state=all'
+    double.pulls[7]["branch"] = branch
+    leave(double, doctored(pull=99, pull_request={"number": 99}))
+    double.add_artifact(42, {"pull_request_number": b"99"}, name="pull_request")
+    assert relayed(double, event(head_branch=branch)).pull == 7
+
+
+def test_this_repository_protects_the_gate_that_judges_it():
+    policy = load_policy(Path(__file__).parents[3] / "thresholds.yaml")
+    for name in ("gate/measure/plugin.py", "gate/judge/metrics.py", "pyproject.toml", "Makefile"):
+        assert policy.protects(name, "thresholds.yaml")
+    assert not policy.protects("tests/jorge/buyer.py", "thresholds.yaml")
 
 
 def test_more_files_than_github_lists_may_hide_a_change_of_the_rules(double):
