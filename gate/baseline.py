@@ -68,6 +68,8 @@ class AcceptedRun(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="ki
     created: str
     """ISO 8601, UTC, when the report was written."""
     values: dict[str, float]
+    source: str = ""
+    """Which run of a workflow measured it; another attempt of the same one takes its place."""
     waived: tuple[str, ...] = ()
     """What got worse and was permitted, by whom and why: `SUBJECT: WHO: REASON`."""
 
@@ -221,18 +223,31 @@ def accept(
     run: SuiteRun,
     commit: str,
     window: int = WINDOW,
+    *,
     waived: tuple[str, ...] = (),
+    source: str = "",
 ) -> SuiteBaseline:
-    """Add a suite's run to what is known of it. Adding the same run twice changes nothing."""
+    """Add a suite's run to what is known of it. Adding the same run twice changes nothing.
+
+    Args:
+        known: what is remembered of the suite in this environment.
+        run: the run.
+        commit: what it measured.
+        window: how many runs are kept.
+        waived: what got worse and was permitted.
+        source: which run of a workflow measured it; an earlier attempt of it is replaced.
+    """
     accepted = AcceptedRun(
         commit=commit,
         created=datetime.fromtimestamp(run.created, UTC)
         .isoformat(timespec="milliseconds")
         .replace("+00:00", "Z"),
         values={name: _rounded(metric) for name, metric in sorted(run.metrics.items())},
+        source=source,
         waived=waived,
     )
-    runs = {other.key: other for other in (known.runs if known else ())} | {accepted.key: accepted}
+    before = (o for o in (known.runs if known else ()) if not _attempt_of_one(o, accepted))
+    runs = {other.key: other for other in before} | {accepted.key: accepted}
     youngest = max(runs) == accepted.key
     if known is not None and not youngest:
         metrics, tests = known.metrics, known.tests
@@ -255,6 +270,10 @@ def accept(
         runs=kept,
         pins=(*pins, *_first_levels(kept, pins)),
     )
+
+
+def _attempt_of_one(other: AcceptedRun, run: AcceptedRun) -> bool:
+    return bool(run.source) and (other.source, other.commit) == (run.source, run.commit)
 
 
 def _first_levels(runs: tuple[AcceptedRun, ...], pins: tuple[Pin, ...]) -> list[Pin]:

@@ -2,8 +2,21 @@
 
 import os
 import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import Final, Literal
+
+Pushed = Literal["done", "overtaken", "refused"]
+
+_BOT: Final = (
+    ("NAME", "github-actions[bot]"),
+    ("EMAIL", "41898282+github-actions[bot]@users.noreply.github.com"),
+)
+"""Who commits where nobody is configured."""
+_PASSING: Final = ("cannot lock ref", "failed to update ref", "failed to lock", "incorrect old value")
+"""Of a remote on which two push at the same moment."""
 
 
 class GitError(Exception):
@@ -152,6 +165,85 @@ def inside_repository(directory: Path, path: Path) -> bool:
     return True
 
 
+def fetch_branch(directory: Path, remote: str, branch: str) -> str:
+    """The tip of a remote branch, fetched; empty if there is no such branch.
+
+    Raises:
+        GitError: the remote cannot be reached.
+    """
+    listed = _git(directory, "ls-remote", "--heads", remote, f"refs/heads/{branch}").decode().split()
+    if not listed:
+        return ""
+    _git(directory, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", remote, f"refs/heads/{branch}")
+    try:  # the tip may have moved on, but what was listed came along
+        return resolve(directory, listed[0])
+    except GitError:
+        return fetch_branch(directory, remote, branch)
+
+
+def commit_files(directory: Path, parent: str, files: Mapping[str, bytes], message: str) -> str:
+    """Make a commit that writes some files and keeps all others; nothing of the work tree or index changes.
+
+    Args:
+        directory: in the repository.
+        parent: the commit before; empty: the first of a history.
+        files: contents by path from the top.
+        message: of the commit. It is signed if the repository's configuration says so.
+
+    Returns:
+        The commit.
+    """
+    with tempfile.TemporaryDirectory(prefix="gate-index-") as name:
+        index = {"GIT_INDEX_FILE": str(Path(name) / "index")}
+        if parent:
+            _git(directory, "read-tree", parent, variables=index)
+        for path, data in files.items():
+            blob = _git(directory, "hash-object", "-w", "--stdin", data=data).decode().strip()
+            _git(directory, "update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", variables=index)
+        tree = _git(directory, "write-tree", variables=index).decode().strip()
+    sign = ["-S"] if _setting(directory, "commit.gpgsign") == "true" else []
+    parents = ["-p", parent] if parent else []
+    known = _setting(directory, "user.email") or "GIT_COMMITTER_EMAIL" in os.environ
+    who = (
+        {}
+        if known
+        else {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in _BOT}
+    )
+    return (
+        _git(directory, "commit-tree", *sign, *parents, "-m", message, tree, variables=who).decode().strip()
+    )
+
+
+def push_commit(directory: Path, remote: str, commit: str, branch: str) -> tuple[Pushed, str]:
+    """Push a commit to a branch, as a fast forward.
+
+    Returns:
+        Whether it is there, and what the remote said if it is not: `overtaken`, the branch moved on;
+        `refused`, a rule of the remote forbids it.
+
+    Raises:
+        GitError: the remote cannot be reached.
+    """
+    command = ["push", "--porcelain", "--quiet", remote, f"{commit}:refs/heads/{branch}"]
+    done = _run(directory, command)
+    if done.returncode == 0:
+        return "done", ""
+    said = done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace")
+    line = next((line for line in said.splitlines() if line.startswith("!")), "")
+    if not line:
+        raise GitError(f"git push: {said.strip().splitlines()[-1] if said.strip() else 'no answer'}")
+    if "[remote rejected]" in line and not any(word in line for word in _PASSING):
+        return "refused", line.rpartition("[remote rejected]")[2].strip(" ()")
+    return "overtaken", line
+
+
+def _setting(directory: Path, name: str) -> str:
+    try:
+        return _git(directory, "config", "--get", name).decode().strip()
+    except GitError:
+        return ""
+
+
 def _in_repository(directory: Path, path: Path) -> PurePosixPath:
     """A path as git names it: relative to the top of the work tree.
 
@@ -166,14 +258,30 @@ def _in_repository(directory: Path, path: Path) -> PurePosixPath:
     raise GitError(f"{path} lies outside the repository {top}; --base cannot read it from a commit")
 
 
-def _git(directory: Path, *arguments: str) -> bytes:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(directory), *arguments], capture_output=True, timeout=120, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise GitError(f"git {arguments[0]} did not work: {error}") from None
+def _git(
+    directory: Path, *arguments: str, data: bytes | None = None, variables: Mapping[str, str] | None = None
+) -> bytes:
+    done = _run(directory, arguments, data, variables)
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         raise GitError(f"git {arguments[0]}: {lines[-1] if lines else f'exit code {done.returncode}'}")
     return done.stdout
+
+
+def _run(
+    directory: Path,
+    arguments: Sequence[str],
+    data: bytes | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> "subprocess.CompletedProcess[bytes]":
+    try:
+        return subprocess.run(
+            ["git", "-C", str(directory), *arguments],
+            capture_output=True,
+            input=data,
+            env=os.environ | {"GIT_TERMINAL_PROMPT": "0"} | dict(variables or {}),
+            timeout=120,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise GitError(f"git {arguments[0]} did not work: {error}") from None

@@ -114,6 +114,9 @@ class Rig:
             directory.mkdir()
         shutil.copytree(template, self.root, symlinks=True)
         git(root, "clone", "--quiet", "--bare", str(self.root), str(self.remote))
+        # It stands for the repository on GitHub.
+        there = f'[url "{self.remote}"]\n\tinsteadOf = https://github.com/acme/shop.git\n'
+        (self.home / ".gitconfig").write_text(there)
         self.base = self.git("rev-parse", "HEAD")
         self.git("checkout", "--quiet", "-b", "topic")
 
@@ -157,9 +160,6 @@ class Rig:
         ]
         command += ["--platform", "ubuntu-24.04=-self-hosted", "--secret", f"GITHUB_TOKEN={token}"]
         environment = {
-            "GIT_CONFIG_COUNT": "1",  # a bare repository stands for the one on GitHub
-            "GIT_CONFIG_KEY_0": f"url.{self.remote}.insteadOf",
-            "GIT_CONFIG_VALUE_0": "https://github.com/acme/shop.git",
             "GITHUB_API_URL": self.double.url,
             "GITHUB_RUN_ID": str(run),
             "GATE_VENV": str(Path(sys.executable).parents[1]),

@@ -1,0 +1,184 @@
+"""`gate baseline update`: a run becomes part of the memory."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gate.baseline import Baseline, SuiteBaseline, accept
+from gate.cli.shared import (
+    BASELINE,
+    REPORT_FILES,
+    common,
+    complain,
+    console_for,
+    head_of,
+    read_reports,
+    say,
+)
+from gate.model import Run, SuiteRun
+from gate.policy import Policy
+from gate.verdict import EXIT_CODES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@click.command()
+@REPORT_FILES
+@BASELINE
+@click.option("--commit", metavar="SHA", help="The commit that was measured (default: as the report says).")
+@click.option("--verdict", "verdict_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              metavar="FILE", help="Accept only what gate check passed; record what was waived.")  # fmt: skip
+@click.option("--run", "source", default="", metavar="ID",
+              help="Which run of a workflow measured it; another attempt of it is replaced.")  # fmt: skip
+@click.option("--push", "branch", metavar="BRANCH",
+              help="Commit to this branch of the remote and push, whatever the work tree holds.")  # fmt: skip
+@click.option(
+    "--remote", default="origin", show_default=True, metavar="REMOTE", help="With --push: where to."
+)
+@common
+def update(
+    reports: tuple[Path, ...],
+    baseline: Path | None,
+    commit: str | None,
+    verdict_file: Path | None,
+    source: str,
+    branch: str | None,
+    remote: str,
+    thresholds: Path,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    """Accept a run: add it to the baseline of its environment. The same run twice changes nothing."""
+    from gate.baseline import read_baseline, write_suite
+    from gate.sources import load_policy
+
+    policy = load_policy(thresholds)
+    waived = _passed(verdict_file) if verdict_file else {}
+    directory = baseline or thresholds.parent / policy.baseline
+    known = Baseline() if branch else read_baseline(directory)
+    run = read_reports(reports, policy, thresholds, (), head=commit)
+    _refuse_unusable(run, policy)
+    accepted = [
+        _Accepted(suite, _measured(suite, commit, thresholds), waived.get(suite.name, ()))
+        for suite in run.suites.values()
+    ]
+    console = console_for(no_color)
+    if branch:
+        _push(accepted, directory, thresholds, source, branch, remote, console, quiet=quiet)
+        return
+    for one in accepted:
+        updated = one.added_to(known, source)
+        path = write_suite(directory, updated)
+        if not quiet:
+            say(f"{one.line(updated)} in {path}", console)
+
+
+@dataclass(frozen=True)
+class _Accepted:
+    """One suite of a run that is accepted."""
+
+    suite: SuiteRun
+    commit: str
+    waived: tuple[str, ...]
+
+    def added_to(self, known: Baseline, source: str) -> SuiteBaseline:
+        """What is remembered of the suite with this run."""
+        before = known.comparable(self.suite.name, self.suite.environment)
+        return accept(before, self.suite, self.commit, waived=self.waived, source=source)
+
+    def line(self, updated: SuiteBaseline) -> str:
+        """What is said of it."""
+        failed = sum(test.failed for test in self.suite.tests.values())
+        tail = f", {failed} known failures" if failed else ""
+        what = f"{self.suite.name}: accepted {self.commit[:12]}"
+        return f"{what} on {self.figures}{tail}; {len(updated.runs)} runs"
+
+    @property
+    def figures(self) -> str:
+        """Environment and amounts."""
+        suite = self.suite
+        return f"{suite.environment.id}: {len(suite.metrics)} metrics, {len(suite.tests)} tests"
+
+
+def _refuse_unusable(run: Run, policy: Policy) -> None:
+    """End the command if a run is damaged or measured nothing."""
+    from gate.judge.loads import judge_loads
+
+    for problem in run.problems:
+        complain(f"{problem.subject}: {problem.message}; {problem.remedy}")
+    invalid = [
+        f for suite in run.suites.values() for f in judge_loads(suite, policy).findings if f.level == "fail"
+    ]
+    for finding in () if run.problems else invalid:
+        complain(f"{finding.subject}: {finding.message}; {finding.remedy}")
+    if run.problems or invalid:
+        complain("nothing was accepted")
+        sys.exit(EXIT_CODES["error" if run.problems else "inconclusive"])
+
+
+def _measured(suite: SuiteRun, commit: str | None, thresholds: Path) -> str:
+    measured = commit or suite.commit or head_of(thresholds)
+    if not measured:
+        raise click.UsageError(f"{suite.source} does not say which commit it measured; add --commit SHA")
+    return measured
+
+
+def _push(
+    accepted: list[_Accepted],
+    directory: Path,
+    thresholds: Path,
+    source: str,
+    branch: str,
+    remote: str,
+    console: Console,
+    *,
+    quiet: bool,
+) -> None:
+    from gate.publish import RefusedError, publish
+
+    commits = ", ".join(dict.fromkeys(one.commit[:12] for one in accepted))
+    figures = "\n".join(
+        "\n".join((f"{one.suite.name} on {one.figures}", *(f"waived: {text}" for text in one.waived)))
+        for one in accepted
+    )
+
+    def add(known: Baseline) -> tuple[SuiteBaseline, ...]:
+        return tuple(one.added_to(known, source) for one in accepted)
+
+    message = f"chore(baseline): accept {commits} [skip ci]\n\n{figures}"
+    try:
+        done = publish(thresholds.absolute().parent, directory, branch, add, message, remote=remote)
+    except RefusedError as error:
+        complain(f"{remote} takes no push to {branch}: {error}; let who pushes bypass the rule,")
+        complain(f"or push {error.commit[:12]} to a branch of its own and open a pull request")
+        sys.exit(EXIT_CODES["failed"])
+    if quiet:
+        return
+    for one, updated in zip(accepted, done.suites, strict=True):
+        say(one.line(updated), console)
+    say(f"pushed {done.commit[:12]} to {branch}" if done.commit else f"{branch} holds it already", console)
+
+
+def _passed(file: Path) -> dict[str, tuple[str, ...]]:
+    """What a verdict that passed says was waived, by suite; one that did not pass ends the command."""
+    from gate.verdict import read_verdict
+
+    try:
+        verdict = read_verdict(file.read_bytes())
+    except ValueError as error:
+        raise click.UsageError(f"--verdict {file}: {error}") from None
+    if verdict.verdict != "passed":
+        complain(f"the verdict is {verdict.verdict}: nothing was accepted")
+        sys.exit(verdict.exit_code)
+    waived: dict[str, tuple[str, ...]] = {}
+    for finding in verdict.findings:
+        if finding.state == "waived":
+            reason = finding.message.rpartition("; waived by ")[2]
+            waived[finding.suite] = (*waived.get(finding.suite, ()), f"{finding.subject}: {reason}")
+    return waived

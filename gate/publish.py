@@ -1,0 +1,96 @@
+"""Accepted runs, committed and pushed: whole or not at all, and without touching the work tree.
+
+The commit is made from the remote branch as it is at that moment, by git's plumbing, and pushed as a fast
+forward. Who was overtaken takes the other's state, adds the own run to it and tries again: nobody's run is
+lost, none is there twice. A process that is killed leaves nothing that anybody sees.
+"""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gate.baseline import Baseline, SuiteBaseline, parse_baseline, to_lines
+from gate.git import GitError, commit_files, fetch_branch, files_at, push_commit, repository_path
+
+_PATIENCE: Final = 120.0
+"""Seconds until the last attempt."""
+_LONGEST_WAIT: Final = 3.0
+
+
+class RefusedError(Exception):
+    """The remote takes no push to this branch; the message is what it said."""
+
+    def __init__(self, said: str, commit: str) -> None:
+        super().__init__(said)
+        self.commit = commit
+        """The commit that was made all the same."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of an update."""
+
+    commit: str
+    """Of the remote branch; empty: everything was there already."""
+    suites: tuple[SuiteBaseline, ...]
+    attempts: int
+
+
+def publish(
+    root: Path,
+    directory: Path,
+    branch: str,
+    update: Callable[[Baseline], tuple[SuiteBaseline, ...]],
+    message: str,
+    *,
+    remote: str = "origin",
+    patience: float = _PATIENCE,
+) -> Published:
+    """Add accepted runs to the baseline of a remote branch.
+
+    Args:
+        root: a directory of the repository.
+        directory: where the baseline lies in it.
+        branch: of the remote; one that does not exist is begun without history.
+        update: the suites to write, given what the branch holds; called once per attempt.
+        message: of the commit.
+        remote: name or address.
+        patience: seconds until the last attempt.
+
+    Raises:
+        BaselineError: the branch's baseline is damaged; it is not written over.
+        RefusedError: a rule of the remote forbids the push.
+        GitError: the remote cannot be reached, or the patience is over.
+    """
+    begun, attempts = time.monotonic(), 0
+    while True:
+        attempts += 1
+        tip = fetch_branch(root, remote, branch)
+        held = files_at(root, tip, directory, ".jsonl") if tip else {}
+        suites = update(parse_baseline(held))
+        changed = _changed(root, directory, held, suites)
+        if not changed:
+            return Published("", suites, attempts)
+        commit = commit_files(root, tip, changed, message)
+        outcome, said = push_commit(root, remote, commit, branch)
+        if outcome == "done":
+            return Published(commit, suites, attempts)
+        if outcome == "refused":
+            raise RefusedError(said, commit)
+        if time.monotonic() - begun > patience:
+            raise GitError(f"{remote} {branch}: others were always faster ({attempts} attempts): {said}")
+        time.sleep(random.uniform(0, min(_LONGEST_WAIT, 0.05 * 2**attempts)))
+
+
+def _changed(
+    root: Path, directory: Path, held: Mapping[str, bytes], suites: tuple[SuiteBaseline, ...]
+) -> dict[str, bytes]:
+    """The files that differ from what the branch holds, by their paths in the repository."""
+    inside = repository_path(root, directory)
+    if not inside:
+        raise GitError(f"{directory} lies outside the repository; only a baseline inside it can be pushed")
+    files = {f"{inside}/{suite.environment.id}/{suite.suite}.jsonl": to_lines(suite) for suite in suites}
+    return {name: data for name, data in files.items() if held.get(name) != data}

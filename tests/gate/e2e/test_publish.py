@@ -1,0 +1,186 @@
+"""Accepted runs, pushed to a real remote: many at once, killed, refused; none is lost, none there twice."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gate.baseline import AcceptedRun, parse_baseline
+from tests.gate.e2e.conftest import Project
+
+KILLS = int(os.environ.get("GATE_KILLS", "15"))
+IDENTITY = {
+    f"GIT_{who}_{what}": "t@example.invalid" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+}
+
+
+def git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=root,
+        env=os.environ | IDENTITY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def remote(project: Project, tmp_path: Path) -> Path:
+    """A bare repository with the project and a baseline of one run."""
+    project.accept(1)
+    (project.root / ".gitignore").write_text(".gate\n__pycache__\n*.json\n")
+    git(project.root, "init", "--quiet", "--initial-branch", "main")
+    git(project.root, "add", "--all")
+    git(project.root, "commit", "--quiet", "--message", "base")
+    git(tmp_path, "clone", "--quiet", "--bare", str(project.root), "remote.git")
+    return tmp_path / "remote.git"
+
+
+def clone(remote: Path, project: Project, name: str, *options: str) -> Project:
+    """A clone with the report of a run of its own."""
+    root = remote.parent / name
+    git(remote.parent, "clone", "--quiet", *options, f"file://{remote}", name)
+    shutil.copytree(project.root / ".gate", root / ".gate")
+    other = Project(root)
+    number = int("".join(filter(str.isdigit, name)) or 0)
+    other.edit(lambda document: document.update(created=document["created"] + number))
+    return other
+
+
+def start(project: Project, commit: str, *more: str) -> "subprocess.Popen[str]":
+    command = ["baseline", "update", "--commit", commit, "--push", "main", "--quiet", *more]
+    return subprocess.Popen(
+        [sys.executable, "-c", "from gate.cli import main; main()", *command], cwd=project.root,
+        env=os.environ | IDENTITY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def runs_in(remote: Path, branch: str = "main") -> tuple[AcceptedRun, ...]:
+    """What the baseline on the remote's branch holds; every line of it is read."""
+    names = git(remote, "ls-tree", "-r", "--name-only", branch).splitlines()
+    files = {
+        name: git(remote, "show", f"{branch}:{name}").encode() for name in names if name.endswith(".jsonl")
+    }
+    (suite,) = parse_baseline(files).suites
+    return suite.runs
+
+
+def test_twenty_at_once_are_all_there_and_none_is_there_twice(project: Project, remote: Path):
+    clones = [clone(remote, project, f"clone{n}") for n in range(1, 21)]
+    processes = [start(other, f"c{n}") for n, other in enumerate(clones, start=1)]
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 20, said
+    commits = [run.commit for run in runs_in(remote)]
+    assert sorted(commits) == sorted(["c0", *(f"c{n}" for n in range(1, 21))])
+    git(remote, "fsck", "--strict")
+    assert git(remote, "log", "--merges", "--format=%h", "main") == "", "the history is linear"
+    assert len(git(remote, "log", "--format=%h", "main").splitlines()) == 21
+
+
+def test_killed_at_any_moment_the_store_verifies_and_the_next_call_adds_what_is_missing(
+    project: Project, remote: Path
+):
+    chance = random.Random(7)
+    other = clone(remote, project, "clone1")
+    for number in range(KILLS):
+        process = start(other, f"c{number}")
+        time.sleep(chance.uniform(0.05, 0.9))
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+        kept = {run.commit for run in runs_in(remote)}  # whole, whatever happened
+        assert kept <= {"c0", *(f"c{n}" for n in range(number + 1))}
+        again = start(other, f"c{number}")
+        again.communicate(timeout=60)
+        assert again.returncode == 0
+        assert f"c{number}" in {run.commit for run in runs_in(remote)}
+        other.edit(lambda document: document.update(created=document["created"] + 1))
+    git(remote, "fsck", "--strict")
+    assert git(other.root, "status", "--porcelain") == ""
+
+
+def test_the_work_tree_is_not_touched_and_the_message_has_figures(project: Project, remote: Path):
+    other = clone(remote, project, "clone3")
+    (other.root / "test_api.py").write_text("half done")
+    before = git(other.root, "status", "--porcelain")
+    result = other.gate("baseline", "update", "--commit", "c3", "--push", "main")
+    assert result.code == 0, result.text
+    assert "pushed " in result.out
+    assert git(other.root, "status", "--porcelain") == before
+    message = git(remote, "log", "-1", "--format=%B", "main")
+    assert message.splitlines()[0] == "chore(baseline): accept c3 [skip ci]"
+    assert "8 metrics, 3 tests" in message
+    assert git(remote, "show", "main:test_api.py") == (project.root / "test_api.py").read_text().strip()
+
+
+def test_the_same_run_twice_changes_nothing(project: Project, remote: Path):
+    other = clone(remote, project, "clone1")
+    for said in ("pushed ", "main holds it already"):
+        assert said in other.gate("baseline", "update", "--commit", "c1", "--push", "main").out
+    assert len(git(remote, "log", "--format=%h", "main").splitlines()) == 2
+
+
+def test_another_attempt_of_a_run_takes_its_place(project: Project, remote: Path):
+    other = clone(remote, project, "clone1")
+    for _ in range(3):
+        other.edit(lambda document: document.update(created=document["created"] + 1))
+        assert other.gate("baseline", "update", "--commit", "c1", "--run", "42", "--push", "main").code == 0
+    assert [run.commit for run in runs_in(remote)] == ["c0", "c1"]
+    assert other.gate("baseline", "update", "--commit", "c1", "--run", "43", "--push", "main").code == 0
+    assert len(runs_in(remote)) == 2, "the same report is the same run, whoever brings it"
+
+
+def test_a_protected_branch_refuses_with_the_remedy(project: Project, remote: Path):
+    hook = remote / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\necho 'protected branch: checks are required' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    result = clone(remote, project, "clone1").gate("baseline", "update", "--commit", "c1", "--push", "main")
+    assert result.code == 1
+    assert "takes no push to main: pre-receive hook declined" in result.err
+    assert "open a pull request" in result.err
+    assert [run.commit for run in runs_in(remote)] == ["c0"]
+
+
+def test_a_branch_that_is_not_there_is_begun_without_history(project: Project, remote: Path):
+    other = clone(remote, project, "clone1")
+    assert other.gate("baseline", "update", "--commit", "c1", "--push", "gate-baseline").code == 0
+    assert [run.commit for run in runs_in(remote, "gate-baseline")] == ["c1"]
+    assert git(remote, "log", "--format=%P", "gate-baseline") == ""
+
+
+def test_a_shallow_clone_pushes_too(project: Project, remote: Path):
+    other = clone(remote, project, "clone1", "--depth", "1")
+    assert other.gate("baseline", "update", "--commit", "c1", "--push", "main").code == 0
+    assert len(runs_in(remote)) == 2
+
+
+def test_a_damaged_baseline_of_the_remote_is_not_written_over(project: Project, remote: Path):
+    breaker = clone(remote, project, "clone1")
+    (file,) = (breaker.root / "tests" / "baseline").rglob("*.jsonl")
+    file.write_bytes(file.read_bytes()[:-9])
+    git(breaker.root, "commit", "--all", "--quiet", "--message", "broken")
+    git(breaker.root, "push", "--quiet", "origin", "main")
+    tip = git(remote, "rev-parse", "main")
+    result = clone(remote, project, "clone2").gate("baseline", "update", "--commit", "c2", "--push", "main")
+    assert result.code == 4
+    assert "damaged line" in result.err
+    assert git(remote, "rev-parse", "main") == tip
+
+
+def test_no_remote_is_said(project: Project, remote: Path):
+    other = clone(remote, project, "clone1")
+    result = other.gate(
+        "baseline", "update", "--commit", "c1", "--push", "main", "--remote", str(remote.parent / "no")
+    )
+    assert result.code == 2
+    assert "git ls-remote" in result.err
+    assert json.loads(other.report.read_text())["created"] > 0
