@@ -18,7 +18,7 @@ from gate.cli.confirming import confirm
 from gate.cli.conversing import comment, obey, relay, waivers
 from gate.cli.judging import check, report, run
 from gate.cli.learning import calibrate, explain, selftest
-from gate.cli.remembering import baseline
+from gate.cli.remembering import baseline, diff, history
 from gate.cli.shared import complain
 from gate.git import GitError
 from gate.located import LocatedError
@@ -37,6 +37,8 @@ for command in (
     confirm,
     report,
     baseline,
+    history,
+    diff,
     explain,
     calibrate,
     selftest,

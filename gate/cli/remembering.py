@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gate.cli.accepting import update
-from gate.cli.shared import BASELINE, common, complain, console_for
+from gate.cli.shared import BASELINE, common, complain, console_for, say
 
 
 @click.group()
@@ -75,3 +75,61 @@ def show(pattern: str | None, baseline: Path | None, thresholds: Path, quiet: bo
         print_baseline(known, directory, console, quiet=quiet)
     elif not print_metrics(known, pattern, console):
         raise click.UsageError(f"no metric of the baseline in {directory} matches {pattern!r}")
+
+
+@baseline.command()
+@BASELINE
+@common
+def verify(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
+    """Read every line of the baseline. Exit code 4, with file and line, if one is damaged."""
+    from gate.baseline import read_baseline
+    from gate.sources import load_policy
+
+    directory = baseline or thresholds.parent / load_policy(thresholds).baseline
+    known = read_baseline(directory)
+    if not quiet:
+        runs, files = sum(len(suite.runs) for suite in known.suites), len(known.suites)
+        say(f"{directory}: {files} files, {runs} accepted runs, all of it can be read", console_for(no_color))
+
+
+@click.command()
+@click.argument("pattern", metavar="METRIC")
+@BASELINE
+@common
+def history(pattern: str, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
+    """Show a metric through its accepted runs: commit, date, value, and what was permitted.
+
+    METRIC is a name, one without its statistic, or a glob.
+    """
+    from gate.baseline import read_baseline
+    from gate.report.history import print_history
+    from gate.sources import load_policy
+
+    directory = baseline or thresholds.parent / load_policy(thresholds).baseline
+    try:
+        found = print_history(read_baseline(directory), pattern, console_for(no_color), quiet=quiet)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if not found:
+        raise click.UsageError(f"no metric of the baseline in {directory} matches {pattern!r}")
+
+
+@click.command()
+@click.argument("before", metavar="COMMIT")
+@click.argument("after", metavar="COMMIT")
+@BASELINE
+@common
+def diff(
+    before: str, after: str, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool
+) -> None:
+    """Show two accepted runs beside each other, the largest change first."""
+    from gate.baseline import read_baseline
+    from gate.report.history import print_difference
+    from gate.sources import load_policy
+
+    directory = baseline or thresholds.parent / load_policy(thresholds).baseline
+    known = read_baseline(directory)
+    if not print_difference(known, before, after, console_for(no_color)):
+        kept = dict.fromkeys(run.commit[:12] for suite in known.suites for run in reversed(suite.runs))
+        here = ", ".join(kept) or "no run at all: gate baseline update"
+        raise click.UsageError(f"no environment has accepted runs of both commits; {directory} keeps {here}")
