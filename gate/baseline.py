@@ -169,7 +169,10 @@ def parse_baseline(files: Mapping[str, bytes]) -> Baseline:
     return Baseline(tuple(_parse_file(path, data) for path, data in sorted(files.items())))
 
 
-_RESTORE: Final = "restore the file from git, or rebuild it with gate baseline update"
+_RESTORE: Final = "restore the file from git, or keep what can be read: gate baseline repair"
+_LARGE_FILE: Final = b"version https://git-lfs.github.com/spec/"
+CONFLICT: Final = (b"<<<<<<< ", b"=======", b">>>>>>> ", b"||||||| ")
+"""How git marks what it could not merge."""
 
 
 class _AnyHeader(msgspec.Struct):
@@ -192,12 +195,46 @@ def _parse_file(path: str, data: bytes) -> SuiteBaseline:
     decoder = msgspec.json.Decoder(Line)
     lines: list[Line] = []
     texts = data.splitlines()
+    if data.startswith(_LARGE_FILE):
+        raise BaselineError(f"{path}:1", "is a pointer of Git LFS, not the file", "fetch it: git lfs pull")
     _check_schema(path, texts[0] if texts else b"")
     for number, text in enumerate(texts, start=1):
         try:
             lines.append(decoder.decode(text))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if text.startswith(CONFLICT):
+                said, remedy = "git could not merge it", "accepted runs merge by union: gate baseline repair"
+                raise BaselineError(f"{path}:{number}", said, remedy) from None
             raise BaselineError(f"{path}:{number}", f"damaged line: {error}", _RESTORE) from None
+    return _assembled(path, lines)
+
+
+def salvaged(path: str, data: bytes) -> tuple[SuiteBaseline, list[tuple[int, bytes]]]:
+    """What of a file can be read; of a conflict both sides.
+
+    Returns:
+        The suite, and the lines that are damaged, with their numbers. Marks of a conflict are not among them.
+
+    Raises:
+        BaselineError: nothing can be made of it: its header is lost, or it is of another format.
+    """
+    decoder = msgspec.json.Decoder(Line)
+    texts = data.splitlines()
+    _check_schema(path, next((text for text in texts if not text.startswith(CONFLICT)), b""))
+    lines: list[Line] = []
+    damaged: list[tuple[int, bytes]] = []
+    for number, text in enumerate(texts, start=1):
+        if text.startswith(CONFLICT):
+            continue
+        try:
+            lines.append(decoder.decode(text))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            damaged.append((number, text))
+    lines.sort(key=lambda line: not isinstance(line, Header))
+    return _assembled(path, lines), damaged
+
+
+def _assembled(path: str, lines: Sequence[Line]) -> SuiteBaseline:
     header = lines[0] if lines else None
     if not isinstance(header, Header):
         raise BaselineError(f"{path}:1", "the file does not begin with a baseline header", _RESTORE)

@@ -92,6 +92,38 @@ def verify(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool)
         say(f"{directory}: {files} files, {runs} accepted runs, all of it can be read", console_for(no_color))
 
 
+@baseline.command()
+@BASELINE
+@common
+def repair(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
+    """Keep what can be read of a damaged baseline, and both sides of a conflict.
+
+    Damaged lines are moved to FILE.damaged beside each file, so that nothing is lost.
+    """
+    from gate.baseline import salvaged, to_lines, write_suite
+    from gate.sources import load_policy
+
+    directory = baseline or thresholds.parent / load_policy(thresholds).baseline
+    console = console_for(no_color)
+    files = sorted(directory.rglob("*.jsonl"))
+    for file in files:
+        data = file.read_bytes()
+        kept, damaged = salvaged(str(file), data)
+        if to_lines(kept) == data:
+            continue
+        if damaged:
+            with Path(f"{file}.damaged").open("ab") as aside:
+                aside.writelines(text + b"\n" for _, text in damaged)
+        write_suite(directory, kept)
+        numbers = ", ".join(str(number) for number, _ in damaged) or "none"
+        say(
+            f"{file}: {len(kept.runs)} accepted runs kept; damaged lines, moved to {file}.damaged: {numbers}",
+            console,
+        )
+    if not quiet:
+        say(f"{directory}: {len(files)} files, all of it can be read now", console)
+
+
 @click.command()
 @click.argument("pattern", metavar="METRIC")
 @BASELINE

@@ -61,6 +61,18 @@ def test_verify_reads_every_line(remembered: Project):
     assert "damaged line" in result.err
 
 
+def test_repair_keeps_what_can_be_read_and_moves_the_rest_aside(remembered: Project):
+    (file,) = (remembered.root / "tests" / "baseline").rglob("*.jsonl")
+    whole = file.read_bytes()
+    file.write_bytes(whole.rstrip(b"\n")[:-9])
+    assert remembered.gate("check", "--no-confirm").code == 4
+    result = remembered.gate("baseline", "repair")
+    assert (result.code, "2 accepted runs kept" in result.out) == (0, True), result.text
+    assert file.with_name("api.jsonl.damaged").read_bytes() == whole.splitlines()[-1][:-9] + b"\n"
+    assert remembered.gate("baseline", "verify").code == 0
+    assert remembered.gate("baseline", "repair", "--quiet").out == ""
+
+
 def test_bars():
     assert sparkline([1, 2, 3]) == "▁▅█"
     assert sparkline([5]) == "▄"

@@ -20,6 +20,7 @@ from gate.baseline import (
     accept,
     parse_baseline,
     read_baseline,
+    salvaged,
     to_lines,
     write_suite,
 )
@@ -212,7 +213,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
 
 @pytest.mark.parametrize(
     "line",
-    [b"{", b"", b"<<<<<<< HEAD", b"\xff\xfe", b'{"kind":"ghost"}', b'{"kind":"run","commit":"c"}',
+    [b"{", b"", b"\xff\xfe", b'{"kind":"ghost"}', b'{"kind":"run","commit":"c"}',
      b'{"kind":"run","commit":"c","created":"x","values":{"a":"fast"}}',
      b'{"kind":"run","commit":"c","created":"x","values":{"a":NaN}}',
      b'{"kind":"test","nodeid":"t","outcome":"exploded"}', b"[]", b"null"],
@@ -224,7 +225,35 @@ def test_a_damaged_line_is_named_with_file_and_line(line):
         parse_baseline({f"tests/baseline/{PLACE}": b"\n".join(lines)})
     assert error.value.place == f"tests/baseline/{PLACE}:3"
     assert error.value.message.startswith("damaged line: ")
-    assert error.value.remedy == "restore the file from git, or rebuild it with gate baseline update"
+    assert error.value.remedy == "restore the file from git, or keep what can be read: gate baseline repair"
+
+
+@pytest.mark.parametrize(
+    ("line", "says", "remedy"),
+    [
+        (b"<<<<<<< HEAD", "git could not merge it", "gate baseline repair"),
+        (b"version https://git-lfs.github.com/spec/v1", "is a pointer of Git LFS", "git lfs pull"),
+    ],
+)
+def test_what_git_left_in_place_of_the_file_is_named(line, says, remedy):
+    lines = to_lines(three_runs()).splitlines()
+    text = b"\n".join([line, *lines] if b"lfs" in line else [*lines[:3], line, *lines[3:]])
+    with pytest.raises(BaselineError) as error:
+        parse_baseline({PLACE: text})
+    assert says in error.value.message
+    assert remedy in error.value.remedy
+
+
+def test_of_a_conflict_both_sides_are_kept_and_of_damage_what_can_be_read():
+    known = three_runs()
+    *head, one, two, three = to_lines(known).splitlines()
+    data = b"\n".join([*head, b"<<<<<<< HEAD", one, b"=======", two, b'{"kind":"ru', b">>>>>>> other", three])
+    kept, damaged = salvaged(PLACE, data)
+    assert kept == known
+    assert [text for _, text in damaged] == [b'{"kind":"ru']
+    assert salvaged(PLACE, to_lines(known)) == (known, [])
+    with pytest.raises(BaselineError, match="does not begin with a baseline header"):
+        salvaged(PLACE, one)
 
 
 def test_a_file_that_was_cut_off_is_damaged():
