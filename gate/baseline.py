@@ -1,14 +1,10 @@
-"""The stored baseline: a bounded window of accepted runs, one file per environment and suite.
+"""The baseline: a bounded window of accepted runs per environment and suite, and how a run is added. Pure.
 
-A file is JSON lines, sorted, so that a diff shows what changed and a merge rarely conflicts:
-a header, one line per metric, one per test, the pinned reference, one line per accepted run.
+How it is written to files is in `gate.store`.
 """
 
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import Final
 
@@ -16,22 +12,11 @@ import msgspec
 
 from gate.model import Better, Environment, Metric, Outcome, SuiteRun
 
-SCHEMA: Final = "gate.baseline/2"
-READABLE: Final = frozenset({"gate.baseline/1", SCHEMA})
-"""The first format had no pins."""
 WINDOW: Final = 30
 """How many accepted runs are kept per environment and suite."""
 FIRST_RUNS: Final = 5
 """From so many runs on, the centre of the first ones is the reference, unless somebody pinned another."""
 _DIGITS: Final = 6
-
-
-class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="baseline"):
-    """First line of a file: what it is about."""
-
-    schema: str
-    suite: str
-    environment: Environment
 
 
 class KnownMetric(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="metric"):
@@ -93,9 +78,6 @@ class Pin(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag
     """Why it was pinned; empty: nobody did, these were the first accepted runs."""
 
 
-Line = Header | KnownMetric | KnownTest | Pin | AcceptedRun
-
-
 class SuiteBaseline(msgspec.Struct, frozen=True):
     """What is remembered of one suite in one environment. Runs are in order of time."""
 
@@ -129,130 +111,6 @@ class Baseline(msgspec.Struct, frozen=True):
         """The environment with the youngest accepted run: tests and work counts hold everywhere."""
         candidates = [b for b in self.suites if b.suite == suite and b.runs]
         return max(candidates, key=lambda b: b.runs[-1].key, default=None)
-
-
-class BaselineError(Exception):
-    """A baseline cannot be read. The message names the place, `remedy` what to do."""
-
-    def __init__(self, place: str, message: str, remedy: str) -> None:
-        super().__init__(f"{place}: {message}")
-        self.place = place
-        self.message = message
-        self.remedy = remedy
-
-
-def read_baseline(directory: Path) -> Baseline:
-    """Read all files of a baseline directory; a directory that does not exist holds no runs.
-
-    Raises:
-        BaselineError: a file is damaged or of a newer format.
-    """
-    if not directory.exists():
-        return Baseline()
-    if not directory.is_dir():
-        raise BaselineError(str(directory), "is a file, not a directory of accepted runs", _RESTORE)
-    try:
-        files = {str(path): path.read_bytes() for path in sorted(directory.rglob("*.jsonl"))}
-    except OSError as error:
-        raise BaselineError(
-            str(directory), f"cannot be read: {error.strerror}", "check its permissions"
-        ) from None
-    return parse_baseline(files)
-
-
-def parse_baseline(files: Mapping[str, bytes]) -> Baseline:
-    """Read the contents of baseline files, by path.
-
-    Raises:
-        BaselineError: a file is damaged or of a newer format.
-    """
-    return Baseline(tuple(_parse_file(path, data) for path, data in sorted(files.items())))
-
-
-_RESTORE: Final = "restore the file from git, or keep what can be read: gate baseline repair"
-_LARGE_FILE: Final = b"version https://git-lfs.github.com/spec/"
-CONFLICT: Final = (b"<<<<<<< ", b"=======", b">>>>>>> ", b"||||||| ")
-"""How git marks what it could not merge."""
-
-
-class _AnyHeader(msgspec.Struct):
-    schema: str = SCHEMA
-
-
-def _check_schema(path: str, first: bytes) -> None:
-    """Refuse another format before its lines look damaged."""
-    try:
-        schema = msgspec.json.decode(first, type=_AnyHeader).schema
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return  # a damaged first line is reported with its number
-    if schema not in READABLE:
-        raise BaselineError(
-            f"{path}:1", f"schema {schema} is not known here", f"use a gate that reads {schema}"
-        )
-
-
-def _parse_file(path: str, data: bytes) -> SuiteBaseline:
-    decoder = msgspec.json.Decoder(Line)
-    lines: list[Line] = []
-    texts = data.splitlines()
-    if data.startswith(_LARGE_FILE):
-        raise BaselineError(f"{path}:1", "is a pointer of Git LFS, not the file", "fetch it: git lfs pull")
-    _check_schema(path, texts[0] if texts else b"")
-    for number, text in enumerate(texts, start=1):
-        try:
-            lines.append(decoder.decode(text))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if text.startswith(CONFLICT):
-                said, remedy = "git could not merge it", "accepted runs merge by union: gate baseline repair"
-                raise BaselineError(f"{path}:{number}", said, remedy) from None
-            raise BaselineError(f"{path}:{number}", f"damaged line: {error}", _RESTORE) from None
-    return _assembled(path, lines)
-
-
-def salvaged(path: str, data: bytes) -> tuple[SuiteBaseline, list[tuple[int, bytes]]]:
-    """What of a file can be read; of a conflict both sides.
-
-    Returns:
-        The suite, and the lines that are damaged, with their numbers. Marks of a conflict are not among them.
-
-    Raises:
-        BaselineError: nothing can be made of it: its header is lost, or it is of another format.
-    """
-    decoder = msgspec.json.Decoder(Line)
-    texts = data.splitlines()
-    _check_schema(path, next((text for text in texts if not text.startswith(CONFLICT)), b""))
-    lines: list[Line] = []
-    damaged: list[tuple[int, bytes]] = []
-    for number, text in enumerate(texts, start=1):
-        if text.startswith(CONFLICT):
-            continue
-        try:
-            lines.append(decoder.decode(text))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            damaged.append((number, text))
-    lines.sort(key=lambda line: not isinstance(line, Header))
-    return _assembled(path, lines), damaged
-
-
-def _assembled(path: str, lines: Sequence[Line]) -> SuiteBaseline:
-    header = lines[0] if lines else None
-    if not isinstance(header, Header):
-        raise BaselineError(f"{path}:1", "the file does not begin with a baseline header", _RESTORE)
-    where = PurePosixPath(path)
-    if (where.parent.name, where.stem) != (header.environment.id, header.suite):
-        expected = f"{header.environment.id}/{header.suite}.jsonl"
-        raise BaselineError(
-            f"{path}:1", f"the header belongs to {expected}", "move the file there, or restore it from git"
-        )
-    runs = {line.key: line for line in lines if isinstance(line, AcceptedRun)}
-    return SuiteBaseline(
-        suite=header.suite,
-        environment=header.environment,
-        metrics={line.name: line for line in lines if isinstance(line, KnownMetric)},
-        tests={line.nodeid: line for line in lines if isinstance(line, KnownTest)},
-        runs=tuple(runs[key] for key in sorted(runs)),
-        pins=tuple(line for line in lines if isinstance(line, Pin)),
-    )
 
 
 def accept(
@@ -359,34 +217,3 @@ def _level(runs: Sequence[AcceptedRun], names: Iterable[str], reason: str) -> Pi
 def _rounded(metric: Metric) -> float:
     """A measured value to the digits that mean something; a work count as it is."""
     return metric.value if metric.exact else float(f"{metric.value:.{_DIGITS}g}")
-
-
-def to_lines(known: SuiteBaseline) -> bytes:
-    """The file of one suite and environment."""
-    lines: Iterable[Line] = (
-        Header(SCHEMA, known.suite, known.environment),
-        *(known.metrics[name] for name in sorted(known.metrics)),
-        *(known.tests[nodeid] for nodeid in sorted(known.tests)),
-        *known.pins,
-        *known.runs,
-    )
-    encoder = msgspec.json.Encoder()
-    return b"".join(encoder.encode(line) + b"\n" for line in lines)
-
-
-def write_suite(directory: Path, known: SuiteBaseline) -> Path:
-    """Write one suite's file, whole or not at all, and return its path."""
-    path = directory / known.environment.id / f"{known.suite}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{known.suite}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(to_lines(known))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from gate.baseline import Baseline, accept, read_baseline, write_suite
+from gate.baseline import Baseline, accept
 from gate.git import head_commit
 from gate.judge import judge
 from gate.model import Run, SuiteRun
@@ -17,6 +17,7 @@ from gate.noise import Noise, Proposal, measure_noise, proposals
 from gate.policy import Policy
 from gate.readers import read_run
 from gate.runner import expand
+from gate.store import read_baseline, write_suite
 from gate.verdict import EXIT_CODES
 
 SCHEMA: Final = "gate.calibration/1"

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gate.baseline import Baseline, SuiteBaseline, parse_baseline, to_lines
+from gate.baseline import Baseline, SuiteBaseline
 from gate.git import GitError, commit_files, fetch_branch, files_at, push_commit, repository_path
+from gate.store import parse_baseline, to_lines
 
 _PATIENCE: Final = 120.0
 """Seconds until the last attempt."""

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from gate.baseline import Baseline, BaselineError, parse_baseline, read_baseline
+from gate.baseline import Baseline
 from gate.git import changed_files, file_at, files_at, inside_repository, merge_base, repository_path
 from gate.located import LocatedError, Mistake, Place
 from gate.model import Problem
 from gate.policy import Policy
+from gate.store import BaselineError, parse_baseline, read_baseline
 from gate.thresholds import parse_policy
 from gate.verdict import Finding
 

@@ -13,7 +13,6 @@ from typing import NoReturn
 
 import click
 
-from gate.baseline import BaselineError
 from gate.cli.confirming import confirm
 from gate.cli.conversing import comment, obey, relay, waivers
 from gate.cli.judging import check, report, run
@@ -22,6 +21,7 @@ from gate.cli.remembering import baseline, diff, history
 from gate.cli.shared import complain
 from gate.git import GitError
 from gate.located import LocatedError
+from gate.store import BaselineError
 from gate.verdict import EXIT_CODES, EXIT_USAGE
 
 

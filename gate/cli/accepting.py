@@ -55,8 +55,8 @@ def update(
     no_color: bool,
 ) -> None:
     """Accept a run: add it to the baseline of its environment. The same run twice changes nothing."""
-    from gate.baseline import read_baseline, write_suite
     from gate.sources import load_policy
+    from gate.store import read_baseline, write_suite
 
     policy = load_policy(thresholds)
     waived = _passed(verdict_file) if verdict_file else {}

@@ -94,10 +94,10 @@ def _asked(subjects: tuple[str, ...], policy: Policy, thresholds: Path) -> list[
     """What a person asks by name, out of the last run and the baseline."""
     import difflib
 
-    from gate.baseline import read_baseline
     from gate.confirm import questions_about
     from gate.readers import read_run
     from gate.runner import expand
+    from gate.store import read_baseline
 
     run = read_run(expand((REPORTS,), list(policy.suites))[0], policy)
     metrics = {

@@ -35,10 +35,10 @@ def explain(
     subject: str, verdict: Path | None, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool
 ) -> None:
     """Say why a metric, a subject, a test or a glob is judged as it is, and how to reproduce it."""
-    from gate.baseline import read_baseline
     from gate.explain import UnknownSubject, explain
     from gate.report.explain import print_explanation
     from gate.sources import load_policy
+    from gate.store import read_baseline
 
     policy = load_policy(thresholds)
     known = read_baseline(baseline or thresholds.parent / policy.baseline)

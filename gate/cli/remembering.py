@@ -32,8 +32,9 @@ def pin_reference(
 
     Without a pin the first 5 accepted runs are the reference.
     """
-    from gate.baseline import pin, read_baseline, write_suite
+    from gate.baseline import pin
     from gate.sources import load_policy
+    from gate.store import read_baseline, write_suite
 
     directory = baseline or thresholds.parent / load_policy(thresholds).baseline
     known = read_baseline(directory)
@@ -64,9 +65,9 @@ def pin_reference(
 @common
 def show(pattern: str | None, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
     """Show what the baseline holds; with PATTERN the metrics that match it, with their noise."""
-    from gate.baseline import read_baseline
     from gate.report.memory import print_baseline, print_metrics
     from gate.sources import load_policy
+    from gate.store import read_baseline
 
     directory = baseline or thresholds.parent / load_policy(thresholds).baseline
     known = read_baseline(directory)
@@ -82,8 +83,8 @@ def show(pattern: str | None, baseline: Path | None, thresholds: Path, quiet: bo
 @common
 def verify(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
     """Read every line of the baseline. Exit code 4, with file and line, if one is damaged."""
-    from gate.baseline import read_baseline
     from gate.sources import load_policy
+    from gate.store import read_baseline
 
     directory = baseline or thresholds.parent / load_policy(thresholds).baseline
     known = read_baseline(directory)
@@ -100,8 +101,8 @@ def repair(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool)
 
     Damaged lines are moved to FILE.damaged beside each file, so that nothing is lost.
     """
-    from gate.baseline import salvaged, to_lines, write_suite
     from gate.sources import load_policy
+    from gate.store import salvaged, to_lines, write_suite
 
     directory = baseline or thresholds.parent / load_policy(thresholds).baseline
     console = console_for(no_color)
@@ -115,11 +116,9 @@ def repair(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool)
             with Path(f"{file}.damaged").open("ab") as aside:
                 aside.writelines(text + b"\n" for _, text in damaged)
         write_suite(directory, kept)
-        numbers = ", ".join(str(number) for number, _ in damaged) or "none"
-        say(
-            f"{file}: {len(kept.runs)} accepted runs kept; damaged lines, moved to {file}.damaged: {numbers}",
-            console,
-        )
+        numbers = ", ".join(str(number) for number, _ in damaged)
+        moved = f"; damaged lines {numbers} are in {file}.damaged now" if damaged else ""
+        say(f"{file}: {len(kept.runs)} accepted runs kept{moved}", console)
     if not quiet:
         say(f"{directory}: {len(files)} files, all of it can be read now", console)
 
@@ -133,9 +132,9 @@ def history(pattern: str, baseline: Path | None, thresholds: Path, quiet: bool, 
 
     METRIC is a name, one without its statistic, or a glob.
     """
-    from gate.baseline import read_baseline
     from gate.report.history import print_history
     from gate.sources import load_policy
+    from gate.store import read_baseline
 
     directory = baseline or thresholds.parent / load_policy(thresholds).baseline
     try:
@@ -155,9 +154,9 @@ def diff(
     before: str, after: str, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool
 ) -> None:
     """Show two accepted runs beside each other, the largest change first."""
-    from gate.baseline import read_baseline
     from gate.report.history import print_difference
     from gate.sources import load_policy
+    from gate.store import read_baseline
 
     directory = baseline or thresholds.parent / load_policy(thresholds).baseline
     known = read_baseline(directory)

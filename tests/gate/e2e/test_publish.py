@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gate.baseline import AcceptedRun, parse_baseline
+from gate.baseline import AcceptedRun
+from gate.store import parse_baseline
 from tests.gate.e2e.conftest import Project
 
 KILLS = int(os.environ.get("GATE_KILLS", "15"))

@@ -8,23 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate import baseline as module
-from gate.baseline import (
-    WINDOW,
-    AcceptedRun,
-    Baseline,
-    BaselineError,
-    KnownMetric,
-    KnownTest,
-    SuiteBaseline,
-    accept,
-    parse_baseline,
-    read_baseline,
-    salvaged,
-    to_lines,
-    write_suite,
-)
+from gate import store as module
+from gate.baseline import WINDOW, AcceptedRun, Baseline, KnownMetric, KnownTest, SuiteBaseline, accept
 from gate.model import UNKNOWN_ENVIRONMENT
+from gate.store import BaselineError, parse_baseline, read_baseline, salvaged, to_lines, write_suite
 from tests.gate.build import (
     CREATED,
     MACHINE,
