@@ -167,6 +167,22 @@ def accept(
     )
 
 
+def united(one: Baseline, other: Baseline, window: int = WINDOW) -> Baseline:
+    """The runs of both, each once. The younger one tells what a suite looks like, `one` the reference."""
+    found = {(suite.suite, suite.environment.id): suite for suite in one.suites}
+    for suite in other.suites:
+        key = (suite.suite, suite.environment.id)
+        before = found.get(key)
+        if before is None:
+            found[key] = suite
+            continue
+        runs = {run.key: run for run in (*before.runs, *suite.runs)}
+        younger = max(before, suite, key=lambda known: known.runs[-1].key if known.runs else ("", ""))
+        kept = tuple(runs[key] for key in sorted(runs)[-window:])
+        found[key] = msgspec.structs.replace(before, metrics=younger.metrics, tests=younger.tests, runs=kept)
+    return Baseline(tuple(found[key] for key in sorted(found)))
+
+
 def _attempt_of_one(other: AcceptedRun, run: AcceptedRun) -> bool:
     return bool(run.source) and (other.source, other.commit) == (run.source, run.commit)
 

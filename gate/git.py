@@ -214,8 +214,17 @@ def commit_files(directory: Path, parent: str, files: Mapping[str, bytes], messa
     )
 
 
-def push_commit(directory: Path, remote: str, commit: str, branch: str) -> tuple[Pushed, str]:
-    """Push a commit to a branch, as a fast forward.
+def push_commit(
+    directory: Path, remote: str, commit: str, branch: str, *, instead_of: str | None = None
+) -> tuple[Pushed, str]:
+    """Push a commit to a branch: as a fast forward, or in place of what stands there.
+
+    Args:
+        directory: in the repository.
+        remote: name or address.
+        commit: what to push.
+        branch: where to.
+        instead_of: the tip that may be replaced, empty for none; None: only a fast forward.
 
     Returns:
         Whether it is there, and what the remote said if it is not: `overtaken`, the branch moved on;
@@ -224,7 +233,8 @@ def push_commit(directory: Path, remote: str, commit: str, branch: str) -> tuple
     Raises:
         GitError: the remote cannot be reached.
     """
-    command = ["push", "--porcelain", "--quiet", remote, f"{commit}:refs/heads/{branch}"]
+    lease = [] if instead_of is None else [f"--force-with-lease=refs/heads/{branch}:{instead_of}"]
+    command = ["push", "--porcelain", "--quiet", *lease, remote, f"{commit}:refs/heads/{branch}"]
     done = _run(directory, command)
     if done.returncode == 0:
         return "done", ""

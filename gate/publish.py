@@ -7,12 +7,12 @@ lost, none is there twice. A process that is killed leaves nothing that anybody 
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gate.baseline import Baseline, SuiteBaseline
+from gate.baseline import Baseline, SuiteBaseline, united
 from gate.git import GitError, commit_files, fetch_branch, files_at, push_commit, repository_path
 from gate.store import parse_baseline, to_lines
 
@@ -48,6 +48,7 @@ def publish(
     message: str,
     *,
     remote: str = "origin",
+    onto: str = "",
     patience: float = _PATIENCE,
 ) -> Published:
     """Add accepted runs to the baseline of a remote branch.
@@ -59,6 +60,8 @@ def publish(
         update: the suites to write, given what the branch holds; called once per attempt.
         message: of the commit.
         remote: name or address.
+        onto: a branch that this one shall be merged into: it then holds one commit on top of that one's tip,
+            with the runs of both, and takes the place of what stood there.
         patience: seconds until the last attempt.
 
     Raises:
@@ -70,13 +73,16 @@ def publish(
     while True:
         attempts += 1
         tip = fetch_branch(root, remote, branch)
-        held = files_at(root, tip, directory, ".jsonl") if tip else {}
-        suites = update(parse_baseline(held))
-        changed = _changed(root, directory, held, suites)
-        if not changed:
+        parent = fetch_branch(root, remote, onto) if onto else tip
+        there, held = _held(root, directory, tip), _held(root, directory, parent)
+        known = united(parse_baseline(held), parse_baseline(there))
+        suites = update(known)
+        files = _files(root, directory, known) | _files(root, directory, Baseline(suites))
+        if all(there.get(name) == data for name, data in files.items()):
             return Published("", suites, attempts)
-        commit = commit_files(root, tip, changed, message)
-        outcome, said = push_commit(root, remote, commit, branch)
+        changed = {name: data for name, data in files.items() if held.get(name) != data}
+        commit = commit_files(root, parent, changed, message)
+        outcome, said = push_commit(root, remote, commit, branch, instead_of=tip if onto else None)
         if outcome == "done":
             return Published(commit, suites, attempts)
         if outcome == "refused":
@@ -86,12 +92,16 @@ def publish(
         time.sleep(random.uniform(0, min(_LONGEST_WAIT, 0.05 * 2**attempts)))
 
 
-def _changed(
-    root: Path, directory: Path, held: Mapping[str, bytes], suites: tuple[SuiteBaseline, ...]
-) -> dict[str, bytes]:
-    """The files that differ from what the branch holds, by their paths in the repository."""
+def _held(root: Path, directory: Path, commit: str) -> dict[str, bytes]:
+    """The baseline's files as of a commit; none of no commit."""
+    return files_at(root, commit, directory, ".jsonl") if commit else {}
+
+
+def _files(root: Path, directory: Path, baseline: Baseline) -> dict[str, bytes]:
+    """A baseline as files, by their paths in the repository."""
     inside = repository_path(root, directory)
     if not inside:
         raise GitError(f"{directory} lies outside the repository; only a baseline inside it can be pushed")
-    files = {f"{inside}/{suite.environment.id}/{suite.suite}.jsonl": to_lines(suite) for suite in suites}
-    return {name: data for name, data in files.items() if held.get(name) != data}
+    return {
+        f"{inside}/{suite.environment.id}/{suite.suite}.jsonl": to_lines(suite) for suite in baseline.suites
+    }

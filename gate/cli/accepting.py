@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -24,9 +25,6 @@ from gate.model import Run, SuiteRun
 from gate.policy import Policy
 from gate.verdict import EXIT_CODES
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 
 @click.command()
 @REPORT_FILES
@@ -38,6 +36,8 @@ if TYPE_CHECKING:
               help="Which run of a workflow measured it; another attempt of it is replaced.")  # fmt: skip
 @click.option("--push", "branch", metavar="BRANCH",
               help="Commit to this branch of the remote and push, whatever the work tree holds.")  # fmt: skip
+@click.option("--pull-request", "by_pull", is_flag=True,
+              help="Where it takes no push: push to gate-baseline/BRANCH, open a pull request.")  # fmt: skip
 @click.option(
     "--remote", default="origin", show_default=True, metavar="REMOTE", help="With --push: where to."
 )
@@ -49,6 +49,7 @@ def update(
     verdict_file: Path | None,
     source: str,
     branch: str | None,
+    by_pull: bool,
     remote: str,
     thresholds: Path,
     quiet: bool,
@@ -70,7 +71,11 @@ def update(
     ]
     console = console_for(no_color)
     if branch:
-        _push(accepted, directory, thresholds, source, branch, remote, console, quiet=quiet)
+        root = thresholds.absolute().parent
+        target = _Target(root, directory, branch, remote)
+        say_all = _push(accepted, target, source, by_pull=by_pull)
+        for line in () if quiet else say_all:
+            say(line, console)
         return
     for one in accepted:
         updated = one.added_to(known, source)
@@ -129,20 +134,22 @@ def _measured(suite: SuiteRun, commit: str | None, thresholds: Path) -> str:
     return measured
 
 
-def _push(
-    accepted: list[_Accepted],
-    directory: Path,
-    thresholds: Path,
-    source: str,
-    branch: str,
-    remote: str,
-    console: Console,
-    *,
-    quiet: bool,
-) -> None:
+@dataclass(frozen=True)
+class _Target:
+    """Where accepted runs are pushed to."""
+
+    root: Path
+    directory: Path
+    branch: str
+    remote: str
+
+
+def _push(accepted: list[_Accepted], target: _Target, source: str, *, by_pull: bool) -> list[str]:
+    """Push accepted runs; what is to be said of it."""
     from gate.publish import RefusedError, publish
 
     commits = ", ".join(dict.fromkeys(one.commit[:12] for one in accepted))
+    title = f"chore(baseline): accept {commits}"
     figures = "\n".join(
         "\n".join((f"{one.suite.name} on {one.figures}", *(f"waived: {text}" for text in one.waived)))
         for one in accepted
@@ -151,18 +158,37 @@ def _push(
     def add(known: Baseline) -> tuple[SuiteBaseline, ...]:
         return tuple(one.added_to(known, source) for one in accepted)
 
-    message = f"chore(baseline): accept {commits} [skip ci]\n\n{figures}"
+    send = partial(publish, target.root, target.directory, update=add, remote=target.remote)
     try:
-        done = publish(thresholds.absolute().parent, directory, branch, add, message, remote=remote)
+        done = send(target.branch, message=f"{title} [skip ci]\n\n{figures}")
+        where = target.branch
     except RefusedError as error:
-        complain(f"{remote} takes no push to {branch}: {error}; let who pushes bypass the rule,")
-        complain(f"or push {error.commit[:12]} to a branch of its own and open a pull request")
-        sys.exit(EXIT_CODES["failed"])
-    if quiet:
-        return
-    for one, updated in zip(accepted, done.suites, strict=True):
-        say(one.line(updated), console)
-    say(f"pushed {done.commit[:12]} to {branch}" if done.commit else f"{branch} holds it already", console)
+        if not by_pull:
+            complain(
+                f"{target.remote} takes no push to {target.branch}: {error}; let who pushes bypass the rule,"
+            )
+            complain("or let a pull request bring the runs: --pull-request")
+            sys.exit(EXIT_CODES["failed"])
+        where = f"gate-baseline/{target.branch}"
+        done = send(where, message=f"{title}\n\n{figures}", onto=target.branch)
+        where = f"{where}, pull request #{_pull(where, target.branch, title, figures)}"
+    lines = [one.line(updated) for one, updated in zip(accepted, done.suites, strict=True)]
+    return [*lines, f"pushed {done.commit[:12]} to {where}" if done.commit else f"{where} holds it already"]
+
+
+def _pull(head: str, base: str, title: str, figures: str) -> int:
+    """Open the pull request that brings the runs of a branch."""
+    from gate.github.client import GitHub
+    from gate.github.context import ContextError, context_from
+    from gate.github.errors import GitHubError
+    from gate.github.pulls import open_pull
+
+    try:
+        with GitHub(context_from(os.environ)) as github:
+            return open_pull(github, head, base, title, f"Accepted runs.\n\n```\n{figures}\n```\n")
+    except (ContextError, GitHubError) as error:
+        complain(f"{head} is pushed, but no pull request was opened: {error}")
+        sys.exit(EXIT_CODES["error"])
 
 
 def _passed(file: Path) -> dict[str, tuple[str, ...]]:

@@ -15,6 +15,7 @@ import pytest
 from gate.baseline import AcceptedRun
 from gate.store import parse_baseline
 from tests.gate.e2e.conftest import Project
+from tests.gate.github.double import Double
 
 KILLS = int(os.environ.get("GATE_KILLS", "15"))
 IDENTITY = {
@@ -147,8 +148,32 @@ def test_a_protected_branch_refuses_with_the_remedy(project: Project, remote: Pa
     result = clone(remote, project, "clone1").gate("baseline", "update", "--commit", "c1", "--push", "main")
     assert result.code == 1
     assert "takes no push to main: pre-receive hook declined" in result.err
-    assert "open a pull request" in result.err
+    assert "--pull-request" in result.err
     assert [run.commit for run in runs_in(remote)] == ["c0"]
+
+
+def test_a_pull_request_brings_what_a_protected_branch_refuses(
+    project: Project, remote: Path, monkeypatch: pytest.MonkeyPatch
+):
+    hook = remote / "hooks" / "update"
+    hook.write_text('#!/bin/sh\ntest "$1" != refs/heads/main || { echo "protected branch" >&2; exit 1; }\n')
+    hook.chmod(0o755)
+    with Double().serving() as double:
+        monkeypatch.setenv("GITHUB_REPOSITORY", "acme/shop")
+        monkeypatch.setenv("GITHUB_API_URL", double.url)
+        monkeypatch.setenv("GITHUB_TOKEN", "writer")
+        monkeypatch.delenv("GITHUB_EVENT_PATH", raising=False)
+        for number in (1, 2):
+            other = clone(remote, project, f"clone{number}")
+            result = other.gate(
+                "baseline", "update", "--commit", f"c{number}", "--push", "main", "--pull-request"
+            )
+            assert (result.code, "pull request #" in result.out) == (0, True), result.text
+        assert len(double.asked("pulls/create")) == 1, "the second run goes to the same one"
+        assert double.violations == []
+    assert [run.commit for run in runs_in(remote)] == ["c0"]
+    assert [run.commit for run in runs_in(remote, "gate-baseline/main")] == ["c0", "c1", "c2"]
+    assert git(remote, "rev-parse", "gate-baseline/main^") == git(remote, "rev-parse", "main")
 
 
 def test_a_branch_that_is_not_there_is_begun_without_history(project: Project, remote: Path):

@@ -23,6 +23,7 @@ OPERATIONS: Final = frozenset(
         "issues/delete-comment",
         "issues/list-events",
         "pulls/list",
+        "pulls/create",
         "pulls/get",
         "pulls/list-files",
         "repos/list-pull-requests-associated-with-commit",

@@ -31,6 +31,7 @@ _NEEDS: Final = {
     "issues/update-comment": ("issues", "pull_requests"),
     "issues/delete-comment": ("issues", "pull_requests"),
     "reactions/create-for-issue-comment": ("issues", "pull_requests"),
+    "pulls/create": ("pull_requests",),
     "checks/create": ("checks",),
     "checks/update": ("checks",),
     "actions/re-run-workflow-failed-jobs": ("actions",),
@@ -295,6 +296,13 @@ def _pulls(double: Double, places: list[str], query: dict[str, str], body: Any) 
     return _list(double, found, query)
 
 
+def _create_pull(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
+    number = double.number()
+    double.add_pull(number, "c" * 40, branch=body["head"], author=BOT)
+    double.pulls[number] |= {"title": body["title"], "base": body["base"]}
+    return Reply(201, _pull(double, number, "pulls/get"))
+
+
 def _get_pull(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
     number = int(places[0])
     return (
@@ -420,6 +428,7 @@ _DO: Final[dict[str, Callable[[Double, list[str], dict[str, str], Any], Reply]]]
     "issues/list-events": _events,
     "pulls/list": _pulls,
     "pulls/get": _get_pull,
+    "pulls/create": _create_pull,
     "pulls/list-files": _files,
     "repos/get-collaborator-permission-level": _permission,
     "repos/list-pull-requests-associated-with-commit": _merged,
