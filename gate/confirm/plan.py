@@ -17,6 +17,9 @@ REPEATABLE: Final = frozenset({*STATISTICS, "cpu", "throughput"})
 _ORDER: Final = {statistic: place for place, statistic in enumerate(("p50", "cpu", "throughput", "p95"))}
 _REST: Final = 2
 """The tier of what nothing speaks against; what runs changed code (0) and other suspects (1) come first."""
+_WANTED: Final = 6
+"""Launches after which a change of twice the tolerance is mostly decided: a batch of suspicions is so small
+that the budget has them."""
 _START: Final = 5.0
 """Seconds that the start of a pair of processes is assumed to take, before one was seen."""
 _SHORTEST, _LONGEST = 0.5, 1.5
@@ -114,6 +117,8 @@ def in_order_of_suspicion(
 ) -> list[Question]:
     """Everything that can be asked: what runs changed functions, then other suspects, then the rest.
 
+    Of what runs changed functions that operation comes first that runs little else: it shows the change most.
+
     Args:
         run: the run of the head.
         policy: says what may be asked, and how much worse is acceptable.
@@ -123,12 +128,14 @@ def in_order_of_suspicion(
     strength = {name: place for place, name in enumerate(suspects)}
     executed = {name: code for suite in run.suites.values() for name, code in suite.executed.items()}
     questions = [question for metric in run.metrics.values() if (question := _question(metric, policy))]
-    places: dict[str, tuple[int, int]] = {}
+    places: dict[str, tuple[int, int, int]] = {}
     for question in questions:
-        touched = reaches(changed, executed.get(question.subject, ()))
+        runs = executed.get(question.subject, frozenset[str]())
+        touched = reaches(changed, runs)
         suspected = strength.get(question.metric, len(strength))
         tier = 0 if touched else 1 if question.metric in strength else _REST
-        places[question.subject] = min(places.get(question.subject, (_REST + 1, 0)), (tier, suspected))
+        place = (tier, len(runs) if touched else 0, suspected)
+        places[question.subject] = min(places.get(question.subject, (_REST + 1, 0, 0)), place)
     marked = [replace(question, suspected=places[question.subject][0] < _REST) for question in questions]
     return sorted(marked, key=lambda question: (places[question.subject], *_within_subject(question)))
 
@@ -178,8 +185,9 @@ def next_batch(
             continue
         cost = costs.subject(question, share)
         cost += costs.start(question.command) * (question.command not in commands)
-        needed = max(1, MIN_LAUNCHES - launches.get(question.metric, 0))
-        spare = 1 if chosen and not launches.get(question.metric) else 0
+        had = launches.get(question.metric, 0)
+        needed = max(1, MIN_LAUNCHES - had)
+        spare = (_WANTED - MIN_LAUNCHES if question.suspected else 1) if chosen and not had else 0
         if chosen and (total + cost) * (needed + spare) > left:
             continue
         if not chosen and cost * needed > left and not launches.get(question.metric):
@@ -187,4 +195,5 @@ def next_batch(
         chosen.add(question.subject)
         commands.add(question.command)
         total += cost
+    share = min(times * _LONGEST, max(share, times * first / max(1, len(chosen))))
     return [question for question in waiting if question.subject in chosen], share

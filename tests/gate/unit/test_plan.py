@@ -1,5 +1,7 @@
 """What is asked of the machine: the order, and what one launch carries."""
 
+from dataclasses import replace
+
 import pytest
 
 from gate.confirm.impact import changed_functions, reaches
@@ -47,6 +49,12 @@ def test_what_runs_changed_code_comes_first_then_suspects_then_the_rest():
     assert order == ["touched.p50", "strong.p50", "suspect.p50", "quiet.p50"]
 
 
+def test_of_what_runs_changed_code_the_narrowest_operation_comes_first():
+    code = {"a": frozenset({"app.py:f", "app.py:g", "app.py:h"}), "b": frozenset({"app.py:f"})}
+    judged = run(metric("a.p50"), metric("b.p50"), executed=code)
+    assert names(judged, ["a.p50"], frozenset({"app.py:f"})) == ["b.p50", "a.p50"]
+
+
 def test_one_more_metric_that_nothing_points_at_comes_last():
     """So it has no part in the error rate of the others: their verdict stays as it was."""
     few = run(metric("a.p50"), metric("b.p50"))
@@ -89,6 +97,17 @@ def test_a_launch_carries_what_the_budget_can_still_decide():
     assert 0 < some < 40
     assert len(batch(judged, {}, 90)) > some
     assert batch(judged, {}, 10) == []
+
+
+def test_suspicions_share_a_launch_only_as_far_as_the_budget_has_six_of_it():
+    judged = run(*(metric(f"m{number:02}.p50") for number in range(20)))
+    questions = [replace(q, suspected=True) for q in in_order_of_suspicion(judged, POLICY, [], frozenset())]
+    waiting = {question.metric for question in questions}
+    few, _ = next_batch(questions, waiting, {}, Costs(), 60)
+    many, share = next_batch(questions, waiting, {}, Costs(), 600)
+    assert 0 < len(few) < len(many) == 20
+    _, wide_share = next_batch(questions, waiting, {}, Costs(), 45)
+    assert wide_share > share, "fewer operations get more time each"
 
 
 def test_what_was_begun_goes_on_with_little_time_left():
