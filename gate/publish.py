@@ -7,7 +7,7 @@ lost, none is there twice. A process that is killed leaves nothing that anybody 
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,11 +24,6 @@ _LONGEST_WAIT: Final = 3.0
 class RefusedError(Exception):
     """The remote takes no push to this branch; the message is what it said."""
 
-    def __init__(self, said: str, commit: str) -> None:
-        super().__init__(said)
-        self.commit = commit
-        """The commit that was made all the same."""
-
 
 @dataclass(frozen=True)
 class Published:
@@ -37,7 +32,6 @@ class Published:
     commit: str
     """Of the remote branch; empty: everything was there already."""
     suites: tuple[SuiteBaseline, ...]
-    attempts: int
 
 
 def publish(
@@ -69,24 +63,30 @@ def publish(
         RefusedError: a rule of the remote forbids the push.
         GitError: the remote cannot be reached, or the patience is over.
     """
+    inside = repository_path(root, directory)
+    if not inside:
+        raise GitError(f"{directory} lies outside the repository; only a baseline inside it can be pushed")
     begun, attempts = time.monotonic(), 0
     while True:
         attempts += 1
         tip = fetch_branch(root, remote, branch)
         parent = fetch_branch(root, remote, onto) if onto else tip
-        there, held = _held(root, directory, tip), _held(root, directory, parent)
-        known = united(parse_baseline(held), parse_baseline(there))
+        there = _held(root, directory, tip)
+        held = _held(root, directory, parent) if onto else there
+        known = parse_baseline(there)
+        if onto:
+            known = united(parse_baseline(held), known)
         suites = update(known)
-        files = _files(root, directory, known) | _files(root, directory, Baseline(suites))
+        files = _files(inside, known.suites) | _files(inside, suites)
         if all(there.get(name) == data for name, data in files.items()):
-            return Published("", suites, attempts)
+            return Published("", suites)
         changed = {name: data for name, data in files.items() if held.get(name) != data}
         commit = commit_files(root, parent, changed, message)
         outcome, said = push_commit(root, remote, commit, branch, instead_of=tip if onto else None)
         if outcome == "done":
-            return Published(commit, suites, attempts)
+            return Published(commit, suites)
         if outcome == "refused":
-            raise RefusedError(said, commit)
+            raise RefusedError(said)
         if time.monotonic() - begun > patience:
             raise GitError(f"{remote} {branch}: others were always faster ({attempts} attempts): {said}")
         time.sleep(random.uniform(0, min(_LONGEST_WAIT, 0.05 * 2**attempts)))
@@ -97,11 +97,6 @@ def _held(root: Path, directory: Path, commit: str) -> dict[str, bytes]:
     return files_at(root, commit, directory, ".jsonl") if commit else {}
 
 
-def _files(root: Path, directory: Path, baseline: Baseline) -> dict[str, bytes]:
-    """A baseline as files, by their paths in the repository."""
-    inside = repository_path(root, directory)
-    if not inside:
-        raise GitError(f"{directory} lies outside the repository; only a baseline inside it can be pushed")
-    return {
-        f"{inside}/{suite.environment.id}/{suite.suite}.jsonl": to_lines(suite) for suite in baseline.suites
-    }
+def _files(inside: str, suites: Iterable[SuiteBaseline]) -> dict[str, bytes]:
+    """What is remembered as files, by their paths in the repository."""
+    return {f"{inside}/{suite.environment.id}/{suite.suite}.jsonl": to_lines(suite) for suite in suites}

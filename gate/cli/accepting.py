@@ -16,6 +16,7 @@ from gate.cli.shared import (
     REPORT_FILES,
     common,
     complain,
+    complain_of,
     console_for,
     head_of,
     read_reports,
@@ -115,13 +116,11 @@ def _refuse_unusable(run: Run, policy: Policy) -> None:
     """End the command if a run is damaged or measured nothing."""
     from gate.judge.loads import judge_loads
 
-    for problem in run.problems:
-        complain(f"{problem.subject}: {problem.message}; {problem.remedy}")
+    complain_of(run.problems)
     invalid = [
         f for suite in run.suites.values() for f in judge_loads(suite, policy).findings if f.level == "fail"
     ]
-    for finding in () if run.problems else invalid:
-        complain(f"{finding.subject}: {finding.message}; {finding.remedy}")
+    complain_of(() if run.problems else invalid)
     if run.problems or invalid:
         complain("nothing was accepted")
         sys.exit(EXIT_CODES["error" if run.problems else "inconclusive"])

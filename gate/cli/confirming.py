@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gate.cli.shared import BASELINE, REPORTS, common, complain, console_for, read_reports, write_file
+from gate.cli.shared import (
+    BASELINE,
+    REPORTS,
+    common,
+    complain,
+    complain_of,
+    console_for,
+    read_reports,
+    write_file,
+)
 from gate.policy import Policy
 from gate.verdict import EXIT_CODES
 
@@ -141,8 +150,7 @@ def _keep(
 
     sources = load_sources(thresholds, baseline, base)
     run = read_reports(reports, sources.policy, thresholds, sources.problems)
-    for problem in run.problems:
-        complain(f"{problem.subject}: {problem.message}; {problem.remedy}")
+    complain_of(run.problems)
     if run.problems:
         complain("nothing was measured again")
         sys.exit(EXIT_CODES["error"])

@@ -17,7 +17,7 @@ from gate.cli.shared import (
     REPORTS,
     chosen_suites,
     common,
-    complain,
+    complain_of,
     console_for,
     read_reports,
     render,
@@ -159,8 +159,7 @@ def report(
             console_for(no_color).print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
     if not outputs:
         click.echo(render(document, ".md"), nl=False)
-    for problem in run.problems:
-        complain(f"{problem.subject}: {problem.message}; {problem.remedy}")
+    complain_of(run.problems)
     sys.exit(EXIT_CODES["error"] if run.problems else 0)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gate.cli.accepting import update
-from gate.cli.shared import BASELINE, common, complain, console_for, say
+from gate.cli.shared import BASELINE, baseline_directory, common, complain, console_for, say
+
+if TYPE_CHECKING:
+    from gate.baseline import Baseline
 
 
 @click.group()
@@ -33,15 +37,13 @@ def pin_reference(
     Without a pin the first 5 accepted runs are the reference.
     """
     from gate.baseline import pin
-    from gate.sources import load_policy
     from gate.store import read_baseline, write_suite
 
-    directory = baseline or thresholds.parent / load_policy(thresholds).baseline
+    directory = baseline_directory(baseline, thresholds)
     known = read_baseline(directory)
     pinned = [pin(suite, commit, reason.strip() or "pinned by hand") for suite in known.suites]
     if not any(pinned):
-        kept = dict.fromkeys(run.commit[:12] for suite in known.suites for run in reversed(suite.runs))
-        here = ", ".join(kept) or "no run at all: gate baseline update"
+        here = _commits_in(known)
         raise click.UsageError(f"no accepted run of {commit!r}, or several commits; {directory} keeps {here}")
     for before, suite in zip(known.suites, pinned, strict=True):
         if suite is None:
@@ -66,10 +68,9 @@ def pin_reference(
 def show(pattern: str | None, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
     """Show what the baseline holds; with PATTERN the metrics that match it, with their noise."""
     from gate.report.memory import print_baseline, print_metrics
-    from gate.sources import load_policy
     from gate.store import read_baseline
 
-    directory = baseline or thresholds.parent / load_policy(thresholds).baseline
+    directory = baseline_directory(baseline, thresholds)
     known = read_baseline(directory)
     console = console_for(no_color)
     if pattern is None:
@@ -83,10 +84,9 @@ def show(pattern: str | None, baseline: Path | None, thresholds: Path, quiet: bo
 @common
 def verify(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
     """Read every line of the baseline. Exit code 4, with file and line, if one is damaged."""
-    from gate.sources import load_policy
     from gate.store import read_baseline
 
-    directory = baseline or thresholds.parent / load_policy(thresholds).baseline
+    directory = baseline_directory(baseline, thresholds)
     known = read_baseline(directory)
     if not quiet:
         runs, files = sum(len(suite.runs) for suite in known.suites), len(known.suites)
@@ -101,10 +101,9 @@ def repair(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool)
 
     Damaged lines are moved to FILE.damaged beside each file, so that nothing is lost.
     """
-    from gate.sources import load_policy
     from gate.store import salvaged, to_lines, write_suite
 
-    directory = baseline or thresholds.parent / load_policy(thresholds).baseline
+    directory = baseline_directory(baseline, thresholds)
     console = console_for(no_color)
     files = sorted(directory.rglob("*.jsonl"))
     for file in files:
@@ -133,10 +132,9 @@ def history(pattern: str, baseline: Path | None, thresholds: Path, quiet: bool, 
     METRIC is a name, one without its statistic, or a glob.
     """
     from gate.report.history import print_history
-    from gate.sources import load_policy
     from gate.store import read_baseline
 
-    directory = baseline or thresholds.parent / load_policy(thresholds).baseline
+    directory = baseline_directory(baseline, thresholds)
     try:
         found = print_history(read_baseline(directory), pattern, console_for(no_color), quiet=quiet)
     except ValueError as error:
@@ -155,12 +153,16 @@ def diff(
 ) -> None:
     """Show two accepted runs beside each other, the largest change first."""
     from gate.report.history import print_difference
-    from gate.sources import load_policy
     from gate.store import read_baseline
 
-    directory = baseline or thresholds.parent / load_policy(thresholds).baseline
+    directory = baseline_directory(baseline, thresholds)
     known = read_baseline(directory)
     if not print_difference(known, before, after, console_for(no_color)):
-        kept = dict.fromkeys(run.commit[:12] for suite in known.suites for run in reversed(suite.runs))
-        here = ", ".join(kept) or "no run at all: gate baseline update"
+        here = _commits_in(known)
         raise click.UsageError(f"no environment has accepted runs of both commits; {directory} keeps {here}")
+
+
+def _commits_in(known: Baseline) -> str:
+    """The accepted commits, youngest first, for who named another one."""
+    kept = dict.fromkeys(run.commit[:12] for suite in known.suites for run in reversed(suite.runs))
+    return ", ".join(kept) or "no run at all: gate baseline update"

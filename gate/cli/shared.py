@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gate.report.document import Document
+    from gate.verdict import Finding
     from gate.waivers import Waivers
 
 REPORTS: Final = Path(".gate")
@@ -129,6 +130,19 @@ def write_file(path: Path, data: bytes) -> None:
         path.write_bytes(data)
     except OSError as error:
         raise click.UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def baseline_directory(baseline: Path | None, thresholds: Path) -> Path:
+    """Where the baseline lies: as an option says, or else the policy."""
+    from gate.sources import load_policy
+
+    return baseline or thresholds.parent / load_policy(thresholds).baseline
+
+
+def complain_of(wrong: Iterable[Problem | Finding]) -> None:
+    """Print what is wrong with a run, and what to do about it."""
+    for one in wrong:
+        complain(f"{one.subject}: {one.message}; {one.remedy}")
 
 
 def console_for(no_color: bool) -> Console:

@@ -154,8 +154,8 @@ def next_batch(
 ) -> tuple[list[Question], float]:
     """What the next launch carries: in order, what the rest of the budget can still decide.
 
-    What was never measured needs the smallest number of launches and one to spare; otherwise it would
-    cost time and stay undecided.
+    What was never measured needs the smallest number of launches and some to spare, a suspicion more than
+    the rest; otherwise it would cost time and stay undecided.
 
     Args:
         questions: all of them, in order of suspicion.

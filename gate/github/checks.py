@@ -1,14 +1,12 @@
 """The check run of a verdict: its conclusion, its summary, annotations at the lines that failed."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from gate.github.client import GitHub
-from gate.github.errors import UncertainError
 from gate.github.nouns import CheckRun
 from gate.report.annotations import Annotation
 from gate.verdict import VerdictWord
@@ -56,18 +54,14 @@ def write_check(github: GitHub, check: Check) -> None:
     }
     if url := github.context.url_of(github.context.run_id):
         body["details_url"] = url
-    created = _created(github, body)
+    created = github.create_once("/check-runs", body, CheckRun, lambda: _written(github, body))
     for begin in range(_PER_REQUEST, len(shown), _PER_REQUEST):
         more = {"output": output | {"annotations": shown[begin : begin + _PER_REQUEST]}}
         github.change(f"/check-runs/{created.id}", more)
 
 
-def _created(github: GitHub, body: dict[str, Any]) -> CheckRun:
-    """Create a check run once, even if the first answer is lost."""
-    with suppress(UncertainError):
-        return github.create("/check-runs", body, CheckRun)
+def _written(github: GitHub, body: dict[str, Any]) -> CheckRun | None:
+    """The check run that this workflow run has created already."""
     listed = f"/commits/{body['head_sha']}/check-runs"
-    for check in github.pages(listed, CheckRun, "check_runs", check_name=body["name"]):
-        if check.external_id == body["external_id"]:
-            return check
-    return github.create("/check-runs", body, CheckRun)
+    checks = github.pages(listed, CheckRun, "check_runs", check_name=body["name"])
+    return next((check for check in checks if check.external_id == body["external_id"]), None)

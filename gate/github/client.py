@@ -97,6 +97,22 @@ class GitHub:
         request = Request("POST", self._url(path), body=body)
         return self._repeated(request, lambda answer: _decoded(answer.body, kind))
 
+    def create_once(
+        self, path: str, body: Mapping[str, Any], kind: type[_T], known: Callable[[], _T | None]
+    ) -> _T:
+        """Create something, and look whether it is there before it is created again.
+
+        Args:
+            path: where.
+            body: what.
+            kind: of the answer.
+            known: looks it up.
+        """
+        try:
+            return self.create(path, body, kind)
+        except UncertainError:
+            return known() or self.create(path, body, kind)
+
     def change(self, path: str, body: Mapping[str, Any]) -> None:
         """Change something; twice is as good as once."""
         self._repeated(Request("PATCH", self._url(path), body=body), _nothing)

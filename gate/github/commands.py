@@ -8,8 +8,8 @@ import msgspec
 from gate.github.client import GitHub
 from gate.github.context import ContextError
 from gate.github.errors import GitHubError
-from gate.github.nouns import Comment, WorkflowRun
-from gate.github.waivers import COMMAND, find_waivers
+from gate.github.nouns import Comment
+from gate.github.waivers import command_in, find_waivers, runs_of
 from gate.policy import Policy
 
 _YES: Final = "+1"
@@ -38,17 +38,13 @@ def obey(github: GitHub, policy: Policy, workflow: str) -> str:
         comment = msgspec.convert(context.payload.get("comment"), Comment)
     except msgspec.ValidationError:
         raise ContextError("gate obey needs the event of a comment; it is for on: issue_comment") from None
-    if not context.pull or not COMMAND.fullmatch(comment.body.partition("\n")[0].rstrip()):
+    if not context.pull or not command_in(comment):
         return "the comment is no command"
     waivers = find_waivers(github, context.pull, self_waivers=policy.self_waivers, workflow=workflow)
     if not any(waiver.source == comment.html_url for waiver in waivers.granted):
         _react(github, comment, _NO)
         return "; ".join(waivers.refused) or "the comment waives nothing"
-    runs = [
-        run
-        for run in github.pages("/actions/runs", WorkflowRun, "workflow_runs", head_sha=waivers.head)
-        if run.event == "pull_request" and run.head_sha == waivers.head and run.is_of(workflow)
-    ]
+    runs = runs_of(github, waivers.head, workflow)
     if not runs:
         _react(github, comment, _NO)
         return f"no run of {workflow} judged {waivers.head[:12]}"

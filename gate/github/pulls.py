@@ -1,7 +1,6 @@
 """The pull request that brings accepted runs to a branch that takes no push."""
 
 from gate.github.client import GitHub
-from gate.github.errors import UncertainError
 from gate.github.nouns import Pull
 
 
@@ -21,20 +20,11 @@ def open_pull(github: GitHub, head: str, base: str, title: str, body: str) -> in
     Raises:
         GitHubError: GitHub refused, or could not be reached in time.
     """
-    known = _opened(github, head, base)
-    if known:
-        return known
-    try:
-        asked = {"title": title, "head": head, "base": base, "body": body}
-        return github.create("/pulls", asked, Pull).number
-    except UncertainError:
-        known = _opened(github, head, base)
-        if known:
-            return known
-        raise
 
+    def opened() -> Pull | None:
+        owner = github.context.repository.partition("/")[0]
+        found = github.pages("/pulls", Pull, state="open", head=f"{owner}:{head}", base=base)
+        return next((pull for pull in found if pull.head.ref == head), None)
 
-def _opened(github: GitHub, head: str, base: str) -> int:
-    owner = github.context.repository.partition("/")[0]
-    found = github.pages("/pulls", Pull, state="open", head=f"{owner}:{head}", base=base)
-    return next((pull.number for pull in found if pull.head.ref == head), 0)
+    asked = {"title": title, "head": head, "base": base, "body": body}
+    return (opened() or github.create_once("/pulls", asked, Pull, opened)).number

@@ -14,7 +14,7 @@ from gate.github.artifacts import HostileError, fetch_verdict
 from gate.github.client import GitHub
 from gate.github.context import ContextError, queued_pull
 from gate.github.nouns import ChangedFile, Pull, WorkflowRun
-from gate.github.waivers import find_waivers
+from gate.github.waivers import find_waivers, runs_of
 from gate.policy import Policy
 from gate.verdict import EXIT_CODES, Finding, Verdict, decide, in_reading_order, unusable
 from gate.waivers import Waivers, covers
@@ -124,8 +124,7 @@ def _pulls_of(github: GitHub, run: WorkflowRun, owner: str) -> list[Pull]:
 
 def _replaced_by_another(github: GitHub, run: WorkflowRun) -> bool:
     """Whether a younger run of the same workflow and commit exists. Else a cancelled one is the last word."""
-    runs = github.pages("/actions/runs", WorkflowRun, "workflow_runs", head_sha=run.head_sha)
-    return any(other.id > run.id and other.is_of(run.path) for other in runs)
+    return any(other.id > run.id and other.is_of(run.path) for other in runs_of(github, run.head_sha))
 
 
 def _with_rules(verdict: Verdict, policy: Policy, files: Sequence[ChangedFile], rules: str) -> Verdict:

@@ -17,7 +17,7 @@ from gate.verdict import Waiver
 from gate.waivers import EVERYTHING, Waivers
 
 LABEL: Final = "gate-waiver"
-COMMAND: Final = re.compile(r"\s*/gate[ \t]+waive[ \t]+(\S+)(?:[ \t]+(\S.*))?", re.IGNORECASE)
+_COMMAND: Final = re.compile(r"\s*/gate[ \t]+waive[ \t]+(\S+)(?:[ \t]+(\S.*))?", re.IGNORECASE)
 """Of the first line of a comment."""
 _MAY_WRITE: Final = frozenset({"admin", "write"})
 _LONGEST_REASON: Final = 300
@@ -46,7 +46,8 @@ def find_waivers(
     wishes = [*_by_comment(github, pull), *_by_label(github, pull)]
     if not wishes:
         return Waivers(about.head.sha)
-    begun = _begun(github, about.head.sha, workflow)
+    # When the newest run of the commit began; empty if there is none.
+    begun = max((run.created_at for run in runs_of(github, about.head.sha, workflow)), default="")
     author = about.user.login if about.user else ""
     granted: list[Waiver] = []
     refused: list[str] = []
@@ -62,6 +63,21 @@ def find_waivers(
         else:
             granted.append(waiver)
     return Waivers(about.head.sha, tuple(granted), tuple(refused))
+
+
+def command_in(comment: Comment) -> re.Match[str] | None:
+    """The command that a comment begins with: its subject and its reason."""
+    return _COMMAND.fullmatch(comment.body.partition("\n")[0].rstrip())
+
+
+def runs_of(github: GitHub, head: str, workflow: str = "") -> list[WorkflowRun]:
+    """The runs of a workflow for pull requests with a head commit; without a workflow those of any.
+
+    Raises:
+        GitHubError: GitHub refused, or could not be reached in time.
+    """
+    runs = github.pages("/actions/runs", WorkflowRun, "workflow_runs", head_sha=head, event="pull_request")
+    return [run for run in runs if run.head_sha == head and (not workflow or run.is_of(workflow))]
 
 
 def merged_as(github: GitHub, commit: str) -> int:
@@ -91,7 +107,7 @@ def _why_not(waiver: Waiver, given: str, begun: str, author: str, *, edited: boo
 
 def _by_comment(github: GitHub, pull: int) -> Iterator[tuple[Waiver, str, bool]]:
     for comment in github.pages(f"/issues/{pull}/comments", Comment):
-        match = COMMAND.fullmatch(comment.body.partition("\n")[0].rstrip())
+        match = command_in(comment)
         if match and comment.user:
             reason = one_line(match[2] or "")[:_LONGEST_REASON]
             waiver = Waiver(one_line(match[1]), comment.user.login, reason, comment.html_url)
@@ -110,13 +126,6 @@ def _by_label(github: GitHub, pull: int) -> list[tuple[Waiver, str, bool]]:
         elif event.event == "unlabeled":
             last = None
     return [last] if last else []
-
-
-def _begun(github: GitHub, head: str, workflow: str) -> str:
-    """When the newest run of a commit began; empty if there is none."""
-    runs = github.pages("/actions/runs", WorkflowRun, "workflow_runs", head_sha=head, event="pull_request")
-    mine = (run for run in runs if run.head_sha == head and (not workflow or run.is_of(workflow)))
-    return max((run.created_at for run in mine), default="")
 
 
 def _may_write(github: GitHub, login: str) -> bool:

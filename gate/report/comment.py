@@ -10,8 +10,8 @@ from typing import Final
 
 from gate.report.document import Cell, Code, Table
 from gate.report.markdown import code, escape, table
-from gate.report.words import advice, counted, headline
-from gate.units import format_change, format_value
+from gate.report.words import advice, both_sides, counted, happened, headline
+from gate.units import format_change
 from gate.verdict import Finding, Kind, State, Verdict
 from gate.waivers import WAIVABLE
 
@@ -138,7 +138,7 @@ def _sections(verdict: Verdict) -> list[_Section]:
             ("Test", "Reason"),
             tuple(
                 (Code(_clipped(test.nodeid)), _clipped(test.reason or "no reason given"))
-                for test in verdict.skipped[: _ROWS + _FOLDED]
+                for test in verdict.skipped
             ),
             folded=True,
         ),
@@ -158,7 +158,7 @@ def _measured(title: str, findings: Sequence[Finding], *, folded: bool = False) 
         tuple(
             (
                 Code(_clipped(finding.subject)),
-                _values(finding),
+                _unbroken(both_sides(finding)),
                 _change(finding),
                 _clipped("; ".join(filter(None, (_how_known(finding), finding.rule)))),
             )
@@ -185,21 +185,19 @@ def _plain(
     header = (what, "What happened", *(("Rule",) if rule else ()))
 
     def row(finding: Finding) -> tuple[Cell, ...]:
-        text = finding.message + (f"; {finding.remedy}" if finding.remedy else "")
-        cells = (Code(_clipped(finding.subject)), _clipped(_with_kind(finding, text)))
+        cells = (Code(_clipped(finding.subject)), _clipped(_with_kind(finding)))
         return (*cells, Code(_clipped(finding.rule)) if finding.rule else "") if rule else cells
 
     return _Section(title, header, tuple(map(row, findings)), folded=folded)
 
 
-def _with_kind(finding: Finding, text: str) -> str:
-    """A test's finding begins with what kind of failure it is."""
-    return f"{finding.kind.replace('-', ' ')}: {text}" if finding.kind in _TESTS else text
-
-
-def _values(finding: Finding) -> str:
-    before = "" if finding.baseline is None else f"{format_value(finding.baseline, finding.unit)} → "
-    return _unbroken(before + ("" if finding.head is None else format_value(finding.head, finding.unit)))
+def _with_kind(finding: Finding) -> str:
+    """What happened; a test's finding begins with what kind of failure it is."""
+    return (
+        f"{finding.kind.replace('-', ' ')}: {happened(finding)}"
+        if finding.kind in _TESTS
+        else happened(finding)
+    )
 
 
 def _change(finding: Finding) -> str:

@@ -1,8 +1,8 @@
 """Verdict -> Document: what the step summary and the page show."""
 
 from gate.report.document import Cell, Code, Document
-from gate.report.words import advice, counted, headline
-from gate.units import format_change, format_value
+from gate.report.words import advice, both_sides, counted, happened, headline
+from gate.units import format_change
 from gate.verdict import Finding, Verdict
 
 _MOST_ROWS = 200
@@ -57,15 +57,12 @@ def _findings(document: Document, findings: tuple[Finding, ...]) -> None:
 
 
 def _row(finding: Finding) -> tuple[Cell, ...]:
-    before = "" if finding.baseline is None else f"{format_value(finding.baseline, finding.unit)} → "
-    head = "" if finding.head is None else format_value(finding.head, finding.unit)
     kind = f"{finding.kind} ({finding.state})" if finding.state else finding.kind
-    message = finding.message + (f"; {finding.remedy}" if finding.remedy else "")
     return (
         kind,
         Code(finding.subject),
-        f"{before}{head}",
+        both_sides(finding),
         "" if finding.change is None else format_change(finding.change),
-        message,
+        happened(finding),
         Code(finding.rule) if finding.rule else "",
     )

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Final
 
+from gate.units import format_value
 from gate.verdict import Finding, Kind, Verdict
 
 _NAMES: Final[dict[Kind, tuple[str, str]]] = {
@@ -47,6 +48,17 @@ def _names(finding: Finding) -> tuple[str, str]:
     if finding.kind == "invalid-load" and finding.level == "warn":
         return "percentile of few requests", "percentiles of few requests"
     return _NAMES[finding.kind]
+
+
+def happened(finding: Finding) -> str:
+    """What happened and what to do about it."""
+    return finding.message + (f"; {finding.remedy}" if finding.remedy else "")
+
+
+def both_sides(finding: Finding) -> str:
+    """`41 ms → 49 ms`, or as much of it as there is."""
+    before = "" if finding.baseline is None else f"{format_value(finding.baseline, finding.unit)} → "
+    return before + ("" if finding.head is None else format_value(finding.head, finding.unit))
 
 
 def headline(verdict: Verdict) -> str:

@@ -16,24 +16,9 @@ from gate.baseline import AcceptedRun
 from gate.store import parse_baseline
 from tests.gate.e2e.conftest import Project
 from tests.gate.github.double import Double
+from tests.gate.github.rig import AUTHOR, git
 
 KILLS = int(os.environ.get("GATE_KILLS", "15"))
-IDENTITY = {
-    f"GIT_{who}_{what}": "t@example.invalid" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
-}
-
-
-def git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments],
-        cwd=root,
-        env=os.environ | IDENTITY,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return done.stdout.strip()
 
 
 @pytest.fixture
@@ -63,7 +48,7 @@ def start(project: Project, commit: str, *more: str) -> "subprocess.Popen[str]":
     command = ["baseline", "update", "--commit", commit, "--push", "main", "--quiet", *more]
     return subprocess.Popen(
         [sys.executable, "-c", "from gate.cli import main; main()", *command], cwd=project.root,
-        env=os.environ | IDENTITY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | AUTHOR, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 

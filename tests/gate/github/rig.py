@@ -19,7 +19,7 @@ from tests.gate.github.double import Double
 TOP: Final = Path(__file__).parents[3]
 STAND_INS: Final = TOP / "tests" / "gate" / "act"
 _USES: Final = re.compile(r"uses: (actions/([\w-]+)@[0-9a-f]{40})")
-_WHO: Final = {
+AUTHOR: Final = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
     for what, value in {"NAME": "kim", "EMAIL": "kim@shop.example"}.items()
@@ -57,7 +57,7 @@ def git(root: Path, *arguments: str) -> str:
     done = subprocess.run(
         ["git", *arguments],
         cwd=root,
-        env=os.environ | _WHO,
+        env=os.environ | AUTHOR,
         capture_output=True,
         text=True,
         timeout=60,

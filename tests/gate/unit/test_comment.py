@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gate.evidence import Confirmation, Pair, weigh
 from gate.judge import judge
 from gate.report.comment import LIMIT, Links, comment, quiet_comment, silent
-from gate.verdict import Finding, Verdict, Waiver, decide, in_reading_order
+from gate.verdict import Finding, SkippedTest, Verdict, Waiver, decide, in_reading_order
 from gate.waivers import Waivers
 from tests.gate.build import run_of
 from tests.gate.unit.test_golden import (
@@ -121,6 +121,13 @@ def test_long_names_and_messages_stay_under_the_limit_and_say_what_was_cut(lengt
     text = comment(many(400, "m*" * length, "`|<" * length), RUN)
     assert len(text) <= LIMIT
     assert "Not shown for length" in text
+
+
+def test_more_skipped_tests_than_are_shown_are_counted():
+    skipped = tuple(SkippedTest(f"tests/a.py::test_{n}", "needs a printer") for n in range(150))
+    text = comment(msgspec.structs.replace(passed()[1], skipped=skipped), RUN)
+    assert "<summary>150 skipped</summary>" in text
+    assert "Not shown for length: 50 more" in text
 
 
 @given(st.integers(1, 400), st.integers(3_000, 20_000))
