@@ -17,6 +17,9 @@ MAX_SAMPLES: Final = 2000
 STATISTICS: Final = ("mean", "p50", "p95", "p99", "std")
 """What the reader derives from a sample, in this order."""
 
+TAILS: Final = frozenset({"p95", "p99"})
+"""High percentiles: they move much more from run to run, and from round to round, than everything else."""
+
 _NAME: Final = re.compile(r"(?P<base>[A-Za-z_][\w-]*(?:\.[\w-]+)*)(?:\{(?P<labels>[^{}]*)\})?")
 _LABEL: Final = re.compile(r"(?P<key>[A-Za-z_]\w*)=(?P<value>[^={},\s](?:[^={},]*[^={},\s])?)")
 

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from gate.evidence import PRIOR_SPREAD, visible
-from gate.model import STATISTICS, Better, Metric, SuiteRun, quantile
+from gate.model import STATISTICS, TAILS, Better, Metric, SuiteRun, quantile
 from gate.policy import LIMITS, OFF, Policy, Rule
 from gate.statistics import moves, pooled_noise, screen, shift
 from gate.units import Quantity, convert, format_change, format_value
@@ -25,7 +25,6 @@ CONFIRMABLE: Final = frozenset({*STATISTICS, "cpu", "throughput"})
 """Statistics that base and head can be compared by on one machine; the others are judged by history."""
 _MOST: Final = 700.0
 """The largest logarithm of a float."""
-TAILS: Final = frozenset({"p95", "p99"})
 _KEYS: Final = ("better", *LIMITS, "tolerance", "floor")
 _STEPS: Final = (5, 10, 15, 20, 25, 30, 40, 50, 75, 100)
 

@@ -14,6 +14,7 @@ from gate.confirm.child import Child, LaunchError, Task, started
 from gate.confirm.cores import quietest_core
 from gate.confirm.sides import Side
 from gate.evidence import ONE_SHOT_ERROR, Pair
+from gate.model import TAILS
 
 ROUND_SECONDS: Final = 0.05
 """How long one side measures before it passes the baton."""
@@ -120,7 +121,7 @@ def _rounds(subject: str, order: tuple[Child, Child], seconds: float, pace: Pace
             values.setdefault(statistic, []).append((measured["base"].get(statistic, 0.0), after))
     name, _, labels = subject.partition("{")
     suffix = f"{{{labels}" if labels else ""
-    found = {f"{name}.{statistic}{suffix}": _pair(pairs) for statistic, pairs in values.items()}
+    found = {f"{name}.{statistic}{suffix}": pair for statistic, pair in _paired(values).items()}
     return {metric: pair for metric, pair in found.items() if pair}
 
 
@@ -134,6 +135,28 @@ def _whole(order: tuple[Child, Child]) -> dict[str, Pair]:
         if metric in before
     }
     return {metric: pair for metric, pair in found.items() if pair}
+
+
+def _paired(values: Mapping[str, list[tuple[float, float]]]) -> dict[str, Pair | None]:
+    """What the rounds say of each statistic, given its (base, head) values in every round.
+
+    A tail is taken as the median times how much longer than it the tail is: two ratios that move less from
+    round to round than their product.
+    """
+    found = {name: _pair(pairs) for name, pairs in values.items()}
+    if middle := found.get("p50"):
+        for name in TAILS & values.keys():
+            rounds = zip(values[name], values["p50"], strict=True)
+            lengths = [(before / base, after / head) for (before, after), (base, head) in rounds]
+            found[name] = _product(middle, _pair(lengths))
+    return found
+
+
+def _product(one: Pair, other: Pair | None) -> Pair | None:
+    if other is None:
+        return None
+    error = math.hypot(one.error, other.error)
+    return Pair(one.ratio + other.ratio, error, one.base * other.base, one.head * other.head)
 
 
 def _pair(values: list[tuple[float, float]]) -> Pair | None:

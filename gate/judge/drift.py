@@ -9,8 +9,7 @@ from typing import Final
 
 from gate.baseline import AcceptedRun, Baseline, Pin, SuiteBaseline
 from gate.changepoints import change_points, noise
-from gate.judge.screening import TAILS
-from gate.model import Metric, Run, SuiteRun
+from gate.model import TAILS, Metric, Run, SuiteRun
 from gate.policy import OFF, Policy, Rule
 from gate.statistics import FALSE_ALARMS, PRIOR_RUNS, PRIOR_SD, common_shift, enough_for, shift, t_quantile
 from gate.units import dimension, format_change, format_value

@@ -3,15 +3,11 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from gate.model import Metric, subject_of
+from gate.model import TAILS, Metric, subject_of
 from gate.policy import Rule
 from gate.statistics import PRIOR_SD, Screened, Share, machine_share, moves, pooled_noise, screen, shift
 from gate.units import dimension
-
-TAILS: Final = frozenset({"p95", "p99"})
-"""High percentiles move much more from run to run than everything else; each kind has its own noise."""
 
 
 @dataclass(frozen=True)

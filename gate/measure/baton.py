@@ -7,8 +7,9 @@ What cannot be repeated in rounds (a peak of memory, the duration of a test) is 
 process, by one side while the other waits before the same test.
 
 One JSON line per message. Out: `{"ready": name, "seconds": s}` and then `{"round": {statistic: value}}` for
-each round; `{"turn": nodeid}` before a test that is measured as a whole and `{"values": {metric: value}}`
-after it. In: `{"calls": n}` for a round of n calls, `{"calls": 0}` to go on.
+each round, tails of repeated calls without the slow spells of the machine; `{"turn": nodeid}` before a test
+that is measured as a whole and `{"values": {metric: value}}` after it. In: `{"calls": n}` for a round of n
+calls, `{"calls": 0}` to go on.
 """
 
 import gc
@@ -21,10 +22,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
-from gate.measure.latency import PerformanceBaseline, settled_heap
+from gate.measure.latency import PerformanceBaseline, settled_heap, without_spells
 from gate.measure.load import LoadTestMetrics, Request, drive
 from gate.measure.names import BATON_VARIABLE
-from gate.model import summarise
+from gate.model import TAILS, summarise
 
 _WARM_UP: Final = 3
 _TIMEABLE: Final = 10e-3
@@ -97,7 +98,9 @@ class Baton:
                     yield
                     latencies.append((time.perf_counter_ns() - begun) / 1e6)
                 cpu = (time.process_time() - cpu) * 1e3 / calls
-                self._say(round=summarise(latencies) | {"cpu": cpu})
+                calm = summarise(without_spells(latencies))
+                tails = {statistic: calm[statistic] for statistic in TAILS}
+                self._say(round=summarise(latencies) | tails | {"cpu": cpu})
 
     async def load(self, name: str, request: Request, users: int, requests: int) -> LoadTestMetrics:
         """Drive a load once, and again for every round."""

@@ -2,11 +2,16 @@
 
 import gc
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import median
+from typing import Final
 
 from gate.model import MAX_SAMPLES, summarise
+
+_AROUND: Final = 4
+"""Calls before and after one that tell how fast the machine was then; with two more, more noise was left."""
 
 
 @dataclass
@@ -56,6 +61,26 @@ class PerformanceBaseline:
         if not self.latencies:
             raise ValueError(f"{self.name}: nothing was recorded yet")
         return summarise(self.latencies)[name]
+
+
+def without_spells(latencies: Sequence[float]) -> list[float]:
+    """Latencies without the slow spells of the machine: each as a multiple of what is usual around it.
+
+    On shared machines a core is half as fast for some calls or some hundred, at random moments. A round's
+    95th percentile then tells whether it met such a spell. The tail of the operation itself strikes single
+    calls: it is what stands out of the calls around.
+
+    Args:
+        latencies: in the order in which they were measured, at least one, all positive.
+
+    Returns:
+        As many, in the same unit; their level is the median of all.
+    """
+    level = median(latencies)
+    return [
+        level * value / median(latencies[max(0, place - _AROUND) : place + _AROUND + 1])
+        for place, value in enumerate(latencies)
+    ]
 
 
 @contextmanager
