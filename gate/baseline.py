@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from gate.model import Better, Environment, Metric, Outcome, SuiteRun
+from gate.model import Better, Environment, Metric, Outcome, SuiteRun, subject_of
 
 WINDOW: Final = 30
 """How many accepted runs are kept per environment and suite."""
@@ -57,6 +57,13 @@ class AcceptedRun(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="ki
     """Which run of a workflow measured it; another attempt of the same one takes its place."""
     waived: tuple[str, ...] = ()
     """What got worse and was permitted, by whom and why: `SUBJECT: WHO: REASON`."""
+    improved: tuple[str, ...] = ()
+    """Metrics that a verdict called better."""
+
+    def began(self, name: str) -> bool:
+        """Whether a new level of a metric was accepted with this run."""
+        subjects = {text.partition(": ")[0] for text in self.waived}
+        return name in self.improved or not subjects.isdisjoint((name, subject_of(name)))
 
     @property
     def key(self) -> tuple[str, str]:
@@ -97,6 +104,11 @@ class SuiteBaseline(msgspec.Struct, frozen=True):
         """The values of a metric, oldest first; runs without it are left out."""
         return [run.values[name] for run in self.runs if name in run.values]
 
+    def accepted_steps(self, name: str) -> list[int]:
+        """Which values of `history` began a level that somebody accepted."""
+        holding = [run for run in self.runs if name in run.values]
+        return [index for index, run in enumerate(holding) if run.began(name)]
+
 
 class Baseline(msgspec.Struct, frozen=True):
     """All that is remembered."""
@@ -120,6 +132,7 @@ def accept(
     window: int = WINDOW,
     *,
     waived: tuple[str, ...] = (),
+    improved: tuple[str, ...] = (),
     source: str = "",
 ) -> SuiteBaseline:
     """Add a suite's run to what is known of it. Adding the same run twice changes nothing.
@@ -130,6 +143,7 @@ def accept(
         commit: what it measured.
         window: how many runs are kept.
         waived: what got worse and was permitted.
+        improved: metrics that a verdict called better.
         source: which run of a workflow measured it; an earlier attempt of it is replaced.
     """
     accepted = AcceptedRun(
@@ -140,6 +154,7 @@ def accept(
         values={name: _rounded(metric) for name, metric in sorted(run.metrics.items())},
         source=source,
         waived=waived,
+        improved=improved,
     )
     before = (o for o in (known.runs if known else ()) if not _attempt_of_one(o, accepted))
     runs = {other.key: other for other in before} | {accepted.key: accepted}

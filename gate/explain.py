@@ -13,6 +13,7 @@ from gate.judge.drift import RECENT
 from gate.located import Place
 from gate.model import split_name, subject_of
 from gate.policy import BUILT_IN, FLOORS, OFF, Entry, Policy, split_pattern
+from gate.segments import present_level
 from gate.statistics import screen
 from gate.units import Quantity, dimension
 from gate.verdict import Finding, Verdict
@@ -278,7 +279,8 @@ def _why(rivals: list[Entry]) -> str:
 def _history(name: str, metric: KnownMetric, suite: SuiteBaseline) -> History:
     runs = [run for run in suite.runs if name in run.values]
     values = [run.values[name] for run in runs]
-    screened = screen(values, values[-1], metric.better)
+    level = present_level(values, suite.accepted_steps(name))
+    screened = screen(level.values, values[-1], metric.better, at_level=level.runs, segments=level.segments)
     return History(
         environment=suite.environment.id,
         runs=len(runs),

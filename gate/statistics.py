@@ -48,6 +48,7 @@ class Screened:
     bound: float
     """How much worse one run of unchanged code may look, on the same scale."""
     runs: int
+    """Accepted runs at the present level."""
     linear: bool = False
     """Values without a logarithm: `worse` and `bound` are shares of the centre."""
 
@@ -196,6 +197,8 @@ def screen(
     share: Share | None = None,
     metrics: int = 1,
     prior: float = PRIOR_SD,
+    at_level: int | None = None,
+    segments: int = 1,
 ) -> Screened:
     """Ask whether a new value is one more run of the same code.
 
@@ -217,11 +220,15 @@ def screen(
         share: what `machine_share` found for this history; `None`: nothing is in common.
         metrics: how many metrics are screened in this run.
         prior: what `pooled_noise` found.
+        at_level: how many of the values were measured at the present level; the others were scaled to it and
+            tell of the noise alone. None: all.
+        segments: how many levels the history had; each costs a degree of freedom.
     """
+    runs = len(history) if at_level is None else at_level
     centre = median(history)
     rest = share.moves if share else moves(history, better)
     spread = spread_of(rest)
-    degrees = len(history) - 1
+    degrees = len(history) - segments
     total = PRIOR_RUNS + degrees
     scale = math.sqrt((PRIOR_RUNS * prior**2 + degrees * spread**2) / total)
     quantile_t = t_quantile(1 - FALSE_ALARMS / max(1, metrics), min(TAIL_DEGREES, total))
@@ -230,8 +237,8 @@ def screen(
         centre=centre,
         change=change,
         worse=shift(history, value, better) - (share.expected if share else 0.0) - median(rest),
-        bound=quantile_t * scale * math.sqrt(1 + 1 / len(history)),
-        runs=len(history),
+        bound=quantile_t * scale * math.sqrt(1 + 1 / runs),
+        runs=runs,
         linear=centre <= 0 or value <= 0,
     )
 

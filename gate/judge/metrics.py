@@ -14,6 +14,7 @@ from gate.evidence import Confirmation, Decision, Evidence
 from gate.judge.screening import Candidate, depends_on_speed, machine_shifts, screen_suite
 from gate.model import Metric, Run, SuiteRun, statistic_of, subject_of
 from gate.policy import OFF, Policy, Rule
+from gate.segments import present_level
 from gate.statistics import Screened, common_shift, enough_for
 from gate.units import UnitError, convert, format_change, format_value
 from gate.verdict import Finding, Kind, State
@@ -69,7 +70,8 @@ def judge_metrics(
             history = comparable.history(metric.name) if comparable else []
             if comparable and history and enough_for(metric.statistic, metric.count):
                 runs = [i for i, accepted in enumerate(comparable.runs) if metric.name in accepted.values]
-                candidates.append(Candidate(metric, rule, history, runs))
+                level = present_level(history, comparable.accepted_steps(metric.name))
+                candidates.append(Candidate(metric, rule, level, runs))
             elif confirmation and (shown := confirmation.evidence.get(metric.name)):
                 findings += _without_history(metric, rule, shown)
     screened, found = _screen(candidates, confirmation, changed=changed, liberal=liberal)

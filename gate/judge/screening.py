@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gate.model import TAILS, Metric, subject_of
 from gate.policy import Rule
+from gate.segments import Level
 from gate.statistics import PRIOR_SD, Screened, Share, machine_share, moves, pooled_noise, screen, shift
 from gate.units import dimension
 
@@ -16,10 +17,15 @@ class Candidate:
 
     metric: Metric
     rule: Rule
-    history: list[float]
-    """Its values, oldest first."""
+    level: Level
+    """Its accepted values, brought to its present level."""
     runs: list[int]
     """Which of its suite's accepted runs they come from."""
+
+    @property
+    def history(self) -> tuple[float, ...]:
+        """Its values at the present level, oldest first."""
+        return self.level.values
 
 
 def screen_suite(members: Sequence[Candidate], metrics: int, *, liberal: bool = False) -> list[Screened]:
@@ -50,6 +56,8 @@ def screen_suite(members: Sequence[Candidate], metrics: int, *, liberal: bool = 
             share=share,
             metrics=1 if liberal else metrics,
             prior=priors[candidate.metric.statistic in TAILS],
+            at_level=candidate.level.runs,
+            segments=candidate.level.segments,
         )
         for candidate, share in zip(members, shares, strict=True)
     ]

@@ -19,6 +19,7 @@ import numpy as np
 from gate.judge.screening import Candidate, screen_suite
 from gate.model import Metric
 from gate.policy import Policy
+from gate.segments import present_level
 from gate.statistics import screen, t_quantile
 from gate.thresholds import parse_policy
 from tests.gate.calibration.pages import draw, page
@@ -150,7 +151,10 @@ def ours(*, liberal: bool = False) -> Rule:
     def score(occasion: Occasion) -> Scores:
         members = [
             Candidate(
-                _metric(f"m{number}.p50", case.value), rule, case.before(WINDOW), case.runs_before(WINDOW)
+                _metric(f"m{number}.p50", case.value),
+                rule,
+                present_level(case.before(WINDOW)),
+                case.runs_before(WINDOW),
             )
             for number, case in enumerate(occasion.cases)
         ]

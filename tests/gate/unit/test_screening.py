@@ -11,6 +11,7 @@ from gate.baseline import Baseline
 from gate.judge import judge
 from gate.judge.screening import Candidate, screen_suite
 from gate.model import SuiteRun
+from gate.segments import present_level
 from gate.statistics import FALSE_ALARMS, MIN_COMMON
 from gate.verdict import Verdict
 from tests.gate.build import baseline_of, metric, of_kind, one, policy_of, remembered, run_of, suite_run
@@ -32,7 +33,10 @@ def suites(draw, least: int = 2):
 def candidates(rows, now, rule=RULE, better="lower") -> list[Candidate]:
     return [
         Candidate(
-            metric(f"m{k}.p50", value, better=better), rule, [row[k] for row in rows], list(range(len(rows)))
+            metric(f"m{k}.p50", value, better=better),
+            rule,
+            present_level([row[k] for row in rows]),
+            list(range(len(rows))),
         )
         for k, value in enumerate(now)
     ]
@@ -164,10 +168,14 @@ def test_metrics_of_one_subject_do_not_excuse_each_other():
     """Median and CPU time of one operation always moved together, and both are slower now."""
     wave = [100.0, 110.0, 90.0, 105.0, 95.0] * 4
     members = [
-        Candidate(metric(f"a.{kind}", 160.0), RULE, wave, list(range(20))) for kind in ("p50", "cpu", "mean")
+        Candidate(metric(f"a.{kind}", 160.0), RULE, present_level(wave), list(range(20)))
+        for kind in ("p50", "cpu", "mean")
     ]
     assert all(seen.suspect for seen in screen_suite(members, 3))
-    apart = [Candidate(metric(f"{name}.p50", 160.0), RULE, wave, list(range(20))) for name in ("a", "b", "c")]
+    apart = [
+        Candidate(metric(f"{name}.p50", 160.0), RULE, present_level(wave), list(range(20)))
+        for name in ("a", "b", "c")
+    ]
     assert not any(seen.suspect for seen in screen_suite(apart, 3))
 
 
