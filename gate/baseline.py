@@ -60,10 +60,13 @@ class AcceptedRun(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="ki
     improved: tuple[str, ...] = ()
     """Metrics that a verdict called better."""
 
+    def permitted(self, name: str) -> list[str]:
+        """What of `waived` is about a metric."""
+        return [text for text in self.waived if text.partition(": ")[0] in {name, subject_of(name)}]
+
     def began(self, name: str) -> bool:
         """Whether a new level of a metric was accepted with this run."""
-        subjects = {text.partition(": ")[0] for text in self.waived}
-        return name in self.improved or not subjects.isdisjoint((name, subject_of(name)))
+        return name in self.improved or bool(self.permitted(name))
 
     @property
     def key(self) -> tuple[str, str]:
@@ -148,9 +151,7 @@ def accept(
     """
     accepted = AcceptedRun(
         commit=commit,
-        created=datetime.fromtimestamp(run.created, UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z"),
+        created=_created(run),
         values={name: _rounded(metric) for name, metric in sorted(run.metrics.items())},
         source=source,
         waived=waived,
@@ -180,6 +181,22 @@ def accept(
         runs=kept,
         pins=(*pins, *_first_levels(kept, pins)),
     )
+
+
+def without(known: Baseline, run: SuiteRun, commit: str) -> Baseline:
+    """What was remembered before a run was added, whether it has been or not."""
+    key = _created(run), commit
+    return Baseline(
+        tuple(
+            msgspec.structs.replace(suite, runs=tuple(other for other in suite.runs if other.key != key))
+            for suite in known.suites
+        )
+    )
+
+
+def _created(run: SuiteRun) -> str:
+    moment = datetime.fromtimestamp(run.created, UTC).isoformat(timespec="milliseconds")
+    return moment.replace("+00:00", "Z")
 
 
 def united(one: Baseline, other: Baseline, window: int = WINDOW) -> Baseline:

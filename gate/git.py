@@ -247,6 +247,11 @@ def push_commit(
     return "overtaken", line
 
 
+def user_name(directory: Path) -> str:
+    """Who works here, as git knows; empty if nobody said."""
+    return _setting(directory, "user.name")
+
+
 def _setting(directory: Path, name: str) -> str:
     try:
         return _git(directory, "config", "--get", name).decode().strip()

@@ -1,16 +1,19 @@
-"""`gate baseline update`: a run becomes part of the memory."""
+"""`gate baseline update` and `accept`: a run becomes part of the memory."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gate.baseline import Baseline, SuiteBaseline, accept
+from gate.baseline import Baseline, SuiteBaseline, accept, without
 from gate.cli.shared import (
     BASELINE,
     REPORT_FILES,
@@ -26,28 +29,69 @@ from gate.model import Run, SuiteRun
 from gate.policy import Policy
 from gate.verdict import EXIT_CODES
 
+if TYPE_CHECKING:
+    from gate.verdict import Finding
+
+
+_OPTIONS: Final = (
+    REPORT_FILES,
+    BASELINE,
+    click.option("--commit", metavar="SHA",
+                 help="The commit that was measured (default: as the report says)."),
+    click.option("--run", "source", default="", metavar="ID",
+                 help="Which run of a workflow measured it; another attempt of it is replaced."),
+    click.option("--push", "branch", metavar="BRANCH",
+                 help="Commit to this branch of the remote and push, whatever the work tree holds."),
+    click.option("--pull-request", "by_pull", is_flag=True,
+                 help="Where it takes no push: push to gate-baseline/BRANCH, open a pull request."),
+    click.option("--remote", default="origin", show_default=True, metavar="REMOTE",
+                 help="With --push: where to."),
+    common,
+)  # fmt: skip
+
+
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What both commands know: which run it is, and where it goes."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
 
 @click.command()
-@REPORT_FILES
-@BASELINE
-@click.option("--commit", metavar="SHA", help="The commit that was measured (default: as the report says).")
 @click.option("--verdict", "verdict_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               metavar="FILE", help="Accept only what gate check passed; record what was waived.")  # fmt: skip
-@click.option("--run", "source", default="", metavar="ID",
-              help="Which run of a workflow measured it; another attempt of it is replaced.")  # fmt: skip
-@click.option("--push", "branch", metavar="BRANCH",
-              help="Commit to this branch of the remote and push, whatever the work tree holds.")  # fmt: skip
-@click.option("--pull-request", "by_pull", is_flag=True,
-              help="Where it takes no push: push to gate-baseline/BRANCH, open a pull request.")  # fmt: skip
-@click.option(
-    "--remote", default="origin", show_default=True, metavar="REMOTE", help="With --push: where to."
-)
-@common
-def update(
+@_with_options
+def update(verdict_file: Path | None, **where: Any) -> None:  # noqa: ANN401 - the options above
+    """Accept a run: add it to the baseline of its environment. The same run twice changes nothing.
+
+    A run with more work than before is refused: see gate baseline accept.
+    """
+    _add_run(_passed(verdict_file) if verdict_file else None, None, **where)
+
+
+@click.command("accept")
+@click.option("--reason", required=True, metavar="TEXT", help="Why it may be worse; it is recorded.")
+@click.option("--by", metavar="WHO", help="Who says so (default: as git or GitHub knows you).")
+@_with_options
+def accept_run(reason: str, by: str | None, **where: Any) -> None:  # noqa: ANN401 - the options above
+    """Accept a run although something got worse, with a reason. What got worse begins a new level."""
+    from gate.git import user_name
+
+    if not reason.strip():
+        raise click.UsageError("--reason is empty; say why it may be worse")
+    who = by or os.environ.get("GITHUB_ACTOR") or user_name(where["thresholds"].absolute().parent)
+    if not who:
+        raise click.UsageError("nobody knows who you are; add --by WHO")
+    _add_run(None, _Permission(who, " ".join(reason.split())), **where)
+
+
+def _add_run(
+    passed: Mapping[str, _Passed] | None,
+    permission: _Permission | None,
+    *,
     reports: tuple[Path, ...],
     baseline: Path | None,
     commit: str | None,
-    verdict_file: Path | None,
     source: str,
     branch: str | None,
     by_pull: bool,
@@ -56,33 +100,66 @@ def update(
     quiet: bool,
     no_color: bool,
 ) -> None:
-    """Accept a run: add it to the baseline of its environment. The same run twice changes nothing."""
     from gate.sources import load_policy
     from gate.store import read_baseline, write_suite
 
     policy = load_policy(thresholds)
-    waived = _passed(verdict_file) if verdict_file else {}
     directory = baseline or thresholds.parent / policy.baseline
     known = Baseline() if branch else read_baseline(directory)
     run = read_reports(reports, policy, thresholds, (), head=commit)
     _refuse_unusable(run, policy)
     accepted = [
-        _Accepted(suite, _measured(suite, commit, thresholds), waived.get(suite.name, ()))
+        _Accepted(
+            suite,
+            _measured(suite, commit, thresholds),
+            policy,
+            permission,
+            None if passed is None else passed.get(suite.name, _Passed()),
+        )
         for suite in run.suites.values()
     ]
     console = console_for(no_color)
-    if branch:
-        root = thresholds.absolute().parent
-        target = _Target(root, directory, branch, remote)
-        say_all = _push(accepted, target, source, by_pull=by_pull)
-        for line in () if quiet else say_all:
-            say(line, console)
-        return
-    for one in accepted:
-        updated = one.added_to(known, source)
-        path = write_suite(directory, updated)
-        if not quiet:
-            say(f"{one.line(updated)} in {path}", console)
+    try:
+        if branch:
+            target = _Target(thresholds.absolute().parent, directory, branch, remote)
+            lines = _push(accepted, target, source, by_pull=by_pull)
+        else:
+            updated = [one.added_to(known, source) for one in accepted]
+            paths = [write_suite(directory, suite) for suite in updated]
+            lines = [
+                f"{one.line(suite)} in {path}"
+                for one, suite, path in zip(accepted, updated, paths, strict=True)
+            ]
+    except _WorseError as error:
+        complain_of(error.findings)
+        complain("nothing was accepted; if it has to be so: gate baseline accept --reason TEXT")
+        sys.exit(EXIT_CODES["failed"])
+    for line in () if quiet else lines:
+        say(line, console)
+
+
+@dataclass(frozen=True)
+class _Permission:
+    """Who lets a run in although something got worse, and why."""
+
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """What a verdict that passed says of a suite."""
+
+    waived: tuple[str, ...] = ()
+    improved: tuple[str, ...] = ()
+
+
+class _WorseError(Exception):
+    """A run with more work than before, and nobody said why."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__()
+        self.findings = findings
 
 
 @dataclass(frozen=True)
@@ -91,12 +168,38 @@ class _Accepted:
 
     suite: SuiteRun
     commit: str
-    waived: tuple[str, ...]
+    policy: Policy
+    permission: _Permission | None
+    passed: _Passed | None
+    """What a verdict says of it; None: it is judged here, by history alone."""
 
     def added_to(self, known: Baseline, source: str) -> SuiteBaseline:
-        """What is remembered of the suite with this run."""
+        """What is remembered of the suite with this run.
+
+        Raises:
+            _WorseError: it has more work than before, and nobody permitted that.
+        """
+        passed = self.passed or self._judged(known)
         before = known.comparable(self.suite.name, self.suite.environment)
-        return accept(before, self.suite, self.commit, waived=self.waived, source=source)
+        return accept(
+            before, self.suite, self.commit, waived=passed.waived, improved=passed.improved, source=source
+        )
+
+    def _judged(self, known: Baseline) -> _Passed:
+        from gate.judge import judge
+
+        earlier = without(known, self.suite, self.commit)
+        findings = judge(Run({self.suite.name: self.suite}), earlier, self.policy).findings
+        worse = [f for f in findings if f.kind == "regression" and f.level == "fail"]
+        improved = tuple(sorted(f.subject for f in findings if f.kind == "improvement"))
+        if self.permission is None:
+            if certain := [f for f in worse if f.state == "confirmed"]:
+                raise _WorseError(certain)
+            return _Passed((), improved)
+        subjects = [f.subject for f in worse] or ["run"]
+        return _Passed(
+            tuple(f"{s}: {self.permission.by}: {self.permission.reason}" for s in subjects), improved
+        )
 
     def line(self, updated: SuiteBaseline) -> str:
         """What is said of it."""
@@ -104,6 +207,15 @@ class _Accepted:
         tail = f", {failed} known failures" if failed else ""
         what = f"{self.suite.name}: accepted {self.commit[:12]}"
         return f"{what} on {self.figures}{tail}; {len(updated.runs)} runs"
+
+    @property
+    def permitted(self) -> list[str]:
+        """Why it was accepted although something got worse."""
+        waived = [f"waived: {text}" for text in self.passed.waived] if self.passed else []
+        return [
+            *waived,
+            *([f"accepted by {self.permission.by}: {self.permission.reason}"] if self.permission else []),
+        ]
 
     @property
     def figures(self) -> str:
@@ -149,10 +261,7 @@ def _push(accepted: list[_Accepted], target: _Target, source: str, *, by_pull: b
 
     commits = ", ".join(dict.fromkeys(one.commit[:12] for one in accepted))
     title = f"chore(baseline): accept {commits}"
-    figures = "\n".join(
-        "\n".join((f"{one.suite.name} on {one.figures}", *(f"waived: {text}" for text in one.waived)))
-        for one in accepted
-    )
+    figures = "\n".join("\n".join((f"{one.suite.name} on {one.figures}", *one.permitted)) for one in accepted)
 
     def add(known: Baseline) -> tuple[SuiteBaseline, ...]:
         return tuple(one.added_to(known, source) for one in accepted)
@@ -190,8 +299,8 @@ def _pull(head: str, base: str, title: str, figures: str) -> int:
         sys.exit(EXIT_CODES["error"])
 
 
-def _passed(file: Path) -> dict[str, tuple[str, ...]]:
-    """What a verdict that passed says was waived, by suite; one that did not pass ends the command."""
+def _passed(file: Path) -> dict[str, _Passed]:
+    """What a verdict that passed says, by suite; one that did not pass ends the command."""
     from gate.verdict import read_verdict
 
     try:
@@ -201,9 +310,15 @@ def _passed(file: Path) -> dict[str, tuple[str, ...]]:
     if verdict.verdict != "passed":
         complain(f"the verdict is {verdict.verdict}: nothing was accepted")
         sys.exit(verdict.exit_code)
-    waived: dict[str, tuple[str, ...]] = {}
+    waived: dict[str, list[str]] = defaultdict(list)
+    improved: dict[str, list[str]] = defaultdict(list)
     for finding in verdict.findings:
         if finding.state == "waived":
             reason = finding.message.rpartition("; waived by ")[2]
-            waived[finding.suite] = (*waived.get(finding.suite, ()), f"{finding.subject}: {reason}")
-    return waived
+            waived[finding.suite].append(f"{finding.subject}: {reason}")
+        elif finding.kind == "improvement":
+            improved[finding.suite].append(finding.subject)
+    return {
+        suite: _Passed(tuple(waived[suite]), tuple(sorted(improved[suite])))
+        for suite in waived.keys() | improved.keys()
+    }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gate.cli.accepting import update
+from gate.cli.accepting import accept_run, update
 from gate.cli.shared import BASELINE, baseline_directory, common, complain, console_for, say
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def baseline() -> None:
 
 
 baseline.add_command(update)
+baseline.add_command(accept_run)
 
 
 @baseline.command("pin")

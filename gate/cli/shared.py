@@ -142,7 +142,7 @@ def baseline_directory(baseline: Path | None, thresholds: Path) -> Path:
 def complain_of(wrong: Iterable[Problem | Finding]) -> None:
     """Print what is wrong with a run, and what to do about it."""
     for one in wrong:
-        complain(f"{one.subject}: {one.message}; {one.remedy}")
+        complain(f"{one.subject}: {'; '.join(filter(None, (one.message, one.remedy)))}")
 
 
 def console_for(no_color: bool) -> Console:

@@ -109,7 +109,8 @@ def _rows(known: SuiteBaseline, metric: KnownMetric, runs: Sequence[AcceptedRun]
     for run in runs:
         value = run.values[metric.name]
         change = format_change((value - previous) / abs(previous)) if previous else ""
-        notes = [f"waived: {text}" for text in run.waived if subject_of(metric.name) in text]
+        notes = [f"waived: {text}" for text in run.permitted(metric.name)]
+        notes += ["better than before"] * (metric.name in run.improved)
         if pinned and pinned.commit == run.commit:
             notes.append(f"reference: {pinned.reason or 'the first accepted runs'}")
         table.add_row(

@@ -1,0 +1,100 @@
+"""What enters the memory: never silently what got worse, and then with who and why."""
+
+import json
+from typing import Any
+
+from gate.baseline import AcceptedRun
+from gate.store import read_baseline
+from tests.gate.e2e.conftest import THRESHOLDS, Project
+
+
+def strict(project: Project) -> None:
+    """Tolerances that tell a time eight times as long, and one of an eighth."""
+    (project.root / "thresholds.yaml").write_text(THRESHOLDS.replace("400 %", "50 %"))
+
+
+def more_calls(document: dict[str, Any]) -> None:
+    (calls,) = [m for m in recorded(document) if m["name"] == "api.home.calls"]
+    calls["value"] += 1
+    document["created"] += 60
+
+
+def slower(document: dict[str, Any], factor: float = 8.0) -> None:
+    (sample,) = [m for m in recorded(document) if m["name"] == "api.home"]
+    sample["samples"] = [factor * value for value in sample["samples"]]
+    document["created"] += 60
+
+
+def recorded(document: dict[str, Any]) -> list[dict[str, Any]]:
+    (test,) = [t for t in document["tests"] if t["nodeid"].endswith("::test_home")]
+    return test["metadata"]["gate"]["metrics"]
+
+
+def runs(project: Project) -> tuple[AcceptedRun, ...]:
+    (suite,) = read_baseline(project.root / "tests/baseline").suites
+    return suite.runs
+
+
+def test_more_work_enters_only_with_a_reason(project: Project):
+    project.accept(1)
+    project.edit(more_calls)
+    refused = project.gate("baseline", "update", "--commit", "c1")
+    assert refused.code == 1
+    assert "api.home.calls{service=store}: 1 → 2" in refused.err
+    assert "gate baseline accept --reason" in refused.err
+    assert len(runs(project)) == 1
+    allowed = project.gate(
+        "baseline", "accept", "--commit", "c1", "--reason", "two stores\nnow", "--by", "anna"
+    )
+    assert allowed.code == 0, allowed.text
+    assert runs(project)[-1].waived == ("api.home.calls{service=store}: anna: two stores now",)
+    assert "waived: api.home.calls" in project.gate("history", "api.home.calls").out
+
+
+def test_accepting_twice_changes_nothing(project: Project):
+    project.accept(1)
+    project.edit(more_calls)
+    accept = ("baseline", "accept", "--commit", "c1", "--reason", "two stores", "--by", "anna")
+    files = []
+    for _ in range(2):
+        assert project.gate(*accept).code == 0
+        files.append({p.name: p.read_bytes() for p in project.root.glob("tests/baseline/*/*.jsonl")})
+    assert files[0] == files[1]
+
+
+def test_a_time_that_only_looks_worse_enters_and_an_accepted_one_begins_a_new_level(project: Project):
+    """History alone accuses nobody, and a memory without slow runs would not know the noise."""
+    strict(project)
+    project.accept(4)
+    project.edit(slower)
+    _, verdict = project.check()
+    assert "regression" in {finding["kind"] for finding in verdict["findings"]}
+    assert project.gate("baseline", "accept", "--commit", "c9", "--reason", "planned", "--by", "a").code == 0
+    _, verdict = project.check()
+    assert "regression" not in {finding["kind"] for finding in verdict["findings"]}
+    project.edit(lambda document: slower(document, 1 / 8))
+    _, verdict = project.check()
+    assert "improvement" in {finding["kind"] for finding in verdict["findings"]}
+    assert project.gate("baseline", "update", "--commit", "c10").code == 0
+    assert "api.home.p50" in runs(project)[-1].improved
+    assert "better than before" in project.gate("history", "api.home.p50").out
+    _, verdict = project.check()
+    assert {"regression", "improvement"}.isdisjoint(finding["kind"] for finding in verdict["findings"])
+
+
+def test_a_verdict_tells_what_became_better(project: Project):
+    strict(project)
+    project.accept(4)
+    project.edit(lambda document: slower(document, 1 / 8))
+    project.check()
+    assert json.loads((project.root / "verdict.json").read_text())["verdict"] == "passed"
+    accepted = project.gate("baseline", "update", "--commit", "c9", "--verdict", "verdict.json")
+    assert accepted.code == 0, accepted.text
+    assert "api.home.p50" in runs(project)[-1].improved
+
+
+def test_a_reason_is_needed(project: Project):
+    project.accept(1)
+    assert project.gate("baseline", "accept", "--commit", "c1").code == 2
+    empty = project.gate("baseline", "accept", "--commit", "c1", "--reason", " ", "--by", "anna")
+    assert (empty.code, "--reason is empty" in empty.err) == (2, True)
