@@ -118,9 +118,28 @@ class Baseline(msgspec.Struct, frozen=True):
 
     suites: tuple[SuiteBaseline, ...] = ()
 
-    def comparable(self, suite: str, environment: Environment) -> SuiteBaseline | None:
+    def measured_on(self, suite: str, environment: Environment) -> SuiteBaseline | None:
         """The accepted runs of a suite that were measured where this run was."""
-        return next((b for b in self.suites if b.suite == suite and b.environment.id == environment.id), None)
+        return next(
+            (b for b in self.suites if b.suite == suite and not environment.differences(b.environment)), None
+        )
+
+    def comparable(self, suite: str, environment: Environment) -> SuiteBaseline | None:
+        """The accepted runs of a suite to compare times with: of this environment, or of the nearest one.
+
+        Near is the same CPU model, number of cores and Python: OS image, memory and libraries move times less
+        than a tolerance. Of several the one with the fewest differences, then with the most runs.
+        """
+        if (own := self.measured_on(suite, environment)) and own.runs:
+            return own
+        near = [
+            b for b in self.suites if b.suite == suite and b.runs and environment.resembles(b.environment)
+        ]
+        return min(
+            near,
+            key=lambda b: (len(environment.differences(b.environment)), -len(b.runs), b.environment.id),
+            default=None,
+        )
 
     def latest(self, suite: str) -> SuiteBaseline | None:
         """The environment with the youngest accepted run: tests and work counts hold everywhere."""
@@ -175,7 +194,7 @@ def accept(
     pins = known.pins if known else ()
     return SuiteBaseline(
         suite=run.name,
-        environment=run.environment,
+        environment=known.environment if known else run.environment,
         metrics=metrics,
         tests=tests,
         runs=kept,

@@ -153,7 +153,7 @@ def write_baseline(
     for run in runs:
         known = read_baseline(directory)
         for suite in run.values():
-            updated = accept(known.comparable(suite.name, suite.environment), suite, suite.commit or commit)
+            updated = accept(known.measured_on(suite.name, suite.environment), suite, suite.commit or commit)
             written[suite.name] = suite, len(updated.runs), write_suite(directory, updated)
     return list(written.values())
 

@@ -150,26 +150,55 @@ class TestOutcome(msgspec.Struct, frozen=True):
         return self.outcome in {"skipped", "xfailed"}
 
 
-class Environment(msgspec.Struct, frozen=True):
-    """What a run's numbers depend on. Runs compare only within one environment."""
+class Environment(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a run's numbers depend on. Runs compare only within one environment, or the nearest one."""
 
     cpu: str
     cores: int
     os: str
     python: str
+    memory: str = ""
+    """Class of the memory: the next power of two, `16g`; empty: unknown."""
+    libraries: dict[str, str] = {}
+    """Versions of those that the policy names, `{"numpy": "2.1"}`."""
+
+    def differences(self, other: "Environment") -> tuple[str, ...]:
+        """In what two environments differ, in words. What one of them does not say is no difference."""
+        pairs = [
+            (name, getattr(self, name), getattr(other, name)) for name in ("cpu", "cores", "os", "python")
+        ]
+        pairs += [("memory", self.memory, other.memory)] if self.memory and other.memory else []
+        both = sorted(self.libraries.keys() & other.libraries.keys())
+        pairs += [(name, self.libraries[name], other.libraries[name]) for name in both]
+        return tuple(
+            f"{name} {here}, not {there}" for name, here, there in pairs if _slug(here) != _slug(there)
+        )
+
+    def resembles(self, other: "Environment") -> bool:
+        """Whether times of one say something about the other: the same known machine and Python."""
+        return self.cpu != UNKNOWN_CPU and (_slug(self.cpu), self.cores, self.python) == (
+            _slug(other.cpu),
+            other.cores,
+            other.python,
+        )
 
     @property
     def id(self) -> str:
-        """A readable name that is safe as a file name, e.g. `amd-epyc-2c-debian-12-py3.11`."""
-        parts = (self.cpu, f"{self.cores}c", self.os, f"py{self.python}")
+        """A readable name that is safe as a file name, e.g. `amd-epyc-2c-debian-12-py3.11-16g`."""
+        libraries = (f"{name} {version}" for name, version in sorted(self.libraries.items()))
+        parts = (self.cpu, f"{self.cores}c", self.os, f"py{self.python}", self.memory, *libraries)
         if not all(map(str.isascii, parts)):  # letters that a file name loses must still tell machines apart
             parts = (*parts, f"{zlib.crc32('|'.join(parts).encode()):08x}")
-        return "-".join(
-            slug for part in parts if (slug := re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-."))
-        )
+        return "-".join(slug for part in parts if (slug := _slug(part)))
 
 
-UNKNOWN_ENVIRONMENT: Final = Environment(cpu="unknown", cores=0, os="unknown", python="0")
+def _slug(value: object) -> str:
+    """A text as it stands in the name of an environment."""
+    return re.sub(r"[^a-z0-9.]+", "-", str(value).lower()).strip("-.")
+
+
+UNKNOWN_CPU: Final = "unknown"
+UNKNOWN_ENVIRONMENT: Final = Environment(cpu=UNKNOWN_CPU, cores=0, os="unknown", python="0")
 """For reports whose producer did not say where it ran; they are taken to come from one machine."""
 
 

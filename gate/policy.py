@@ -51,6 +51,8 @@ class Suite:
     durations: bool = False
     """Take the call durations that pytest reports anyway as metrics."""
     timeout: Quantity = DEFAULT_TIMEOUT
+    libraries: str = ""
+    """Libraries whose versions are part of the environment, separated by spaces; of the whole policy."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from gate.measure.names import PROGRESS_VARIABLE, SUITE_VARIABLE
+from gate.measure.names import LIBRARIES_VARIABLE, PROGRESS_VARIABLE, SUITE_VARIABLE
 from gate.model import Problem
 from gate.policy import Suite
 
@@ -156,6 +156,7 @@ def _environment(suite: Suite, report: Path, channel: int) -> dict[str, str]:
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))),
         "PYTEST_ADDOPTS": f"{given} {shlex.join(options)}".strip(),
         SUITE_VARIABLE: suite.name,
+        LIBRARIES_VARIABLE: suite.libraries,
         PROGRESS_VARIABLE: str(channel),
     }
 

@@ -103,6 +103,9 @@ TOP: Final = {
     "version": Field(str, {"const": 1, "description": "The format of this file."}),
     "baseline": _text(f"Directory of the stored baseline (default {DEFAULT_BASELINE})."),
     "install": _text("Command that installs the dependencies; for the base, where a lock file differs."),
+    "libraries": _text(
+        "Libraries whose versions move the numbers, e.g. numpy pydantic: part of the environment."
+    ),
     "max_age": _quantity("A report older than this is stale (default 24 h).", dimensions=("time",), off=True),
 }
 SUITE: Final = {
@@ -181,7 +184,8 @@ class _Reader:
                 top["version"].place,
                 f"version {plain['version']} is not known here; this gate reads version 1",
             )
-        suites = self._suites(top["suites"]) if "suites" in top else {}
+        libraries = plain.pop("libraries", "")
+        suites = self._suites(top["suites"], libraries) if "suites" in top else {}
         if "suites" not in top:
             self._mistake(document.place, "'suites:' is missing; add e.g. suites: {api: {run: pytest tests}}")
         defaults: dict[str, Any] = {}
@@ -198,7 +202,7 @@ class _Reader:
         settings = {key: value for key, value in plain.items() if key != "version"}
         return Policy(suites=suites, entries=entries, source=self.source, **settings, **defaults, **github)
 
-    def _suites(self, node: Located) -> dict[str, Suite]:
+    def _suites(self, node: Located, libraries: str) -> dict[str, Suite]:
         suites: dict[str, Suite] = {}
         for name, suite in self._section(node, "suites", None).items():
             if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
@@ -213,7 +217,7 @@ class _Reader:
                         f"suites.{name}: 'run' is missing; add the command, e.g. run: pytest tests",
                     )
                 continue
-            suites[name] = Suite(name=name, **values)
+            suites[name] = Suite(name=name, libraries=libraries, **values)
         if not suites and not self.mistakes:
             self._mistake(node.place, "suites: name at least one suite, e.g. api: {run: pytest tests}")
         return suites

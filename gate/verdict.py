@@ -90,6 +90,7 @@ class EnvironmentSummary(msgspec.Struct, frozen=True):
     """Where the run was measured and how many accepted runs compare with it."""
 
     id: str
+    """The environment of those runs; without any that of the run."""
     comparable_runs: int
 
 

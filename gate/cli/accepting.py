@@ -180,7 +180,7 @@ class _Accepted:
             _WorseError: it has more work than before, and nobody permitted that.
         """
         passed = self.passed or self._judged(known)
-        before = known.comparable(self.suite.name, self.suite.environment)
+        before = known.measured_on(self.suite.name, self.suite.environment)
         return accept(
             before, self.suite, self.commit, waived=passed.waived, improved=passed.improved, source=source
         )

@@ -10,7 +10,7 @@ from gate.judge.limits import judge_limits, unanswered_limits
 from gate.judge.loads import judge_loads
 from gate.judge.metrics import as_remembered, judge_metrics
 from gate.judge.outcomes import judge_outcomes
-from gate.model import Run, SuiteRun
+from gate.model import Environment, Run, SuiteRun
 from gate.policy import Policy
 from gate.verdict import (
     EXIT_CODES,
@@ -160,10 +160,11 @@ def _not_judged(run: Run, policy: Policy) -> list[Finding]:
 
 
 def _comparability(suite: SuiteRun, baseline: Baseline) -> list[Finding]:
-    """Say loudly when a suite's measurements could not be compared with anything."""
+    """Say loudly when a suite's measurements could not be compared with anything, or with another place's."""
     known = baseline.comparable(suite.name, suite.environment)
     if known is not None and known.runs:
-        return []
+        differences = suite.environment.differences(known.environment)
+        return [_nearest(suite, known.environment, differences)] if differences else []
     if baseline.latest(suite.name) is None:
         message = f"no accepted run of suite {suite.name!r} yet: judged by limits alone"
     else:
@@ -183,11 +184,24 @@ def _comparability(suite: SuiteRun, baseline: Baseline) -> list[Finding]:
     ]
 
 
+def _nearest(suite: SuiteRun, other: Environment, differences: tuple[str, ...]) -> Finding:
+    return Finding(
+        kind="environment",
+        level="info",
+        subject=suite.environment.id,
+        suite=suite.name,
+        message=f"no accepted run in this environment; times were compared with the nearest one, {other.id} "
+        f"(here: {'; '.join(differences)})",
+    )
+
+
 def _suite_summary(suite: SuiteRun, baseline: Baseline) -> SuiteSummary:
     known = baseline.comparable(suite.name, suite.environment)
     return SuiteSummary(
         name=suite.name,
-        environment=EnvironmentSummary(suite.environment.id, len(known.runs) if known else 0),
+        environment=EnvironmentSummary(
+            known.environment.id if known else suite.environment.id, len(known.runs) if known else 0
+        ),
         tests=len(suite.tests),
         metrics=len(suite.metrics),
     )

@@ -70,7 +70,7 @@ def judge_drift(run: Run, baseline: Baseline, policy: Policy, *, named: frozense
     """
     findings: list[Finding] = []
     for suite in run.suites.values():
-        known = baseline.comparable(suite.name, suite.environment)
+        known = baseline.measured_on(suite.name, suite.environment)
         if known is not None:
             findings += [
                 _finding(d, known) for d in drifts(suite, known, policy) if d.metric.name not in named

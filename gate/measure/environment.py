@@ -1,20 +1,26 @@
 """Where a run was measured, read from the machine."""
 
+import math
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gate.model import Environment
 
 
-def this_environment() -> Environment:
-    """Describe this machine: CPU model, usable cores, OS image, Python."""
+def this_environment(libraries: Sequence[str] = ()) -> Environment:
+    """Describe this machine: CPU model, usable cores, OS image, Python, memory, some libraries."""
     return Environment(
         cpu=_cpu_model(),
         cores=_usable_cores(),
         os=_os_image(),
         python=".".join(platform.python_version_tuple()[:2]),
+        memory=_memory_class(),
+        libraries={name: _minor_version(name) for name in sorted(libraries)},
     )
 
 
@@ -45,6 +51,28 @@ def _cpu_model() -> str:
             if key.strip() in {"model name", "Hardware", "cpu model"} and value.strip():
                 return value.strip()
     return platform.processor() or platform.machine() or "unknown"
+
+
+def _memory_class() -> str:
+    """The next power of two over what this process may use, in GiB; empty where nobody tells.
+
+    A machine sold with 16 GB shows a little less, and not the same after each boot.
+    """
+    try:
+        size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return ""
+    with suppress(OSError, ValueError):  # "max": no limit
+        size = min(size, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return f"{2 ** max(0, math.ceil(math.log2(size / 2**30)))}g"
+
+
+def _minor_version(library: str) -> str:
+    """`2.1` of version 2.1.3: what changes behind that rarely moves a number."""
+    try:
+        return ".".join(version(library).split(".")[:2])
+    except PackageNotFoundError:
+        return "none"
 
 
 def _usable_cores() -> int:

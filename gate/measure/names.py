@@ -5,6 +5,9 @@ from typing import Final
 SUITE_VARIABLE: Final = "GATE_SUITE"
 """The suite that is run."""
 
+LIBRARIES_VARIABLE: Final = "GATE_LIBRARIES"
+"""Libraries whose versions are part of the environment, separated by spaces."""
+
 PROGRESS_VARIABLE: Final = "GATE_PROGRESS_FD"
 """Number of an open file descriptor that takes one JSON line per event."""
 

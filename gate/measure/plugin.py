@@ -17,7 +17,7 @@ import pytest
 from gate.measure.baton import Baton
 from gate.measure.environment import checked_out_commit, this_environment
 from gate.measure.latency import Turns
-from gate.measure.names import PROGRESS_VARIABLE, SELECT_VARIABLE, SUITE_VARIABLE
+from gate.measure.names import LIBRARIES_VARIABLE, PROGRESS_VARIABLE, SELECT_VARIABLE, SUITE_VARIABLE
 from gate.measure.recorder import Measure
 from gate.model import duration_name, join_name
 
@@ -120,7 +120,9 @@ class _RunMetadata:
             "suite": os.environ.get(SUITE_VARIABLE, ""),
             "commit": self._commit,
             "dirty": self._dirty,
-            "environment": msgspec.to_builtins(this_environment()),
+            "environment": msgspec.to_builtins(
+                this_environment(os.environ.get(LIBRARIES_VARIABLE, "").split())
+            ),
         }
 
 
