@@ -134,7 +134,9 @@ class TestOutcome(msgspec.Struct, frozen=True):
     """Seconds of the call phase."""
     failure: Failure | None = None
     reason: str = ""
-    """Why it was skipped or expected to fail."""
+    """Why it was skipped or expected to fail; of a flaky test, how an earlier attempt failed."""
+    attempts: int | None = 1
+    """How often it was run within this run. None: more than once, and the report does not say how often."""
 
     @property
     def failed(self) -> bool:
@@ -145,6 +147,11 @@ class TestOutcome(msgspec.Struct, frozen=True):
     def silent(self) -> bool:
         """Whether the test says nothing about the code: skipped, or expected to fail and failing."""
         return self.outcome in {"skipped", "xfailed"}
+
+    @property
+    def flaky(self) -> bool:
+        """Whether it passed only after it had failed in the same run."""
+        return self.attempts != 1 and not self.failed and not self.silent
 
 
 class Environment(msgspec.Struct, frozen=True):
