@@ -104,7 +104,11 @@ class Baseline(msgspec.Struct, frozen=True):
     suites: tuple[SuiteBaseline, ...] = ()
 
     def comparable(self, suite: str, environment: Environment) -> SuiteBaseline | None:
-        """The accepted runs of a suite that were measured where this run was."""
+        """The accepted runs of a suite that were measured where this run was; none on mixed machines."""
+        return None if environment.mixed else self.held(suite, environment)
+
+    def held(self, suite: str, environment: Environment) -> SuiteBaseline | None:
+        """What is remembered of a suite in an environment, comparable or not."""
         return next((b for b in self.suites if b.suite == suite and b.environment.id == environment.id), None)
 
     def latest(self, suite: str) -> SuiteBaseline | None:
@@ -124,6 +128,9 @@ def accept(
 ) -> SuiteBaseline:
     """Add a suite's run to what is known of it. Adding the same run twice changes nothing.
 
+    Of shards that ran on different machines tests and work counts are kept: nothing else there can be
+    compared with anything.
+
     Args:
         known: what is remembered of the suite in this environment.
         run: the run.
@@ -137,7 +144,11 @@ def accept(
         created=datetime.fromtimestamp(run.created, UTC)
         .isoformat(timespec="milliseconds")
         .replace("+00:00", "Z"),
-        values={name: _rounded(metric) for name, metric in sorted(run.metrics.items())},
+        values={
+            name: _rounded(metric)
+            for name, metric in sorted(run.metrics.items())
+            if metric.exact or not run.environment.mixed
+        },
         source=source,
         waived=waived,
     )

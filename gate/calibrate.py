@@ -110,7 +110,7 @@ def calibrate(
 
 def read(out: Path, policy: Policy) -> Run:
     """The run in a directory, and what is wrong with it."""
-    files, lost = expand([out], list(policy.suites))
+    files, lost = expand([out], policy)
     run = read_run(files, policy)
     return Run(run.suites, (*lost, *run.problems))
 
@@ -153,7 +153,7 @@ def write_baseline(
     for run in runs:
         known = read_baseline(directory)
         for suite in run.values():
-            updated = accept(known.comparable(suite.name, suite.environment), suite, suite.commit or commit)
+            updated = accept(known.held(suite.name, suite.environment), suite, suite.commit or commit)
             written[suite.name] = suite, len(updated.runs), write_suite(directory, updated)
     return list(written.values())
 

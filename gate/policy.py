@@ -51,6 +51,8 @@ class Suite:
     durations: bool = False
     """Take the call durations that pytest reports anyway as metrics."""
     timeout: Quantity = DEFAULT_TIMEOUT
+    shards: int = 0
+    """How many reports make it whole; 0: as the reports say, which without a number is one."""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class _Accepted:
 
     def added_to(self, known: Baseline, source: str) -> SuiteBaseline:
         """What is remembered of the suite with this run."""
-        before = known.comparable(self.suite.name, self.suite.environment)
+        before = known.held(self.suite.name, self.suite.environment)
         return accept(before, self.suite, self.commit, waived=self.waived, source=source)
 
     def line(self, updated: SuiteBaseline) -> str:

@@ -5,6 +5,12 @@ from typing import Final
 SUITE_VARIABLE: Final = "GATE_SUITE"
 """The suite that is run."""
 
+SHARD_VARIABLE: Final = "GATE_SHARD"
+"""Which share of the suite is to run, from 1; the suite's command picks it."""
+
+SHARDS_VARIABLE: Final = "GATE_SHARDS"
+"""Of how many shares; 1: the suite runs whole."""
+
 PROGRESS_VARIABLE: Final = "GATE_PROGRESS_FD"
 """Number of an open file descriptor that takes one JSON line per event."""
 

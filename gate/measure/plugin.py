@@ -17,7 +17,13 @@ import pytest
 from gate.measure.baton import Baton
 from gate.measure.environment import checked_out_commit, this_environment
 from gate.measure.latency import Turns
-from gate.measure.names import PROGRESS_VARIABLE, SELECT_VARIABLE, SUITE_VARIABLE
+from gate.measure.names import (
+    PROGRESS_VARIABLE,
+    SELECT_VARIABLE,
+    SHARD_VARIABLE,
+    SHARDS_VARIABLE,
+    SUITE_VARIABLE,
+)
 from gate.measure.recorder import Measure
 from gate.model import duration_name, join_name
 
@@ -130,6 +136,14 @@ def pytest_json_runtest_metadata(item: pytest.Item, call: pytest.CallInfo[None])
     return {"gate": found} if found and call.when != "teardown" else None
 
 
+def _shard() -> dict[str, int] | None:
+    """Which share of the suite runs; None where it runs whole."""
+    number, of = (os.environ.get(name, "") for name in (SHARD_VARIABLE, SHARDS_VARIABLE))
+    if not number.isdecimal() or not of.isdecimal() or int(of) < 2:
+        return None
+    return {"number": int(number), "of": int(of)}
+
+
 class _RunMetadata:
     """Adds to the JSON report what holds for the whole run."""
 
@@ -146,6 +160,8 @@ class _RunMetadata:
             "dirty": self._dirty,
             "environment": msgspec.to_builtins(this_environment()),
         }
+        if shard := _shard():
+            json_report["gate"]["shard"] = shard
 
 
 class _Progress:

@@ -19,6 +19,7 @@ from gate.model import (
     Measurement,
     Metric,
     Outcome,
+    Shard,
     SuiteRun,
     TestOutcome,
     duration_name,
@@ -29,6 +30,7 @@ from gate.model import (
 from gate.policy import Policy
 from gate.readers.errors import ReportError, position
 from gate.readers.failures import describe
+from gate.readers.naming import shard_in, suite_in
 
 DEFAULT_SUITE: Final = "default"
 _RERUN: Final = "run the suite again and read its log"
@@ -123,6 +125,7 @@ class _RunMetadata(msgspec.Struct):
     suite: str = ""
     commit: str = ""
     environment: Environment | None = None
+    shard: Shard | None = None
 
 
 class _Report(msgspec.Struct):
@@ -183,6 +186,7 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
         executed=executed,
         source=str(path),
         loads=loads,
+        shard=(report.gate.shard if report.gate else None) or shard_in(path.stem),
     )
 
 
@@ -265,8 +269,8 @@ def _suite_name(path: Path, report: _Report, policy: Policy) -> str:
     """Which suite this is: as the run says, else as the file is named, else the only one there is."""
     if report.gate and report.gate.suite in policy.suites:
         return report.gate.suite
-    if path.stem in policy.suites:
-        return path.stem
+    if name := suite_in(path.stem, policy.suites):
+        return name
     return next(iter(policy.suites)) if len(policy.suites) == 1 else DEFAULT_SUITE
 
 

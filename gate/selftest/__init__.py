@@ -75,7 +75,7 @@ def _unchanged(copy: Copy, policy: Policy, thresholds: str) -> tuple[Case, Run]:
     base = ("--base", "HEAD") if copy.versioned else ()
     judged = copy.gate("check", out, *base, "--json", file, "--thresholds", thresholds)
     case = green(read_outcome(file, judged))
-    run = read_run(expand([out], list(policy.suites))[0], policy)
+    run = read_run(expand([out], policy)[0], policy)
     return replace(case, name="unchanged code", expected="green", seconds=time.monotonic() - begun), run
 
 
