@@ -18,6 +18,7 @@ from gate.measure.baton import Baton
 from gate.measure.environment import checked_out_commit, this_environment
 from gate.measure.latency import Turns
 from gate.measure.names import (
+    BATON_VARIABLE,
     PROGRESS_VARIABLE,
     SELECT_VARIABLE,
     SHARD_VARIABLE,
@@ -31,12 +32,25 @@ RUN_SCHEMA: Final = "gate.run/1"
 _LONGEST: Final = 300
 """Characters of a failure that another attempt followed."""
 
+_NO_WORKERS: Final[dict[str, Any]] = {"numprocesses": None, "dist": "no", "distload": False, "tx": []}
+"""Options of pytest-xdist, as they are without it."""
+
 _measures = pytest.StashKey[Measure]()
 _owners = pytest.StashKey[dict[str, str]]()
 _baton = pytest.StashKey[Baton | None]()
 _durations = pytest.StashKey[dict[str, float]]()
 _attempts = pytest.StashKey[int]()
 _failure = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """In a comparison: one process, whatever pytest-xdist was told; its workers would not hold the baton."""
+    if os.environ.get(BATON_VARIABLE):
+        for name, value in _NO_WORKERS.items():
+            if hasattr(config.option, name):
+                setattr(config.option, name, value)
+    return (yield)
 
 
 def pytest_configure(config: pytest.Config) -> None:
