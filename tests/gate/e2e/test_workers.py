@@ -1,10 +1,13 @@
 """pytest-xdist: a suite that runs in several processes leaves one whole report."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gate.measure import plugin
+from gate.measure.names import BATON_VARIABLE
 from tests.gate.e2e.conftest import Project
 
 TESTS = """
@@ -80,3 +83,14 @@ def test_a_worker_that_is_not_replaced_is_never_fewer_tests(spread: Project):
     ((kind, message),) = failures(verdict)
     assert kind == "report-error"
     assert "of 11 tests are in the report" in message
+
+
+def test_a_comparison_has_no_workers(monkeypatch: pytest.MonkeyPatch):
+    """They would not hold the baton."""
+    option = SimpleNamespace(numprocesses=2, dist="load", tx=["2*popen"], distload=True)
+    monkeypatch.delenv(BATON_VARIABLE, raising=False)
+    next(plugin.pytest_cmdline_main(SimpleNamespace(option=option)))
+    assert option.numprocesses == 2
+    monkeypatch.setenv(BATON_VARIABLE, "{}")
+    next(plugin.pytest_cmdline_main(SimpleNamespace(option=option)))
+    assert (option.numprocesses, option.dist, option.tx, option.distload) == (None, "no", [], False)
