@@ -128,8 +128,11 @@ class Baseline(msgspec.Struct, frozen=True):
         """The accepted runs of a suite to compare times with: of this environment, or of the nearest one.
 
         Near is the same CPU model, number of cores and Python: OS image, memory and libraries move times less
-        than a tolerance. Of several the one with the fewest differences, then with the most runs.
+        than a tolerance. Of several the one with the fewest differences, then with the most runs. Mixed
+        machines have none.
         """
+        if environment.mixed:
+            return None
         if (own := self.measured_on(suite, environment)) and own.runs:
             return own
         near = [
@@ -159,6 +162,9 @@ def accept(
 ) -> SuiteBaseline:
     """Add a suite's run to what is known of it. Adding the same run twice changes nothing.
 
+    Of shards that ran on different machines tests and work counts are kept: nothing else there can be
+    compared with anything.
+
     Args:
         known: what is remembered of the suite in this environment.
         run: the run.
@@ -171,7 +177,11 @@ def accept(
     accepted = AcceptedRun(
         commit=commit,
         created=_created(run),
-        values={name: _rounded(metric) for name, metric in sorted(run.metrics.items())},
+        values={
+            name: _rounded(metric)
+            for name, metric in sorted(run.metrics.items())
+            if metric.exact or not run.environment.mixed
+        },
         source=source,
         waived=waived,
         improved=improved,

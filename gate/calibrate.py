@@ -110,7 +110,7 @@ def calibrate(
 
 def read(out: Path, policy: Policy) -> Run:
     """The run in a directory, and what is wrong with it."""
-    files, lost = expand([out], list(policy.suites))
+    files, lost = expand([out], policy)
     run = read_run(files, policy)
     return Run(run.suites, (*lost, *run.problems))
 

@@ -14,6 +14,12 @@ Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed"]
 MAX_SAMPLES: Final = 2000
 """How many raw values of one measurement travel in a report; beyond it every k-th is kept."""
 
+MOST_SHARDS: Final = 1000
+"""In how many shards a suite may run."""
+
+MIXED: Final = "mixed"
+"""The CPU of a suite whose shards ran on different machines."""
+
 STATISTICS: Final = ("mean", "p50", "p95", "p99", "std")
 """What the reader derives from a sample, in this order."""
 
@@ -137,7 +143,9 @@ class TestOutcome(msgspec.Struct, frozen=True):
     """Seconds of the call phase."""
     failure: Failure | None = None
     reason: str = ""
-    """Why it was skipped or expected to fail."""
+    """Why it was skipped or expected to fail; of a flaky test, how an earlier attempt failed."""
+    attempts: int | None = 1
+    """How often it was run within this run. None: more than once, and the report does not say how often."""
 
     @property
     def failed(self) -> bool:
@@ -148,6 +156,11 @@ class TestOutcome(msgspec.Struct, frozen=True):
     def silent(self) -> bool:
         """Whether the test says nothing about the code: skipped, or expected to fail and failing."""
         return self.outcome in {"skipped", "xfailed"}
+
+    @property
+    def flaky(self) -> bool:
+        """Whether it passed only after it had failed in the same run."""
+        return self.attempts != 1 and not self.failed and not self.silent
 
 
 class Environment(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -191,6 +204,11 @@ class Environment(msgspec.Struct, frozen=True, omit_defaults=True):
             parts = (*parts, f"{zlib.crc32('|'.join(parts).encode()):08x}")
         return "-".join(slug for part in parts if (slug := _slug(part)))
 
+    @property
+    def mixed(self) -> bool:
+        """Whether several machines are behind it: times measured there have no history and make none."""
+        return self.cpu == MIXED
+
 
 def _slug(value: object) -> str:
     """A text as it stands in the name of an environment."""
@@ -200,6 +218,20 @@ def _slug(value: object) -> str:
 UNKNOWN_CPU: Final = "unknown"
 UNKNOWN_ENVIRONMENT: Final = Environment(cpu=UNKNOWN_CPU, cores=0, os="unknown", python="0")
 """For reports whose producer did not say where it ran; they are taken to come from one machine."""
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """Which share of a suite a report holds: the `number`th, from 1, `of` all."""
+
+    number: Annotated[int, msgspec.Meta(ge=1)]
+    of: Annotated[int, msgspec.Meta(ge=1, le=MOST_SHARDS)]
+
+    def __post_init__(self) -> None:
+        if self.number > self.of:
+            raise ValueError(f"shard {self.number} of {self.of} cannot be")
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
 
 
 class SuiteRun(msgspec.Struct, frozen=True):
@@ -219,6 +251,10 @@ class SuiteRun(msgspec.Struct, frozen=True):
     """How loads were driven, by subject (`load.api{users=100}`), as far as the report says."""
     executed: dict[str, frozenset[str]] = {}
     """Subject -> functions of the project that it runs (`path:qualified name`), where the report says."""
+    shard: Shard | None = None
+    """Which share of the suite it is; None: all of it, or the report does not say."""
+    machines: tuple[Environment, ...] = ()
+    """Where its shards were measured, if that was on different machines."""
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -53,6 +53,8 @@ class Suite:
     timeout: Quantity = DEFAULT_TIMEOUT
     libraries: str = ""
     """Libraries whose versions are part of the environment, separated by spaces; of the whole policy."""
+    shards: int = 0
+    """How many reports make it whole; 0: as the reports say, which without a number is one."""
 
 
 @dataclass(frozen=True)

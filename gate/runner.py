@@ -15,14 +15,22 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
-from gate.measure.names import LIBRARIES_VARIABLE, PROGRESS_VARIABLE, SUITE_VARIABLE
-from gate.model import Problem
-from gate.policy import Suite
+from gate.measure.names import (
+    LIBRARIES_VARIABLE,
+    PROGRESS_VARIABLE,
+    SHARD_VARIABLE,
+    SHARDS_VARIABLE,
+    SUITE_VARIABLE,
+)
+from gate.model import Problem, Shard
+from gate.policy import Policy, Suite
+from gate.readers.naming import report_stem, run_command, shard_in, suite_in
 
 MANIFEST: Final = ".run.json"
 _OMIT: Final = "log,streams,keywords"
@@ -44,6 +52,7 @@ class Manifest(msgspec.Struct):
     """What is known of the suites whose reports lie in a directory."""
 
     suites: dict[str, State] = {}
+    """By the name of the report without its suffix: `api`, or `api.2-of-4` of a shard."""
 
 
 @dataclass(frozen=True)
@@ -59,22 +68,28 @@ class SuiteResult:
     """Why there is no usable report; empty if there is one."""
 
 
-def run_suite(suite: Suite, root: Path, out: Path, listen: Callable[[Progress], None]) -> SuiteResult:
+def run_suite(
+    suite: Suite, root: Path, out: Path, listen: Callable[[Progress], None], shard: Shard | None = None
+) -> SuiteResult:
     """Run one suite in `root` and leave `out/<suite>.json`, `.log` and an entry in the manifest.
 
     Args:
         suite: what to run.
+        shard: which share of it, for its command to pick; in the names of the files then. None: all of it.
         root: the directory of thresholds.yaml.
         out: where reports go; made if needed.
         listen: called from a thread with every event of the suite.
     """
     out.mkdir(parents=True, exist_ok=True)
-    report, log = out.resolve() / f"{suite.name}.json", out / f"{suite.name}.log"
+    name = report_stem(suite.name, shard)
+    report, log = out.resolve() / f"{name}.json", out / f"{name}.log"
+    variables = partial(_environment, suite, shard or Shard(1, 1), report)
+    _forget(out, suite.name, shard)
     report.unlink(missing_ok=True)
-    _note(out, suite.name, "running")
+    _note(out, name, "running")
     begun = time.monotonic()
     try:
-        code, problem = _execute(suite, root, report, log, listen)
+        code, problem = _execute(suite, root, variables, log, listen)
     except BaseException:
         report.unlink(missing_ok=True)
         raise
@@ -82,8 +97,8 @@ def run_suite(suite: Suite, root: Path, out: Path, listen: Callable[[Progress], 
         problem = f"ended with exit code {code} and wrote no report"
     if problem:
         report.unlink(missing_ok=True)
-    _note(out, suite.name, "crashed" if problem else "finished")
-    return SuiteResult(suite.name, out / report.name, log, code, time.monotonic() - begun, problem)
+    _note(out, name, "crashed" if problem else "finished")
+    return SuiteResult(name, out / report.name, log, code, time.monotonic() - begun, problem)
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -102,21 +117,40 @@ def lost_reports(directory: Path) -> list[Problem]:
         if state == "finished" and report.exists():
             continue
         how = {"running": "did not finish", "crashed": "crashed"}.get(state, "lost its report")
-        remedy = f"read {directory / f'{name}.log'}, then run it again: gate run {name}"
+        remedy = f"read {directory / f'{name}.log'}, then run it again: {run_command(name)}"
         problems.append(Problem(str(report), f"suite {name!r} {how}", remedy))
     return problems
 
 
-def _note(out: Path, suite: str, state: State) -> None:
+def _note(out: Path, name: str, state: State) -> None:
     manifest = read_manifest(out)
-    manifest.suites[suite] = state
+    manifest.suites[name] = state
+    _write(out, manifest)
+
+
+def _forget(out: Path, suite: str, shard: Shard | None) -> None:
+    """Remove what an earlier run left that divided the suite in another way: it is no part of this one."""
+    manifest = read_manifest(out)
+    for name in list(manifest.suites):
+        left = shard_in(name)
+        if name == report_stem(suite, left) and (left and left.of) != (shard and shard.of):
+            (out / f"{name}.json").unlink(missing_ok=True)
+            del manifest.suites[name]
+    _write(out, manifest)
+
+
+def _write(out: Path, manifest: Manifest) -> None:
     (out / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
 
 
 def _execute(
-    suite: Suite, root: Path, report: Path, log: Path, listen: Callable[[Progress], None]
+    suite: Suite,
+    root: Path,
+    environment: Callable[[int], dict[str, str]],
+    log: Path,
+    listen: Callable[[Progress], None],
 ) -> tuple[int, str]:
-    """Run the command; return its exit code and, if it was stopped, why."""
+    """Run the command, with a channel for its progress; return its exit code and, if it was stopped, why."""
     read_end, write_end = os.pipe()
     with log.open("wb") as output, _listening(read_end, listen):
         try:
@@ -124,7 +158,7 @@ def _execute(
                 suite.run,
                 shell=True,  # the command is the user's own, from the reviewed policy
                 cwd=root,
-                env=_environment(suite, report, write_end),
+                env=environment(write_end),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -147,7 +181,7 @@ def _execute(
     return code, ""
 
 
-def _environment(suite: Suite, report: Path, channel: int) -> dict[str, str]:
+def _environment(suite: Suite, shard: Shard, report: Path, channel: int) -> dict[str, str]:
     options = ["--json-report", f"--json-report-file={report}", f"--json-report-omit={_OMIT}"]
     given = os.environ.get("PYTEST_ADDOPTS", "")
     return {
@@ -157,6 +191,8 @@ def _environment(suite: Suite, report: Path, channel: int) -> dict[str, str]:
         "PYTEST_ADDOPTS": f"{given} {shlex.join(options)}".strip(),
         SUITE_VARIABLE: suite.name,
         LIBRARIES_VARIABLE: suite.libraries,
+        SHARD_VARIABLE: str(shard.number),
+        SHARDS_VARIABLE: str(shard.of),
         PROGRESS_VARIABLE: str(channel),
     }
 
@@ -188,11 +224,12 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             process.wait(timeout=_GRACE)
 
 
-def expand(reports: Sequence[Path], suites: Sequence[str]) -> tuple[list[Path], list[Problem]]:
+def expand(reports: Sequence[Path], policy: Policy) -> tuple[list[Path], list[Problem]]:
     """Turn the arguments of `gate check` into report files.
 
     A directory stands for the reports of every suite that was run there, by its manifest; without a
-    manifest for every suite of the policy. Beside each file given by name the manifest is asked too.
+    manifest for every suite of the policy. The shards of a suite belong to it. Beside each file given by
+    name the manifest is asked too.
 
     Returns:
         The files to read, and a problem for every report that should be there and is not.
@@ -205,9 +242,30 @@ def expand(reports: Sequence[Path], suites: Sequence[str]) -> tuple[list[Path], 
         problems |= dict.fromkeys(lost)
         if path.is_dir():
             known = {problem.subject for problem in lost}
-            names = read_manifest(directory).suites or dict.fromkeys(suites)
-            candidates = [directory / f"{name}.json" for name in names]
+            candidates = _reports_in(directory, policy)
             files += [file for file in candidates if str(file) not in known]
         elif str(path) not in {problem.subject for problem in lost}:
             files.append(path)
     return list(dict.fromkeys(files)), list(problems)
+
+
+def _reports_in(directory: Path, policy: Policy) -> list[Path]:
+    """The reports that should be in a directory, and the shards that are.
+
+    Jobs that were collected in one directory leave the manifest of one of them, if any: what else is there
+    counts, too. Which shard is missing is for who reads them to say.
+    """
+    noted = read_manifest(directory).suites
+    names = dict.fromkeys(noted)
+    stems = sorted(file.stem for file in directory.glob("*.json"))
+    for suite in policy.suites.values():
+        found = [stem for stem in stems if _holds(stem, suite, policy)]
+        names |= dict.fromkeys(found or ([] if noted else [suite.name]))
+    return [directory / f"{name}.json" for name in names]
+
+
+def _holds(stem: str, suite: Suite, policy: Policy) -> bool:
+    """Whether a file of a directory is a report: beside reports there are verdicts and the like."""
+    if suite_in(stem, policy.suites) != suite.name:
+        return False
+    return stem == suite.name or suite.shards > 0 or shard_in(stem) is not None

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from gate.located import Located, LocatedError, Mistake, Place, read_yaml
+from gate.model import MOST_SHARDS
 from gate.policy import (
     DEFAULT_BASELINE,
     DEFAULT_BUDGET,
@@ -97,6 +98,15 @@ def _text(description: str) -> Field:
     return Field(read, {"type": "string", "minLength": 1, "description": description})
 
 
+def _whole(description: str, most: int) -> Field:
+    def read(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= most:
+            raise _BadValueError(f"{text!r} is not a whole number from 1 to {most}")
+        return int(text)
+
+    return Field(read, {"type": "integer", "minimum": 1, "maximum": most, "description": description})
+
+
 _YES_NO: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 TOP: Final = {
@@ -111,6 +121,7 @@ TOP: Final = {
 SUITE: Final = {
     "run": _text("The command, run by the shell in the directory of this file; it starts pytest."),
     "durations": _choice("Take the tests' call durations as metrics.", _YES_NO),
+    "shards": _whole("How many reports make the suite whole (default: as the reports say).", MOST_SHARDS),
     "timeout": _quantity(
         f"Stop the suite after this time (default {DEFAULT_TIMEOUT}).", dimensions=("time",)
     ),

@@ -21,6 +21,7 @@ from gate.cli.shared import (
     console_for,
     read_reports,
     render,
+    shard_of,
     waivers_of,
     write_file,
 )
@@ -39,9 +40,14 @@ if TYPE_CHECKING:
 @click.argument("suites", nargs=-1, metavar="[SUITE]...")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=REPORTS, show_default=True,
               metavar="DIR", help="Where the reports go.")  # fmt: skip
+@click.option(
+    "--shard", metavar="K/N", help="Run one share; the command picks it by GATE_SHARD and GATE_SHARDS."
+)
 @common
-def run(suites: tuple[str, ...], out: Path, thresholds: Path, quiet: bool, no_color: bool) -> None:
-    """Run the suites of thresholds.yaml; leave DIR/SUITE.json and DIR/SUITE.log.
+def run(
+    suites: tuple[str, ...], out: Path, shard: str | None, thresholds: Path, quiet: bool, no_color: bool
+) -> None:
+    """Run the suites of thresholds.yaml; leave DIR/SUITE.json and DIR/SUITE.log, or DIR/SUITE.K-of-N.json.
 
     Failing tests are for `gate check` to judge: the exit code is 0 when every suite wrote its whole
     report, 4 when one did not.
@@ -51,7 +57,14 @@ def run(suites: tuple[str, ...], out: Path, thresholds: Path, quiet: bool, no_co
 
     policy = load_policy(thresholds)
     chosen = chosen_suites(suites, policy)
-    results = run_with_progress(chosen, thresholds.resolve().parent, out, console_for(no_color), quiet=quiet)
+    results = run_with_progress(
+        chosen,
+        thresholds.resolve().parent,
+        out,
+        console_for(no_color),
+        quiet=quiet,
+        shard=shard_of(shard, chosen),
+    )
     sys.exit(EXIT_CODES["error"] if any(result.problem for result in results) else 0)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from gate.model import Problem, Run
+from gate.model import Problem, Run, Shard
 from gate.policy import FILE_NAME, Policy, Suite
 
 if TYPE_CHECKING:
@@ -84,18 +84,46 @@ def read_reports(
     problems: tuple[Problem, ...],
     *,
     head: str | None = None,
+    complete: bool = True,
 ) -> Run:
-    """Read the reports of a command, and everything that is wrong with them, into one run."""
+    """Read the reports of a command, and everything that is wrong with them, into one run.
+
+    Args:
+        reports: files and directories; none: those of the last run.
+        policy: the suites.
+        thresholds: the file it comes from; its repository is what should have been measured.
+        problems: what is wrong already.
+        head: the commit that was measured, where somebody says so.
+        complete: whether a shard of a suite that is not there is a problem.
+    """
     from gate.git import head_commit
-    from gate.readers import read_run
+    from gate.readers import one_run, read_files
     from gate.readers.freshness import stale_reports
     from gate.runner import expand
 
-    files, lost = expand(reports or (REPORTS,), list(policy.suites))
-    run = read_run(files, policy)
+    files, lost = expand(reports or (REPORTS,), policy)
+    found, unreadable = read_files(files, policy)
     checked_out = head_commit(thresholds.resolve().parent) if head is None else ""
-    stale = stale_reports(run, checked_out, time.time(), policy.max_age)
-    return Run(suites=run.suites, problems=(*problems, *lost, *run.problems, *stale))
+    stale = stale_reports(found, checked_out, time.time(), policy.max_age)
+    run = one_run(found, (*lost, *unreadable, *stale), policy, complete=complete)
+    return Run(suites=run.suites, problems=(*problems, *run.problems))
+
+
+def shard_of(text: str | None, suites: Iterable[Suite]) -> Shard | None:
+    """A share such as `2/4`, in as many as the policy says; None: nobody asked for one."""
+    if text is None:
+        return None
+    from gate.readers.naming import shard_from
+
+    number, _, of = text.partition("/")
+    shard = shard_from(number, of)
+    if shard is None:
+        raise click.UsageError(f"--shard: {text!r} is no share of a suite; write e.g. 2/4")
+    for suite in suites:
+        if suite.shards not in {0, shard.of}:
+            says = f"thresholds.yaml says that suite {suite.name!r} has {suite.shards} shards"
+            raise click.UsageError(f"--shard: {text!r}, but {says}")
+    return shard
 
 
 def waivers_of(file: Path | None) -> Waivers:

@@ -16,7 +16,7 @@ from gate.confirm.rerun import run_again
 from gate.confirm.sides import two_sides
 from gate.evidence import Confirmation
 from gate.git import changed_files, content_at, top_level
-from gate.model import Run
+from gate.model import Run, Shard
 from gate.policy import Policy
 from gate.verdict import Verdict
 
@@ -93,10 +93,15 @@ def confirm(
 
 
 def places_of(run: Run, policy: Policy) -> range:
-    """Every k-th place for one of k suites, which are measured on a machine each."""
+    """Every k-th place for one of k suites, which are measured on a machine each.
+
+    A shard that has a machine to itself gets every n-th of its suite's.
+    """
     names = list(policy.suites)
     first = min((names.index(name) for name in run.suites if name in names), default=0)
-    return range(first + 1, sys.maxsize, max(1, len(names)))
+    suites = max(1, len(names))
+    shard = next((suite.shard for suite in run.suites.values() if suite.shard), None) or Shard(1, 1)
+    return range(first + 1 + suites * (shard.number - 1), sys.maxsize, suites * shard.of)
 
 
 def changed_in(root: Path, base: str, names: Sequence[str]) -> frozenset[str]:

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from gate.confirm.sides import Side
-from gate.measure.names import BATON_VARIABLE, PROGRESS_VARIABLE, SELECT_VARIABLE
+from gate.measure.names import (
+    BATON_VARIABLE,
+    PROGRESS_VARIABLE,
+    SELECT_VARIABLE,
+    SHARD_VARIABLE,
+    SHARDS_VARIABLE,
+)
 
 PATIENCE: Final = 60.0
 """Seconds without a sign of life after which a side counts as hung."""
@@ -170,6 +176,9 @@ def side_environment(side: Side, seed: int) -> dict[str, str]:
         "PATH": os.pathsep.join((str(side.scripts), os.environ.get("PATH", ""))),
         "PYTHONPATH": side.python_path,
         "PWD": str(side.root),
+        # What is compared is chosen by name, whichever shard it was measured in.
+        SHARD_VARIABLE: "1",
+        SHARDS_VARIABLE: "1",
     }
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
         # Nothing may be written beside the sources; compiling everything anew in each launch costs seconds.

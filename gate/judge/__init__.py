@@ -165,7 +165,17 @@ def _comparability(suite: SuiteRun, baseline: Baseline) -> list[Finding]:
     if known is not None and known.runs:
         differences = suite.environment.differences(known.environment)
         return [_nearest(suite, known.environment, differences)] if differences else []
-    if baseline.latest(suite.name) is None:
+    remedy = "add runs of accepted code with gate baseline update"
+    if suite.machines:
+        machines = ", ".join(machine.id for machine in suite.machines)
+        message = (
+            f"the shards of suite {suite.name!r} were measured on different machines ({machines}): "
+            "judged by limits, work counts and tests; times were not compared with history"
+        )
+        remedy = (
+            "run its shards on one kind of machine, or compare base and head in each: gate confirm --keep"
+        )
+    elif baseline.latest(suite.name) is None:
         message = f"no accepted run of suite {suite.name!r} yet: judged by limits alone"
     else:
         message = (
@@ -179,7 +189,7 @@ def _comparability(suite: SuiteRun, baseline: Baseline) -> list[Finding]:
             subject=suite.environment.id,
             suite=suite.name,
             message=message,
-            remedy="add runs of accepted code with gate baseline update",
+            remedy=remedy,
         )
     ]
 

@@ -32,7 +32,8 @@ def judge_outcomes(
     """
     before: Mapping[str, KnownTest] = known.tests if known else {}
     findings = [
-        _judge(test, before.get(test.nodeid), first_run=known is None) for test in suite.tests.values()
+        _flaky(test, flaky) if test.flaky else _judge(test, before.get(test.nodeid), first_run=known is None)
+        for test in suite.tests.values()
     ]
     again = reruns or {}
     findings = [
@@ -60,8 +61,17 @@ def _judge(test: TestOutcome, before: KnownTest | None, *, first_run: bool) -> F
     return None
 
 
+def _flaky(test: TestOutcome, level: Level) -> Finding:
+    """A test that needed a retry: what it would have said without is chance."""
+    when = f"in attempt {test.attempts}" if test.attempts else "when it was run again"
+    message = f"passed only {when}" + (f"; before: {test.reason}" if test.reason else "")
+    return _finding(test, "flaky", level, message, remedy="mend what it depends on; a retry hides it")
+
+
 def _failed(test: TestOutcome, before: KnownTest | None) -> Finding:
     message = test.failure.message if test.failure else "failed without a message"
+    if test.attempts != 1:
+        message = f"failed in each of {test.attempts or 'its'} attempts: {message}"
     signature = test.failure.signature if test.failure else ""
     if before is None or not before.failed:
         return _finding(test, "new-failure", "fail", message)

@@ -8,6 +8,12 @@ SUITE_VARIABLE: Final = "GATE_SUITE"
 LIBRARIES_VARIABLE: Final = "GATE_LIBRARIES"
 """Libraries whose versions are part of the environment, separated by spaces."""
 
+SHARD_VARIABLE: Final = "GATE_SHARD"
+"""Which share of the suite is to run, from 1; the suite's command picks it."""
+
+SHARDS_VARIABLE: Final = "GATE_SHARDS"
+"""Of how many shares; 1: the suite runs whole."""
+
 PROGRESS_VARIABLE: Final = "GATE_PROGRESS_FD"
 """Number of an open file descriptor that takes one JSON line per event."""
 

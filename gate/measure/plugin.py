@@ -17,16 +17,41 @@ import pytest
 from gate.measure.baton import Baton
 from gate.measure.environment import checked_out_commit, this_environment
 from gate.measure.latency import Turns
-from gate.measure.names import LIBRARIES_VARIABLE, PROGRESS_VARIABLE, SELECT_VARIABLE, SUITE_VARIABLE
+from gate.measure.names import (
+    BATON_VARIABLE,
+    LIBRARIES_VARIABLE,
+    PROGRESS_VARIABLE,
+    SELECT_VARIABLE,
+    SHARD_VARIABLE,
+    SHARDS_VARIABLE,
+    SUITE_VARIABLE,
+)
 from gate.measure.recorder import Measure
 from gate.model import duration_name, join_name
 
 RUN_SCHEMA: Final = "gate.run/1"
+_LONGEST: Final = 300
+"""Characters of a failure that another attempt followed."""
+
+_NO_WORKERS: Final[dict[str, Any]] = {"numprocesses": None, "dist": "no", "distload": False, "tx": []}
+"""Options of pytest-xdist, as they are without it."""
 
 _measures = pytest.StashKey[Measure]()
 _owners = pytest.StashKey[dict[str, str]]()
 _baton = pytest.StashKey[Baton | None]()
 _durations = pytest.StashKey[dict[str, float]]()
+_attempts = pytest.StashKey[int]()
+_failure = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """In a comparison: one process, whatever pytest-xdist was told; its workers would not hold the baton."""
+    if os.environ.get(BATON_VARIABLE):
+        for name, value in _NO_WORKERS.items():
+            if hasattr(config.option, name):
+                setattr(config.option, name, value)
+    return (yield)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -84,12 +109,23 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
         baton.end_turn(values | item.stash.get(_durations, dict[str, float]()))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Count the attempts of a retried test, and forget what an earlier one measured."""
+    # What was tried in a worker that died is known to pytest-rerunfailures alone.
+    item.stash[_attempts] = max(item.stash.get(_attempts, 0) + 1, getattr(item, "execution_count", 1))
+    if _measures in item.stash:
+        del item.stash[_measures]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Put the measurements into JUnit's properties, if a JUnit file is written."""
     measures = item.stash.get(_measures, None)
     if call.when == "call" and measures and measures.measurements and item.config.getoption("xmlpath", None):
-        item.user_properties.append(("gate.metrics", json.dumps(msgspec.to_builtins(measures.measurements))))
+        others = [(name, value) for name, value in item.user_properties if name != "gate.metrics"]
+        text = json.dumps(msgspec.to_builtins(measures.measurements))
+        item.user_properties[:] = [*others, ("gate.metrics", text)]
     if call.when == "call" and item.config.stash[_baton]:
         item.stash[_durations] = {duration_name(item.nodeid): call.duration}
     return (yield)
@@ -97,13 +133,30 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_json_runtest_metadata(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, Any] | None:
-    """Put the measurements into the JSON report's metadata of the test."""
+    """Put the measurements, and how often it was tried, into the JSON report's metadata of the test.
+
+    Each attempt of a retried test replaces what the one before left.
+    """
+    found: dict[str, Any] = {}
+    if item.stash.get(_attempts, 1) > 1:
+        found = {"attempts": item.stash[_attempts], "failure": item.stash.get(_failure, "")}
+    if call.excinfo and not call.excinfo.errisinstance((pytest.skip.Exception, pytest.xfail.Exception)):
+        item.stash[_failure] = call.excinfo.exconly().partition("\n")[0][:_LONGEST]
     measures = item.stash.get(_measures, None)
-    if call.when != "call" or measures is None or not measures.measurements:
+    if call.when == "call" and measures and measures.measurements:
+        found |= {
+            "metrics": msgspec.to_builtins(measures.measurements),
+            "executed": dict(measures.executed),
+        }
+    return {"gate": found} if found and call.when != "teardown" else None
+
+
+def _shard() -> dict[str, int] | None:
+    """Which share of the suite runs; None where it runs whole."""
+    number, of = (os.environ.get(name, "") for name in (SHARD_VARIABLE, SHARDS_VARIABLE))
+    if not number.isdecimal() or not of.isdecimal() or int(of) < 2:
         return None
-    return {
-        "gate": {"metrics": msgspec.to_builtins(measures.measurements), "executed": dict(measures.executed)}
-    }
+    return {"number": int(number), "of": int(of)}
 
 
 class _RunMetadata:
@@ -124,6 +177,8 @@ class _RunMetadata:
                 this_environment(os.environ.get(LIBRARIES_VARIABLE, "").split())
             ),
         }
+        if shard := _shard():
+            json_report["gate"]["shard"] = shard
 
 
 class _Progress:
@@ -134,6 +189,10 @@ class _Progress:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._say(total=len(session.items))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        self._say(total=len(ids))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._say(started=nodeid)

@@ -8,6 +8,8 @@ from gate.model import Problem, Run, SuiteRun
 from gate.policy import Policy
 from gate.readers import pytest_json
 from gate.readers.errors import ReportError
+from gate.readers.merge import merge
+from gate.readers.naming import run_command
 
 Reader = Callable[[Path, bytes, Policy], SuiteRun]
 
@@ -15,24 +17,42 @@ READERS: Final[dict[str, Reader]] = {".json": pytest_json.read}
 """File suffix -> reader."""
 
 
-def read_run(reports: Iterable[Path], policy: Policy) -> Run:
-    """Read report files into one run. What cannot be read becomes a problem of the run."""
-    suites: dict[str, SuiteRun] = {}
-    files: dict[str, Path] = {}
+def read_run(reports: Iterable[Path], policy: Policy, *, complete: bool = True) -> Run:
+    """Read report files into one run. What cannot be read becomes a problem of the run.
+
+    Args:
+        reports: the files; several of one suite are its shards.
+        policy: the suites.
+        complete: whether a shard that is not there is a problem.
+    """
+    found, problems = read_files(reports, policy)
+    return one_run(found, problems, policy, complete=complete)
+
+
+def read_files(reports: Iterable[Path], policy: Policy) -> tuple[list[SuiteRun], list[Problem]]:
+    """Read report files one by one; the reports, and why others cannot be read."""
+    found: list[SuiteRun] = []
     problems: list[Problem] = []
     for path in reports:
         try:
-            suite = _read(path, policy)
+            found.append(_read(path, policy))
         except ReportError as error:
             problems.append(error.problem)
-            continue
-        if suite.name in suites:
-            message = f"a second report of suite {suite.name!r}, the first is {files[suite.name]}"
-            problems.append(Problem(str(path), message, "give each suite one report"))
-            continue
-        suites[suite.name], files[suite.name] = suite, path
-    problems += _shared_names(suites.values())
-    return Run(suites=suites, problems=tuple(problems))
+    return found, problems
+
+
+def one_run(
+    reports: Iterable[SuiteRun], problems: Iterable[Problem], policy: Policy, *, complete: bool = True
+) -> Run:
+    """Put what was read together; to the problems comes what does not fit.
+
+    Of a file that is a problem already it is not said that its shard is missing.
+    """
+    suites, wrong = merge(reports, policy, complete=complete)
+    known = list(problems)
+    said = {problem.subject for problem in known}
+    known += [problem for problem in wrong if problem.subject not in said]
+    return Run(suites=suites, problems=(*known, *_shared_names(suites.values())))
 
 
 def _read(path: Path, policy: Policy) -> SuiteRun:
@@ -45,9 +65,8 @@ def _read(path: Path, policy: Policy) -> SuiteRun:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        remedy = (
-            f"run the suite again (gate run {path.stem}) and read its log: a killed pytest writes no report"
-        )
+        again = run_command(path.stem)
+        remedy = f"run the suite again ({again}) and read its log: a killed pytest writes no report"
         raise ReportError(str(path), "the report is missing", remedy) from None
     except OSError as error:
         raise ReportError(str(path), f"cannot be read: {error.strerror}", "give a readable file") from None

@@ -1,28 +1,31 @@
 """Whether a report is about the code that is judged, or left over from an earlier run."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from gate.model import Problem, Run
+from gate.model import Problem, SuiteRun
 from gate.policy import OFF
 from gate.units import Quantity
 
 _RERUN = "run the suite again"
 
 
-def stale_reports(run: Run, head: str, now: float, max_age: Quantity) -> tuple[Problem, ...]:
+def stale_reports(
+    reports: Iterable[SuiteRun], head: str, now: float, max_age: Quantity
+) -> tuple[Problem, ...]:
     """Find reports of another commit, and reports that are too old.
 
     A report that does not say which commit it measured (written without the gate's plugin) cannot be
     told fresh from stale, so only its commit is checked when it names one.
 
     Args:
-        run: the reports that could be read.
+        reports: those that could be read, shards apart: each must be fresh.
         head: the commit that is checked out; empty outside a repository.
         now: seconds since the epoch.
         max_age: how old a report may be.
     """
     problems: list[Problem] = []
-    for suite in run.suites.values():
+    for suite in reports:
         if not suite.commit:
             continue
         written = datetime.fromtimestamp(suite.created, UTC).isoformat(sep=" ", timespec="seconds")

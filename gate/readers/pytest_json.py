@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -19,6 +19,7 @@ from gate.model import (
     Measurement,
     Metric,
     Outcome,
+    Shard,
     SuiteRun,
     TestOutcome,
     duration_name,
@@ -29,9 +30,12 @@ from gate.model import (
 from gate.policy import Policy
 from gate.readers.errors import ReportError, position
 from gate.readers.failures import describe
+from gate.readers.naming import shard_in, suite_in
 
 DEFAULT_SUITE: Final = "default"
 _RERUN: Final = "run the suite again and read its log"
+
+_UNFINISHED: Final = frozenset({"failed", "error", "rerun"})
 
 _EXIT_CODES: Final = {
     2: "pytest was interrupted",
@@ -64,6 +68,8 @@ class _Stage(msgspec.Struct):
 class _GateMetadata(msgspec.Struct):
     metrics: list[Measurement] = []
     executed: dict[str, list[str]] = {}
+    attempts: Annotated[int, msgspec.Meta(ge=1)] = 1
+    failure: str = ""
 
 
 class _Metadata(msgspec.Struct):
@@ -72,11 +78,35 @@ class _Metadata(msgspec.Struct):
 
 class _Test(msgspec.Struct):
     nodeid: str
-    outcome: Outcome
+    outcome: Outcome | Literal["rerun"]
     setup: _Stage | None = None
     call: _Stage | None = None
     teardown: _Stage | None = None
+    crashed: _Stage | None = msgspec.field(default=None, name="???")
+    """Written by pytest-xdist for a test whose worker died."""
     metadata: _Metadata | None = None
+
+    @property
+    def stages(self) -> list[_Stage]:
+        """Those it came to, of its last attempt."""
+        return [stage for stage in (self.setup, self.call, self.teardown, self.crashed) if stage is not None]
+
+    @property
+    def final(self) -> Outcome:
+        """What became of it in the end.
+
+        pytest-json-report lets "rerun" stand when the last attempt passed. Each attempt overwrites the stages
+        of the one before; if one that was to be repeated is left, the last attempt did not come so far.
+        """
+        if self.outcome != "rerun":
+            return self.outcome
+        lost = any(stage.outcome in _UNFINISHED for stage in (self.setup, self.call, self.teardown) if stage)
+        return "failed" if lost or self.call is None else "passed"
+
+    @property
+    def gate(self) -> _GateMetadata:
+        """What the gate's plugin left."""
+        return self.metadata.gate if self.metadata and self.metadata.gate else _GateMetadata()
 
 
 class _Collector(msgspec.Struct):
@@ -95,6 +125,7 @@ class _RunMetadata(msgspec.Struct):
     suite: str = ""
     commit: str = ""
     environment: Environment | None = None
+    shard: Shard | None = None
 
 
 class _Report(msgspec.Struct):
@@ -140,8 +171,7 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
                 )
                 raise ReportError(str(path), message, "add a label that tells the two apart")
             metrics[metric.name] = metric
-        if test.metadata and test.metadata.gate:
-            executed |= {name: frozenset(code) for name, code in test.metadata.gate.executed.items()}
+        executed |= {name: frozenset(code) for name, code in test.gate.executed.items()}
         loads |= _loads(test)
         if suite is not None and suite.durations:
             duration = _duration(outcome)
@@ -156,6 +186,7 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
         executed=executed,
         source=str(path),
         loads=loads,
+        shard=(report.gate.shard if report.gate else None) or shard_in(path.stem),
     )
 
 
@@ -229,7 +260,7 @@ def _check_complete(path: Path, report: _Report) -> None:
     if len(tests) < expected:
         message = f"only {len(tests):,} of {expected:,} tests are in the report"
         raise ReportError(where, message, "pytest stopped early; run the suite without -x and --maxfail")
-    failed = any(test.outcome in {"failed", "error"} for test in tests)
+    failed = any(test.final in {"failed", "error"} for test in tests)
     if report.exitcode == 1 and not failed:
         raise ReportError(where, "pytest ended with exit code 1 although no test failed", _RERUN)
 
@@ -238,8 +269,8 @@ def _suite_name(path: Path, report: _Report, policy: Policy) -> str:
     """Which suite this is: as the run says, else as the file is named, else the only one there is."""
     if report.gate and report.gate.suite in policy.suites:
         return report.gate.suite
-    if path.stem in policy.suites:
-        return path.stem
+    if name := suite_in(path.stem, policy.suites):
+        return name
     return next(iter(policy.suites)) if len(policy.suites) == 1 else DEFAULT_SUITE
 
 
@@ -253,13 +284,12 @@ def _environment(report: _Report) -> Environment:
 
 
 def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
-    stages = [stage for stage in (test.setup, test.call, test.teardown) if stage is not None]
     duration = test.call.duration if test.call else 0.0
     if not math.isfinite(duration) or duration < 0:
         raise ReportError(str(path), f"{test.nodeid}: a duration of {duration} s is impossible", _RERUN)
-    failure, reason = None, ""
-    if test.outcome in {"failed", "error"}:
-        stage = next((stage for stage in stages if stage.outcome in {"failed", "error"}), None)
+    failure, reason, attempts = None, "", test.gate.attempts
+    if test.final in {"failed", "error"}:
+        stage = next((stage for stage in test.stages if stage.outcome in _UNFINISHED), None)
         crash = stage.crash if stage and stage.crash else _Crash()
         message = crash.message or _last_line(stage.longrepr if stage else None)
         frames = [(frame.path, frame.lineno) for frame in stage.traceback] if stage else []
@@ -267,20 +297,24 @@ def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
         failure = describe(
             message, kind, frames or ([(crash.path, crash.lineno)] if crash.path else []), root
         )
-    elif test.outcome == "skipped":
-        reason = _skip_reason(next((stage.longrepr for stage in stages if stage.outcome == "skipped"), None))
+    elif test.final == "skipped":
+        skips = (stage.longrepr for stage in test.stages if stage.outcome == "skipped")
+        reason = _skip_reason(next(skips, None))
+    elif test.outcome == "rerun":
+        reason = test.gate.failure or (_last_line(test.crashed.longrepr) if test.crashed else "")
     return TestOutcome(
         nodeid=test.nodeid,
         suite=suite,
-        outcome=test.outcome,
+        outcome=test.final,
         duration=duration,
         failure=failure,
         reason=reason,
+        attempts=None if test.outcome == "rerun" and attempts == 1 else attempts,
     )
 
 
 def _metrics(path: Path, test: _Test, suite: str) -> Iterator[Metric]:
-    for measurement in _measurements(test):
+    for measurement in test.gate.metrics:
         try:
             name = join_name(measurement.name, measurement.labels)
             split_name(name)
@@ -303,11 +337,7 @@ def _metrics(path: Path, test: _Test, suite: str) -> Iterator[Metric]:
 
 
 def _loads(test: _Test) -> dict[str, LoadRun]:
-    return {join_name(m.name, m.labels): m.load for m in _measurements(test) if m.load is not None}
-
-
-def _measurements(test: _Test) -> list[Measurement]:
-    return test.metadata.gate.metrics if test.metadata and test.metadata.gate else []
+    return {join_name(m.name, m.labels): m.load for m in test.gate.metrics if m.load is not None}
 
 
 def _values(measurement: Measurement) -> dict[str, float]:

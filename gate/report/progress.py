@@ -17,7 +17,9 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from gate.model import Shard
 from gate.policy import Suite
+from gate.readers.naming import report_stem
 from gate.report.text import log_line, one_line
 from gate.runner import Progress, SuiteResult, run_suite
 
@@ -27,23 +29,45 @@ _TAIL: Final = 15
 
 
 def run_with_progress(
-    suites: Sequence[Suite], root: Path, out: Path, console: Console, *, quiet: bool
+    suites: Sequence[Suite],
+    root: Path,
+    out: Path,
+    console: Console,
+    *,
+    quiet: bool,
+    shard: Shard | None = None,
 ) -> list[SuiteResult]:
-    """Run suites one after the other, show how far they are, and say how each one ended."""
+    """Run suites one after the other, show how far they are, and say how each one ended.
+
+    Args:
+        suites: what to run.
+        root: the directory of thresholds.yaml.
+        out: where reports go.
+        console: where progress is shown.
+        quiet: show none.
+        shard: the share of each suite to run. None: all of it, in as many shards as the policy says.
+    """
     results: list[SuiteResult] = []
-    for suite in suites:
+    for suite, share in [(one, share) for one in suites for share in _shares(one, shard)]:
         if quiet:
-            result = run_suite(suite, root, out, lambda _: None)
+            result = run_suite(suite, root, out, lambda _: None, share)
         elif console.is_terminal:
-            result = _with_bar(suite, root, out, console)
+            result = _with_bar(suite, root, out, console, share)
         else:
-            result = run_suite(suite, root, out, _log_lines(suite.name, console))
+            lines = _log_lines(report_stem(suite.name, share), console)
+            result = run_suite(suite, root, out, lines, share)
         _report_end(result, console, quiet=quiet)
         results.append(result)
     return results
 
 
-def _with_bar(suite: Suite, root: Path, out: Path, console: Console) -> SuiteResult:
+def _shares(suite: Suite, shard: Shard | None) -> list[Shard | None]:
+    if shard or suite.shards < 2:
+        return [shard]
+    return [Shard(number, suite.shards) for number in range(1, suite.shards + 1)]
+
+
+def _with_bar(suite: Suite, root: Path, out: Path, console: Console, shard: Shard | None) -> SuiteResult:
     columns = (
         TextColumn("{task.fields[suite]}"),
         BarColumn(bar_width=20),
@@ -54,8 +78,8 @@ def _with_bar(suite: Suite, root: Path, out: Path, console: Console) -> SuiteRes
         TextColumn("[dim]{task.description}", table_column=None),
     )
     with Bars(*columns, console=console, transient=True) as bars:
-        task = bars.add_task("starting", total=None, suite=suite.name)
-        return run_suite(suite, root, out, _move(bars, task))
+        task = bars.add_task("starting", total=None, suite=report_stem(suite.name, shard))
+        return run_suite(suite, root, out, _move(bars, task), shard)
 
 
 def _move(bars: Bars, task: TaskID) -> Callable[[Progress], None]:

@@ -19,7 +19,7 @@ from gate.readers import read_run
 from gate.runner import expand
 from gate.selftest.cases import Case, NotCheckedError, Stage, green, read_outcome, rehearse, rewritten
 from gate.selftest.copies import Copy, throw_away_copy
-from gate.selftest.target import choose, narrowed
+from gate.selftest.target import choose, narrowed, undivided
 
 __all__ = ["Case", "SelftestError", "exit_code", "selftest"]
 
@@ -47,6 +47,7 @@ def selftest(
         GitError: there is no git to keep the copy with.
     """
     with throw_away_copy(thresholds.absolute().parent, listen) as copy:
+        policy = _undivided(copy, policy, thresholds.name)
         case, run = _unchanged(copy, policy, thresholds.name)
         show(case)
         try:
@@ -64,6 +65,16 @@ def exit_code(cases: list[Case]) -> int:
     return 3 if any(case.ok is None for case in cases) else 0
 
 
+def _undivided(copy: Copy, policy: Policy, thresholds: str) -> Policy:
+    """The policy with each suite in one piece: most shards would hold none of the chosen tests."""
+    if not any(suite.shards for suite in policy.suites.values()):
+        return policy
+    rules = copy.root / thresholds
+    rules.write_text(rewritten(rules.read_text(encoding="utf-8-sig"), (), undivided), encoding="utf-8")
+    copy.commit("each suite in one piece")
+    return replace(policy, suites={name: replace(suite, shards=0) for name, suite in policy.suites.items()})
+
+
 def _unchanged(copy: Copy, policy: Policy, thresholds: str) -> tuple[Case, Run]:
     """The whole of the suites, judged with the repository's own baseline and rules."""
     copy.listen("selftest: unchanged code, all suites")
@@ -75,7 +86,7 @@ def _unchanged(copy: Copy, policy: Policy, thresholds: str) -> tuple[Case, Run]:
     base = ("--base", "HEAD") if copy.versioned else ()
     judged = copy.gate("check", out, *base, "--json", file, "--thresholds", thresholds)
     case = green(read_outcome(file, judged))
-    run = read_run(expand([out], list(policy.suites))[0], policy)
+    run = read_run(expand([out], policy)[0], policy)
     return replace(case, name="unchanged code", expected="green", seconds=time.monotonic() - begun), run
 
 

@@ -93,6 +93,16 @@ def narrowed(document: dict[str, Any], names: list[str]) -> dict[str, Any]:
     )
 
 
+def undivided(document: dict[str, Any], _: list[str]) -> dict[str, Any]:
+    """The policy without shards."""
+    suites: Mapping[str, dict[str, Any]] = document["suites"]
+    whole = {
+        name: {key: value for key, value in suite.items() if key != "shards"}
+        for name, suite in suites.items()
+    }
+    return document | {"suites": whole}
+
+
 def loosened(document: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """The policy without any limit, and with no comparison of these metrics."""
     return document | {

@@ -1,12 +1,13 @@
 """A comparison that was measured on other machines: kept, read, put together, judged."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.confirm import places_of
 from gate.evidence import Confirmation, Pair, Rerun, from_json, to_json, together, weigh
-from gate.model import Run
+from gate.model import Run, Shard
 from gate.thresholds import parse_policy
 from tests.gate.build import run_of, suite_run
 from tests.gate.unit.test_comment import confirmed
@@ -54,6 +55,16 @@ def test_machines_that_share_a_pull_request_take_places_of_their_own():
     assert set.union(*places) == set(range(1, 151))
     assert not places[0] & places[1]
     assert places_of(Run({}), policy)[0] == 1
+
+
+def test_shards_that_have_a_machine_each_share_the_places_of_their_suite():
+    policy = parse_policy("version: 1\nsuites: {a: {run: x}, b: {run: x}}\n")
+    runs = [
+        msgspec.structs.replace(suite_run([], [], name="a"), shard=Shard(number, 3)) for number in (1, 2, 3)
+    ]
+    places = [set(places_of(run_of(run), policy)[:20]) for run in (*runs, suite_run([], [], name="b"))]
+    assert sorted(place for some in places[:3] for place in some) == list(range(1, 121, 2))
+    assert not set.union(*places[:3]) & places[3]
 
 
 def test_the_confirmed_metrics_say_what_machine_and_history_said():

@@ -5,7 +5,7 @@ import yaml
 
 from gate.measure import sabotage
 from gate.policy import Policy
-from gate.selftest.target import choose, loosened, narrowed
+from gate.selftest.target import choose, loosened, narrowed, undivided
 from gate.thresholds import parse_policy
 from tests.gate.build import metric, outcome, policy_of, run_of, suite_run
 
@@ -62,6 +62,11 @@ def test_promises_that_are_not_answered_leave_the_policy_and_nothing_else_does()
         "*.calls": {"tolerance": 0},
     }
     assert narrowed(DOCUMENT, ["a.p50", "b.p50"]) == DOCUMENT
+
+
+def test_suites_in_shards_run_in_one_piece():
+    document = {"version": 1, "suites": {"api": {"run": "x", "shards": 4}, "b": {"run": "y"}}}
+    assert undivided(document, [])["suites"] == {"api": {"run": "x"}, "b": {"run": "y"}}
 
 
 def test_the_loosened_policy_judges_nothing():
