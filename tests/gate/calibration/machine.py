@@ -20,6 +20,7 @@ from gate.confirm import Question, changed_in, compare, two_sides
 from gate.confirm.impact import reaches
 from gate.confirm.plan import questions_about
 from gate.git import changed_files
+from gate.measure.environment import this_environment
 from gate.model import Metric, statistic_of, subject_of
 from gate.policy import Policy
 from gate.readers import read_run
@@ -92,8 +93,9 @@ def main(directory: Path, minutes: float, kinds: Collection[str] = ()) -> None:
         kinds: only these; none: all.
     """
     record, turns = directory / RECORD, directory / TURNS
-    if turns.exists():
-        _doubling.update(json.loads(turns.read_text()))
+    cpu = this_environment().cpu
+    measured = json.loads(turns.read_text()) if turns.exists() else {}
+    _doubling.update(measured.get(cpu, {}))
     done = (
         {json.loads(line)["name"] for line in record.read_text().splitlines()} if record.exists() else set()
     )
@@ -108,8 +110,8 @@ def main(directory: Path, minutes: float, kinds: Collection[str] = ()) -> None:
         found = _KINDS[trial.kind](trial)
         total = round(time.monotonic() - begun, 1)
         if _doubling:
-            turns.write_text(json.dumps(_doubling, indent=1) + "\n")
-        line = {"name": trial.name, **asdict(trial), "total_seconds": total, **found}
+            turns.write_text(json.dumps(measured | {cpu: _doubling}, indent=1) + "\n")
+        line = {"name": trial.name, **asdict(trial), "cpu": cpu, "total_seconds": total, **found}
         with record.open("a") as file:
             file.write(json.dumps(line) + "\n")
         print(f"{place}/{len(todo)}, {left / 60:.0f} min left: {trial.name}: {found['summary']}", flush=True)
@@ -205,7 +207,7 @@ _TURN: Final = 15e-9
 
 
 def _turns() -> dict[str, float]:
-    """Turns of the loop that double the time of each operation; measured once.
+    """Turns of the loop that double the time of each operation; measured once per CPU model.
 
     Base beside head: whatever the machine's speed, the ratio of loop and operation is the same.
     """
