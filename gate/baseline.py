@@ -10,13 +10,15 @@ from typing import Final
 
 import msgspec
 
-from gate.model import Better, Environment, Metric, Outcome, SuiteRun, subject_of
+from gate.model import Better, Environment, Metric, Outcome, SuiteRun, TestOutcome, subject_of
 
 WINDOW: Final = 30
 """How many accepted runs are kept per environment and suite."""
 FIRST_RUNS: Final = 5
 """From so many runs on, the centre of the first ones is the reference, unless somebody pinned another."""
 _DIGITS: Final = 6
+_NEVER: Final = "~"
+"""Later than every time."""
 
 
 class KnownMetric(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="metric"):
@@ -39,11 +41,18 @@ class KnownTest(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind
     nodeid: str
     outcome: Outcome
     signature: str = ""
+    since: str = ""
+    """When the first accepted run with this outcome was measured, as far as is known; ISO 8601, UTC."""
 
     @property
     def failed(self) -> bool:
         """Whether it failed then."""
         return self.outcome in {"failed", "error"}
+
+    @property
+    def passed(self) -> bool:
+        """Whether it ran to its end without a failure."""
+        return self.outcome in {"passed", "xpassed"}
 
 
 class AcceptedRun(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="run"):
@@ -149,6 +158,29 @@ class Baseline(msgspec.Struct, frozen=True):
         candidates = [b for b in self.suites if b.suite == suite and b.runs]
         return max(candidates, key=lambda b: b.runs[-1].key, default=None)
 
+    def replaced(self, suites: Iterable[SuiteBaseline]) -> "Baseline":
+        """All that is remembered, some suites of some environments as they are now."""
+        found = {(known.suite, known.environment.id): known for known in (*self.suites, *suites)}
+        return Baseline(tuple(found.values()))
+
+    def passes(self, suite: str, nodeid: str) -> tuple[str, ...]:
+        """When a test passed without a failure in between: accepted runs of all environments, oldest first.
+
+        The first is the one it has passed since, even if that run is no longer kept. In between is what
+        an environment accepted before its test passed; one that skips the test says nothing.
+        """
+        passed: set[str] = set()
+        broken = ""
+        for known in self.suites:
+            test = known.tests.get(nodeid) if known.suite == suite and known.runs else None
+            if test is None or not (test.passed or test.failed):
+                continue
+            runs = [run.created for run in known.runs]
+            since = (test.since or runs[-1]) if test.passed else _NEVER
+            passed |= {since, *(run for run in runs if run >= since)} - {_NEVER}
+            broken = max(broken, *(run for run in runs if run < since), "")
+        return tuple(sorted(run for run in passed if run > broken))
+
 
 def accept(
     known: SuiteBaseline | None,
@@ -197,7 +229,7 @@ def accept(
             for m in run.metrics.values()
         }
         tests = {
-            t.nodeid: KnownTest(t.nodeid, t.outcome, t.failure.signature if t.failure else "")
+            t.nodeid: _remembered(t, known.tests.get(t.nodeid) if known else None, accepted.created)
             for t in run.tests.values()
         }
     kept = tuple(runs[key] for key in sorted(runs)[-window:])
@@ -226,6 +258,11 @@ def without(known: Baseline, run: SuiteRun, commit: str) -> Baseline:
 def _created(run: SuiteRun) -> str:
     moment = datetime.fromtimestamp(run.created, UTC).isoformat(timespec="milliseconds")
     return moment.replace("+00:00", "Z")
+
+
+def _remembered(test: TestOutcome, before: KnownTest | None, now: str) -> KnownTest:
+    since = before.since if before and before.outcome == test.outcome else ""
+    return KnownTest(test.nodeid, test.outcome, test.failure.signature if test.failure else "", since or now)
 
 
 def united(one: Baseline, other: Baseline, window: int = WINDOW) -> Baseline:

@@ -1,8 +1,9 @@
 """The policy: what thresholds.yaml says, in types, and which entry holds for which metric."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 from typing import Any, Final, Literal
 
@@ -88,6 +89,51 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class KnownFailure:
+    """One entry of `known_failures`: tests that may fail for a while, and whose they are."""
+
+    pattern: str
+    place: Place
+    until: date
+    """The last day on which it holds."""
+    signature: str = ""
+    """Glob of the failure's signature; empty: any failure of the test."""
+    owner: str = ""
+    issue: str = ""
+    since: date | None = None
+    paths: str = ""
+    """Globs of the owner's files, separated by spaces, relative to the directory of thresholds.yaml."""
+
+    @cached_property
+    def _glob(self) -> re.Pattern[str]:
+        return _glob(self.pattern)
+
+    @property
+    def specificity(self) -> tuple[bool, int]:
+        """Order of precedence: an exact name, then more literal characters."""
+        return "*" not in self.pattern, len(self.pattern.replace("*", ""))
+
+    def covers(self, nodeid: str) -> bool:
+        """Whether the entry is about a test; a name without parameters is about all of them."""
+        return any(self._glob.fullmatch(name) for name in (nodeid, nodeid.partition("[")[0]))
+
+    def permits(self, signature: str) -> bool:
+        """Whether a failure is the one that is known."""
+        return not self.signature or _glob(self.signature).fullmatch(signature) is not None
+
+    def concerns(self, touched: Iterable[str]) -> bool:
+        """Whether one of some changed files is its owner's."""
+        globs = [_glob(path) for path in self.paths.split()]
+        return any(path.fullmatch(name) for path in globs for name in touched)
+
+    @property
+    def described(self) -> str:
+        """Until when, and who knows more: `until 2026-12-24 (@payments, issue 12)`."""
+        whose = ", ".join(filter(None, (self.owner, self.issue, f"since {self.since}" if self.since else "")))
+        return f"until {self.until}" + (f" ({whose})" if whose else "")
+
+
+@dataclass(frozen=True)
 class Rule:
     """What holds for one metric, and which entry of the policy says so, field by field."""
 
@@ -110,6 +156,7 @@ class Policy:
 
     suites: Mapping[str, Suite] = field(default_factory=dict[str, Suite])
     entries: tuple[Entry, ...] = ()
+    known_failures: tuple[KnownFailure, ...] = ()
     tolerance: Quantity = DEFAULT_TOLERANCE
     confirm: Confirm = "budget"
     budget: Quantity = DEFAULT_BUDGET
@@ -143,6 +190,11 @@ class Policy:
             or name.startswith(f"{baseline}/")
             or any(_glob(pattern).fullmatch(name) for pattern in (*_PROTECTED, *self.protected.split()))
         )
+
+    def known_failure(self, nodeid: str) -> KnownFailure | None:
+        """The most specific entry about a test; of two that are as specific the later one."""
+        found = [entry for entry in self.known_failures if entry.covers(nodeid)]
+        return max(reversed(found), key=lambda entry: entry.specificity, default=None)
 
     def rule(self, metric: Metric) -> Rule:
         """Find what holds for a metric: per field the most specific entry that says something.

@@ -7,18 +7,38 @@ lost, none is there twice. A process that is killed leaves nothing that anybody 
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from gate.baseline import Baseline, SuiteBaseline, united
-from gate.git import GitError, commit_files, fetch_branch, files_at, push_commit, repository_path
+from gate.git import (
+    GitError,
+    commit_files,
+    content_at,
+    fetch_branch,
+    files_at,
+    push_commit,
+    repository_path,
+    top_level,
+)
 from gate.store import parse_baseline, to_lines
 
 _PATIENCE: Final = 120.0
 """Seconds until the last attempt."""
 _LONGEST_WAIT: Final = 3.0
+
+
+@dataclass(frozen=True)
+class Update:
+    """What is to be written, given what the branch holds."""
+
+    suites: tuple[SuiteBaseline, ...]
+    rules: bytes | None = None
+    """thresholds.yaml as it shall be; None: as it is."""
+    notes: tuple[str, ...] = ()
+    """Further lines of the commit's message."""
 
 
 class RefusedError(Exception):
@@ -31,16 +51,17 @@ class Published:
 
     commit: str
     """Of the remote branch; empty: everything was there already."""
-    suites: tuple[SuiteBaseline, ...]
+    update: Update
 
 
 def publish(
     root: Path,
     directory: Path,
     branch: str,
-    update: Callable[[Baseline], tuple[SuiteBaseline, ...]],
+    update: Callable[[Baseline, bytes | None], Update],
     message: str,
     *,
+    rules: Path,
     remote: str = "origin",
     onto: str = "",
     patience: float = _PATIENCE,
@@ -51,8 +72,10 @@ def publish(
         root: a directory of the repository.
         directory: where the baseline lies in it.
         branch: of the remote; one that does not exist is begun without history.
-        update: the suites to write, given what the branch holds; called once per attempt.
+        update: what to write, given the baseline and the rules as the branch holds them, if it does; called
+            once per attempt.
         message: of the commit.
+        rules: thresholds.yaml; its mended entries leave it in the same commit.
         remote: name or address.
         onto: a branch that this one shall be merged into: it then holds one commit on top of that one's tip,
             with the runs of both, and takes the place of what stood there.
@@ -66,25 +89,28 @@ def publish(
     inside = repository_path(root, directory)
     if not inside:
         raise GitError(f"{directory} lies outside the repository; only a baseline inside it can be pushed")
+    policy = repository_path(root, rules)
     begun, attempts = time.monotonic(), 0
     while True:
         attempts += 1
         tip = fetch_branch(root, remote, branch)
         parent = fetch_branch(root, remote, onto) if onto else tip
-        there = _held(root, directory, tip)
-        held = _held(root, directory, parent) if onto else there
-        known = parse_baseline(there)
+        there = _held(root, directory, policy, tip)
+        held = _held(root, directory, policy, parent) if onto else there
+        known = _baseline(there)
         if onto:
-            known = united(parse_baseline(held), known)
-        suites = update(known)
-        files = _files(inside, known.suites) | _files(inside, suites)
+            known = united(_baseline(held), known)
+        wanted = update(known, held.get(policy))
+        files = _files(inside, known.suites) | _files(inside, wanted.suites)
+        if wanted.rules is not None:
+            files[policy] = wanted.rules
         if all(there.get(name) == data for name, data in files.items()):
-            return Published("", suites)
+            return Published("", wanted)
         changed = {name: data for name, data in files.items() if held.get(name) != data}
-        commit = commit_files(root, parent, changed, message)
+        commit = commit_files(root, parent, changed, "\n".join((message, *wanted.notes)))
         outcome, said = push_commit(root, remote, commit, branch, instead_of=tip if onto else None)
         if outcome == "done":
-            return Published(commit, suites)
+            return Published(commit, wanted)
         if outcome == "refused":
             raise RefusedError(said)
         if time.monotonic() - begun > patience:
@@ -92,9 +118,16 @@ def publish(
         time.sleep(random.uniform(0, min(_LONGEST_WAIT, 0.05 * 2**attempts)))
 
 
-def _held(root: Path, directory: Path, commit: str) -> dict[str, bytes]:
-    """The baseline's files as of a commit; none of no commit."""
-    return files_at(root, commit, directory, ".jsonl") if commit else {}
+def _held(root: Path, directory: Path, rules: str, commit: str) -> dict[str, bytes]:
+    """The baseline's files and thresholds.yaml as of a commit, by path; none of no commit."""
+    if not commit:
+        return {}
+    text = content_at(top_level(root), commit, rules) if rules else None
+    return files_at(root, commit, directory, ".jsonl") | ({} if text is None else {rules: text})
+
+
+def _baseline(files: Mapping[str, bytes]) -> Baseline:
+    return parse_baseline({name: data for name, data in files.items() if name.endswith(".jsonl")})
 
 
 def _files(inside: str, suites: Iterable[SuiteBaseline]) -> dict[str, bytes]:

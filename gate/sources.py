@@ -1,5 +1,6 @@
 """Where policy and baseline come from: the work tree, or a base commit that a pull request cannot edit."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,9 +8,19 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from gate.baseline import Baseline
-from gate.git import changed_files, file_at, files_at, inside_repository, merge_base, repository_path
+from gate.git import (
+    changed_files,
+    content_at,
+    file_at,
+    files_at,
+    inside_repository,
+    merge_base,
+    repository_path,
+    top_level,
+)
 from gate.located import LocatedError, Mistake, Place
-from gate.model import Problem
+from gate.model import Problem, Run
+from gate.moves import file_of, find_moves, unmatched
 from gate.policy import Policy
 from gate.store import BaselineError, parse_baseline, read_baseline
 from gate.thresholds import parse_policy
@@ -30,6 +41,8 @@ class Sources:
     """A baseline that cannot be read."""
     changed: bool = True
     """Whether the head changes anything that the suites could run; without a base nobody knows."""
+    touched: frozenset[str] = frozenset()
+    """Files that the head changes, relative to the directory of thresholds.yaml."""
 
 
 def load_policy(file: Path) -> Policy:
@@ -81,17 +94,39 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     policy, notes = _policy_at(root, base, file, policy)
     directory = baseline or root / policy.baseline
     names = changed_files(root, base)
+    top = top_level(root)
+    touched = frozenset(os.path.relpath(top / name, root.resolve()) for name in names)
     changed = any(_can_matter(name, repository_path(root, directory)) for name in names)
     notes += _protected(policy, names, file.name, repository_path(root, file))
     if not inside_repository(root, directory):  # out of the pull request's reach anyway
         read, problems = _guarded(lambda: read_baseline(directory))
-        return Sources(policy, read, base, tuple(notes), problems, changed)
+        return Sources(policy, read, base, tuple(notes), problems, changed, touched)
     files = files_at(root, base, directory, ".jsonl")
     read, problems = _guarded(lambda: parse_baseline(files))
     here = {path.as_posix(): path.read_bytes() for path in directory.rglob("*.jsonl")}
     if _by_place(here) != _by_place(files):
         notes.append(_change(policy.baseline, "the baseline differs from that of the base, which was used"))
-    return Sources(policy, read, base, tuple(notes), problems, changed)
+    return Sources(policy, read, base, tuple(notes), problems, changed, touched)
+
+
+def moves_of(run: Run, sources: Sources, root: Path) -> dict[str, str]:
+    """What tests of the run are called in the baseline, if it is another name; see `find_moves`.
+
+    Args:
+        run: the run of the head.
+        sources: what it is judged by; without a base only parameters are matched.
+        root: the directory of thresholds.yaml.
+    """
+    pairs = [unmatched(suite, sources.baseline) for suite in run.suites.values()]
+    nodeids = [nodeid for gone, new in pairs if gone and new for nodeid in (*gone, *new)]
+    files = sources.touched & {file_of(nodeid) for nodeid in nodeids}
+    if not files:
+        return find_moves(run, sources.baseline, {}, {})
+    top, here = top_level(root), root.resolve()
+    read = {file: content_at(top, sources.base, os.path.relpath(here / file, top)) for file in files}
+    before = {file: text for file, text in read.items() if text is not None}
+    after = {file: (root / file).read_bytes() for file in files if (root / file).is_file()}
+    return find_moves(run, sources.baseline, before, after)
 
 
 _PROSE: Final = re.compile(

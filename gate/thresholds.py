@@ -7,6 +7,7 @@ JSON Schema for editors all come from them.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from gate.policy import (
     FILE_NAME,
     OFF,
     Entry,
+    KnownFailure,
     Policy,
     Suite,
     split_pattern,
@@ -107,6 +109,18 @@ def _whole(description: str, most: int) -> Field:
     return Field(read, {"type": "integer", "minimum": 1, "maximum": most, "description": description})
 
 
+def _date(description: str) -> Field:
+    def read(text: str) -> date:
+        try:
+            if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+                return date.fromisoformat(text)
+        except ValueError as error:
+            raise _BadValueError(f"{text!r} is no date: {error}") from None
+        raise _BadValueError(f"{text!r} is no date; write year-month-day, e.g. 2026-12-24")
+
+    return Field(read, {"type": "string", "format": "date", "description": description})
+
+
 _YES_NO: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 TOP: Final = {
@@ -160,6 +174,14 @@ METRIC: Final = {
     "tolerance": _tolerance("How much worse than the baseline is acceptable; off: limits only.", off=True),
     "floor": _quantity("The smallest absolute change worth a word."),
 }
+KNOWN_FAILURE: Final = {
+    "signature": _text("Glob of the failure: type | file | message, as gate check shows it (default: any)."),
+    "owner": _text("Who mends it."),
+    "issue": _text("Where it is discussed."),
+    "since": _date("Since when it is known, e.g. 2026-11-01."),
+    "until": _date("The last day on which it is permitted, e.g. 2026-12-24."),
+    "paths": _text("Globs of the owner's files, e.g. src/payments/* tests/api/*"),
+}
 
 
 def parse_policy(text: str, source: str = FILE_NAME) -> Policy:
@@ -169,6 +191,9 @@ def parse_policy(text: str, source: str = FILE_NAME) -> Policy:
         LocatedError: with every mistake, each with line, column and a suggestion.
     """
     return _Reader(source).policy(read_yaml(text, source))
+
+
+_SECTIONS: Final = ("suites", "defaults", "github", "metrics", "known_failures")
 
 
 class _Reader:
@@ -184,7 +209,7 @@ class _Reader:
                 self.source,
                 [Mistake(document.place, "the file is empty; begin with 'version: 1' and 'suites:'")],
             )
-        top = self._section(document, "the file", (*TOP, "suites", "defaults", "github", "metrics"))
+        top = self._section(document, "the file", (*TOP, *_SECTIONS))
         if not isinstance(document.value, dict):
             raise LocatedError(self.source, self.mistakes)
         if "version" not in top and not self.mistakes:
@@ -208,10 +233,12 @@ class _Reader:
         if "github" in top:
             github = self._fields(self._section(top["github"], "github", GITHUB), GITHUB, "github.")
         entries = self._entries(top["metrics"]) if "metrics" in top else ()
+        known = self._known_failures(top["known_failures"]) if "known_failures" in top else ()
         if self.mistakes:
             raise LocatedError(self.source, self.mistakes)
         settings = {key: value for key, value in plain.items() if key != "version"}
-        return Policy(suites=suites, entries=entries, source=self.source, **settings, **defaults, **github)
+        sections: dict[str, Any] = {"suites": suites, "entries": entries, "known_failures": known}
+        return Policy(source=self.source, **sections, **settings, **defaults, **github)
 
     def _suites(self, node: Located, libraries: str) -> dict[str, Suite]:
         suites: dict[str, Suite] = {}
@@ -248,6 +275,24 @@ class _Reader:
                 self._mistake(place, f"{where} says nothing; give it a limit or a tolerance")
             self._check_order(values, where, place)
             entries.append(Entry(pattern, place, values))
+        return tuple(entries)
+
+    def _known_failures(self, node: Located) -> tuple[KnownFailure, ...]:
+        entries: list[KnownFailure] = []
+        for pattern, entry in self._section(node, "known_failures", None).items():
+            place, where = node.keys[pattern], f"known_failures[{pattern}]"
+            if "::" not in pattern and "*" not in pattern:
+                self._mistake(place, f"{where} names no test; write {pattern}::TEST, or {pattern}::* for all")
+            section = self._section(entry, where, KNOWN_FAILURE)
+            values = self._fields(section, KNOWN_FAILURE, f"{where}.")
+            if isinstance(entry.value, dict) and "until" not in section:
+                self._mistake(place, f"{where}: 'until' is missing; say how long, e.g. until: 2026-12-24")
+            if "until" not in values:
+                continue
+            if "since" in values and values["since"] > values["until"]:
+                message = f"{where}.since: {values['since']} is after until, {values['until']}; swap the two"
+                self._mistake(section["since"].place, message)
+            entries.append(KnownFailure(pattern, place, **values))
         return tuple(entries)
 
     def _check_order(self, values: Mapping[str, Any], where: str, place: Place) -> None:
@@ -315,6 +360,7 @@ def json_schema() -> dict[str, Any]:
         "defaults": mapping(DEFAULTS, []),
         "github": mapping(GITHUB, []),
         "metrics": {"type": "object", "additionalProperties": mapping(METRIC, []) | {"minProperties": 1}},
+        "known_failures": {"type": "object", "additionalProperties": mapping(KNOWN_FAILURE, ["until"])},
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -26,6 +26,7 @@ Kind = Literal[
     "known-failure",
     "fixed",
     "improvement",
+    "moved-test",
     "new-test",
     "new-metric",
 ]

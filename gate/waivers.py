@@ -14,9 +14,9 @@ from gate.verdict import Finding, Kind, Waiver
 EVERYTHING: Final = "*"
 """The subject of a waiver by label: everything that a waiver can permit."""
 WAIVABLE: Final[frozenset[Kind]] = frozenset(
-    {"regression", "limit", "missing-metric", "missing-test", "newly-skipped"}
+    {"regression", "limit", "missing-metric", "missing-test", "newly-skipped", "known-failure", "fixed"}
 )
-"""A failing test is mended, and what could not be read or measured cannot be permitted."""
+"""A new failure is mended, and what could not be read or measured cannot be permitted."""
 
 
 class Waivers(msgspec.Struct, frozen=True):

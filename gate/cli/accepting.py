@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,13 +24,14 @@ from gate.cli.shared import (
     head_of,
     read_reports,
     say,
+    write_file,
 )
 from gate.model import Run, SuiteRun
 from gate.policy import Policy
 from gate.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
-    from gate.verdict import Finding
+    from gate.verdict import Finding, Verdict
 
 
 _OPTIONS: Final = (
@@ -64,7 +65,8 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 def update(verdict_file: Path | None, **where: Any) -> None:  # noqa: ANN401 - the options above
     """Accept a run: add it to the baseline of its environment. The same run twice changes nothing.
 
-    A run with more work than before is refused: see gate baseline accept.
+    A run with more work than before is refused: see gate baseline accept. Known failures that passed in the
+    last three accepted runs leave thresholds.yaml.
     """
     _add_run(_passed(verdict_file) if verdict_file else None, None, **where)
 
@@ -86,7 +88,7 @@ def accept_run(reason: str, by: str | None, **where: Any) -> None:  # noqa: ANN4
 
 
 def _add_run(
-    passed: Mapping[str, _Passed] | None,
+    verdict: Verdict | None,
     permission: _Permission | None,
     *,
     reports: tuple[Path, ...],
@@ -101,11 +103,10 @@ def _add_run(
     no_color: bool,
 ) -> None:
     from gate.sources import load_policy
-    from gate.store import read_baseline, write_suite
 
     policy = load_policy(thresholds)
+    passed = _said(verdict) if verdict else None
     directory = baseline or thresholds.parent / policy.baseline
-    known = Baseline() if branch else read_baseline(directory)
     run = read_reports(reports, policy, thresholds, (), head=commit)
     _refuse_unusable(run, policy)
     accepted = [
@@ -118,24 +119,36 @@ def _add_run(
         )
         for suite in run.suites.values()
     ]
+    ratchet = _Ratchet(run, _flaky(verdict) if verdict else frozenset(), thresholds)
     console = console_for(no_color)
     try:
         if branch:
             target = _Target(thresholds.absolute().parent, directory, branch, remote)
-            lines = _push(accepted, target, source, by_pull=by_pull)
+            lines = _push(accepted, target, source, ratchet, by_pull=by_pull)
         else:
-            updated = [one.added_to(known, source) for one in accepted]
-            paths = [write_suite(directory, suite) for suite in updated]
-            lines = [
-                f"{one.line(suite)} in {path}"
-                for one, suite, path in zip(accepted, updated, paths, strict=True)
-            ]
+            lines = _keep(accepted, directory, source, ratchet)
     except _WorseError as error:
         complain_of(error.findings)
         complain("nothing was accepted; if it has to be so: gate baseline accept --reason TEXT")
         sys.exit(EXIT_CODES["failed"])
     for line in () if quiet else lines:
         say(line, console)
+
+
+def _keep(accepted: list[_Accepted], directory: Path, source: str, ratchet: _Ratchet) -> list[str]:
+    """Write accepted runs to the work tree; what is to be said of it."""
+    from gate.store import read_baseline, write_suite
+
+    known = read_baseline(directory)
+    updated = tuple(one.added_to(known, source) for one in accepted)
+    lines = [
+        f"{one.line(suite)} in {write_suite(directory, suite)}"
+        for one, suite in zip(accepted, updated, strict=True)
+    ]
+    rules, notes = ratchet.turned(ratchet.thresholds.read_bytes(), known.replaced(updated))
+    if rules is not None:
+        write_file(ratchet.thresholds, rules)
+    return [*lines, *notes]
 
 
 @dataclass(frozen=True)
@@ -160,6 +173,37 @@ class _WorseError(Exception):
     def __init__(self, findings: list[Finding]) -> None:
         super().__init__()
         self.findings = findings
+
+
+@dataclass(frozen=True)
+class _Ratchet:
+    """What an accepted run removes from the rules."""
+
+    run: Run
+    flaky: frozenset[str]
+    thresholds: Path
+
+    def turned(self, text: bytes | None, known: Baseline) -> tuple[bytes | None, tuple[str, ...]]:
+        """thresholds.yaml without mended known failures, None if nothing changes; and what to say.
+
+        Args:
+            text: the file; None: the branch of the baseline does not hold it.
+            known: what is remembered with the accepted run.
+        """
+        from gate.located import LocatedError
+        from gate.ratchet import mended, without_entries
+        from gate.thresholds import parse_policy
+
+        rules = self.thresholds.read_bytes() if text is None else text
+        try:
+            policy = parse_policy(rules.decode("utf-8-sig"))
+        except (LocatedError, UnicodeDecodeError):
+            return None, (f"{self.thresholds.name} of the branch cannot be read: nothing leaves it",)
+        over = mended(policy, self.run, known, self.flaky)
+        if text is None:
+            return None, tuple(f"mended, remove it from {self.thresholds.name}: {name}" for name in over)
+        left = without_entries(rules.decode(), over).encode() if over else None
+        return left, tuple(f"mended, removed from {self.thresholds.name}: {name}" for name in over)
 
 
 @dataclass(frozen=True)
@@ -255,18 +299,23 @@ class _Target:
     remote: str
 
 
-def _push(accepted: list[_Accepted], target: _Target, source: str, *, by_pull: bool) -> list[str]:
+def _push(
+    accepted: list[_Accepted], target: _Target, source: str, ratchet: _Ratchet, *, by_pull: bool
+) -> list[str]:
     """Push accepted runs; what is to be said of it."""
-    from gate.publish import RefusedError, publish
+    from gate.publish import RefusedError, Update, publish
 
     commits = ", ".join(dict.fromkeys(one.commit[:12] for one in accepted))
     title = f"chore(baseline): accept {commits}"
     figures = "\n".join("\n".join((f"{one.suite.name} on {one.figures}", *one.permitted)) for one in accepted)
 
-    def add(known: Baseline) -> tuple[SuiteBaseline, ...]:
-        return tuple(one.added_to(known, source) for one in accepted)
+    def add(known: Baseline, rules: bytes | None) -> Update:
+        suites = tuple(one.added_to(known, source) for one in accepted)
+        return Update(suites, *ratchet.turned(rules, known.replaced(suites)))
 
-    send = partial(publish, target.root, target.directory, update=add, remote=target.remote)
+    send = partial(
+        publish, target.root, target.directory, update=add, rules=ratchet.thresholds, remote=target.remote
+    )
     try:
         done = send(target.branch, message=f"{title} [skip ci]\n\n{figures}")
         where = target.branch
@@ -279,9 +328,14 @@ def _push(accepted: list[_Accepted], target: _Target, source: str, *, by_pull: b
             sys.exit(EXIT_CODES["failed"])
         where = f"gate-baseline/{target.branch}"
         done = send(where, message=f"{title}\n\n{figures}", onto=target.branch)
-        where = f"{where}, pull request #{_pull(where, target.branch, title, figures)}"
-    lines = [one.line(updated) for one, updated in zip(accepted, done.suites, strict=True)]
-    return [*lines, f"pushed {done.commit[:12]} to {where}" if done.commit else f"{where} holds it already"]
+        text = "\n".join((figures, *done.update.notes))
+        where = f"{where}, pull request #{_pull(where, target.branch, title, text)}"
+    lines = [one.line(updated) for one, updated in zip(accepted, done.update.suites, strict=True)]
+    return [
+        *lines,
+        *done.update.notes,
+        f"pushed {done.commit[:12]} to {where}" if done.commit else f"{where} holds it already",
+    ]
 
 
 def _pull(head: str, base: str, title: str, figures: str) -> int:
@@ -299,8 +353,8 @@ def _pull(head: str, base: str, title: str, figures: str) -> int:
         sys.exit(EXIT_CODES["error"])
 
 
-def _passed(file: Path) -> dict[str, _Passed]:
-    """What a verdict that passed says, by suite; one that did not pass ends the command."""
+def _passed(file: Path) -> Verdict:
+    """A verdict that passed; one that did not ends the command."""
     from gate.verdict import read_verdict
 
     try:
@@ -310,6 +364,16 @@ def _passed(file: Path) -> dict[str, _Passed]:
     if verdict.verdict != "passed":
         complain(f"the verdict is {verdict.verdict}: nothing was accepted")
         sys.exit(verdict.exit_code)
+    return verdict
+
+
+def _flaky(verdict: Verdict) -> frozenset[str]:
+    """Tests that failed now and then."""
+    return frozenset(nodeid for f in verdict.findings if f.kind == "flaky" for nodeid in f.nodeids)
+
+
+def _said(verdict: Verdict) -> dict[str, _Passed]:
+    """What a verdict says of each suite of which it has something to say."""
     waived: dict[str, list[str]] = defaultdict(list)
     improved: dict[str, list[str]] = defaultdict(list)
     for finding in verdict.findings:

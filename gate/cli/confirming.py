@@ -146,7 +146,7 @@ def _keep(
     from gate.evidence import Confirmation, to_json
     from gate.judge import judge
     from gate.report.text import log_line
-    from gate.sources import load_sources
+    from gate.sources import load_sources, moves_of
 
     sources = load_sources(thresholds, baseline, base)
     run = read_reports(reports, sources.policy, thresholds, sources.problems, complete=False)
@@ -157,15 +157,17 @@ def _keep(
     console = console_for(no_color)
     found = Confirmation(base=sources.base)
     if sources.policy.confirm != "off":
+        root = thresholds.absolute().parent
         history = judge(
-            run, sources.baseline, sources.policy, base=sources.base, changed=sources.changed, liberal=True
-        )
+            run, sources.baseline, sources.policy, base=sources.base, changed=sources.changed, liberal=True,
+            moved=moves_of(run, sources, root),
+        )  # fmt: skip
         try:
             found = confirm(
                 run,
                 history,
                 sources.policy,
-                thresholds.absolute().parent,
+                root,
                 sources.base,
                 listen=lambda line: (
                     None if quiet else console.print(log_line(line), highlight=False, markup=False)

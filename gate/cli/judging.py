@@ -104,7 +104,7 @@ def check(
     """Judge reports: tests, limits, work counts and times. Without REPORT: those of the last run."""
     from gate.judge import judge
     from gate.report.terminal import print_verdict
-    from gate.sources import load_sources
+    from gate.sources import load_sources, moves_of
     from gate.verdict import to_json
 
     sources = load_sources(thresholds, baseline, base)
@@ -113,6 +113,8 @@ def check(
     rejudge = partial(
         judge, baseline=sources.baseline, policy=sources.policy, base=sources.base, notes=sources.notes,
         unconfirmed=unconfirmed, changed=sources.changed, waivers=waivers_of(waivers), strict=strict,
+        touched=sources.touched, scheduled=os.environ.get("GITHUB_EVENT_NAME") == "schedule",
+        moved=moves_of(run, sources, thresholds.absolute().parent),
     )  # fmt: skip
     if kept:
         lost = [] if run.problems else [_lost(file) for file in kept if not file.exists()]

@@ -1,16 +1,20 @@
 """(Run, Baseline, Policy) -> Verdict. Pure: same input, same verdict; no file, no clock, no network."""
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from gate.baseline import Baseline
 from gate.evidence import Confirmation
 from gate.judge.drift import judge_drift
+from gate.judge.known import expected_of, judge_known_failures
 from gate.judge.limits import judge_limits, unanswered_limits
 from gate.judge.loads import judge_loads
 from gate.judge.metrics import as_remembered, judge_metrics
+from gate.judge.moved import judge_moves
 from gate.judge.outcomes import judge_outcomes
 from gate.model import Environment, Run, SuiteRun
+from gate.moves import NOTHING_MOVED, followed
 from gate.policy import Policy
 from gate.verdict import (
     EXIT_CODES,
@@ -45,6 +49,9 @@ def judge(
     waivers: Waivers = NO_WAIVERS,
     strict: bool = False,
     liberal: bool = False,
+    touched: Collection[str] = (),
+    scheduled: bool = False,
+    moved: Mapping[str, str] = NOTHING_MOVED,
 ) -> Verdict:
     """Judge a run.
 
@@ -60,12 +67,17 @@ def judge(
         confirmation: what the comparison of base and head on one machine showed.
         waivers: what is permitted all the same.
         strict: warnings fail, too.
+        touched: files that the change touches, relative to the directory of thresholds.yaml.
+        scheduled: the state of the branch is judged, not a change.
+        moved: what tests of the run are called at the base, if it is another name, by nodeid.
 
     Raises:
         LocatedError: a limit's unit does not fit the metric it is for.
     """
+    baseline = followed(baseline, moved)
     run, unlike = as_remembered(run, baseline)
-    findings = [*notes, *unlike]
+    expected = expected_of(run, policy, moved)
+    findings = [*notes, *unlike, *judge_moves(run, expected)]
     findings += [
         Finding(kind="report-error", level="fail", subject=p.subject, message=p.message, remedy=p.remedy)
         for p in run.problems
@@ -78,12 +90,14 @@ def judge(
         findings += judge_outcomes(
             suite,
             baseline.latest(suite.name),
+            expected,
             confirmation.reruns if confirmation else {},
             flaky=policy.flaky,
         )
         findings += loads.findings
         findings += judge_limits(suite, policy, loads.void)
         findings += _comparability(suite, baseline)
+    findings += judge_known_failures(run, baseline, policy, expected, touched=touched, scheduled=scheduled)
     if not run.problems and policy.suites.keys() <= run.suites.keys():
         findings += unanswered_limits(run, policy)
     comparison = judge_metrics(

@@ -7,6 +7,7 @@ import msgspec
 
 from gate.baseline import KnownTest, SuiteBaseline
 from gate.evidence import Rerun
+from gate.judge.known import Expected
 from gate.model import SuiteRun, TestOutcome
 from gate.verdict import Finding, Kind, Level
 
@@ -16,7 +17,8 @@ _ACCEPT = "or accept the change with gate baseline update"
 def judge_outcomes(
     suite: SuiteRun,
     known: SuiteBaseline | None,
-    reruns: Mapping[str, Rerun] | None = None,
+    expected: Expected,
+    reruns: Mapping[str, Rerun],
     *,
     flaky: Level = "warn",
 ) -> list[Finding]:
@@ -27,18 +29,20 @@ def judge_outcomes(
     Args:
         suite: what became of the tests.
         known: the last accepted run of the suite.
+        expected: which failures the policy permits.
         reruns: what failing tests did when they were run again, by nodeid.
         flaky: what a test means that fails only sometimes.
     """
     before: Mapping[str, KnownTest] = known.tests if known else {}
     findings = [
-        _flaky(test, flaky) if test.flaky else _judge(test, before.get(test.nodeid), first_run=known is None)
+        _flaky(test, flaky)
+        if test.flaky
+        else _judge(test, before.get(test.nodeid), expected, first_run=known is None)
         for test in suite.tests.values()
     ]
-    again = reruns or {}
     findings = [
-        _after_rerun(finding, again[finding.subject], flaky)
-        if finding and finding.level == "fail" and finding.subject in again
+        _after_rerun(finding, reruns[finding.subject], flaky)
+        if finding and finding.level == "fail" and finding.subject in reruns
         else finding
         for finding in findings
     ]
@@ -46,9 +50,11 @@ def judge_outcomes(
     return [finding for finding in findings if finding is not None] + missing
 
 
-def _judge(test: TestOutcome, before: KnownTest | None, *, first_run: bool) -> Finding | None:
+def _judge(
+    test: TestOutcome, before: KnownTest | None, expected: Expected, *, first_run: bool
+) -> Finding | None:
     if test.failed:
-        return _failed(test, before)
+        return _failed(test, before, expected)
     if before is None:
         message = f"new, {test.outcome}" + (f": {test.reason}" if test.reason else "")
         return None if first_run else _finding(test, "new-test", "info", message)
@@ -56,7 +62,7 @@ def _judge(test: TestOutcome, before: KnownTest | None, *, first_run: bool) -> F
         how = "expected to fail" if test.outcome == "xfailed" else "skipped"
         message = f"ran on the baseline and is now {how}: {test.reason or 'no reason given'}"
         return _finding(test, "newly-skipped", "fail", message, remedy=f"let it run again, {_ACCEPT}")
-    if before.failed and not test.silent:
+    if before.failed and not test.silent and test.nodeid not in expected.entries:
         return _finding(test, "fixed", "info", "failed on the baseline, passes now")
     return None
 
@@ -68,17 +74,24 @@ def _flaky(test: TestOutcome, level: Level) -> Finding:
     return _finding(test, "flaky", level, message, remedy="mend what it depends on; a retry hides it")
 
 
-def _failed(test: TestOutcome, before: KnownTest | None) -> Finding:
+def _failed(test: TestOutcome, before: KnownTest | None, expected: Expected) -> Finding:
+    """A failure is known if the policy permits it or the baseline fails in the same way."""
     message = test.failure.message if test.failure else "failed without a message"
     if test.attempts != 1:
         message = f"failed in each of {test.attempts or 'its'} attempts: {message}"
     signature = test.failure.signature if test.failure else ""
+    entry = expected.entries.get(test.nodeid)
+    if entry and expected.permits(test):
+        return _finding(test, "known-failure", "info", f"permitted {entry.described}: {message}")
+    if before and before.failed and before.signature == signature:
+        return _finding(test, "known-failure", "info", f"fails on the baseline too: {message}")
+    if entry:
+        other = f"{message} (known is {entry.signature}, this is {signature})"
+        return _finding(test, "changed-failure", "fail", other)
     if before is None or not before.failed:
         return _finding(test, "new-failure", "fail", message)
-    if before.signature != signature:
-        was = before.signature.split(" | ", 2)[-1]
-        return _finding(test, "changed-failure", "fail", f"{message} (on the baseline it failed with: {was})")
-    return _finding(test, "known-failure", "info", f"fails on the baseline too: {message}")
+    was = before.signature.split(" | ", 2)[-1]
+    return _finding(test, "changed-failure", "fail", f"{message} (on the baseline it failed with: {was})")
 
 
 def _after_rerun(found: Finding, rerun: Rerun, flaky: Level) -> Finding:

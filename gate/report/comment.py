@@ -27,7 +27,7 @@ _CELL: Final = 300
 _COMMANDS: Final = 15
 
 _TESTS: Final[frozenset[Kind]] = frozenset(
-    {"new-failure", "changed-failure", "flaky", "missing-test", "newly-skipped"}
+    {"new-failure", "changed-failure", "flaky", "missing-test", "newly-skipped", "known-failure", "fixed"}
 )
 _HOW: Final[dict[State, str]] = {
     "confirmed": "confirmed on one machine",

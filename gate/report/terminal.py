@@ -15,7 +15,7 @@ from gate.verdict import Finding, Kind, Level, Verdict
 _COLOURS: Final = {"passed": "green", "failed": "red", "inconclusive": "yellow", "error": "magenta"}
 _MARKS: Final = {"passed": "✓", "failed": "✗", "inconclusive": "?", "error": "!"}
 LEVEL_COLOURS: Final[dict[Level, str]] = {"fail": "red", "warn": "yellow", "info": "dim"}
-_WORTH_A_LINE: Final[frozenset[Kind]] = frozenset({"known-failure", "fixed", "improvement"})
+_WORTH_A_LINE: Final[frozenset[Kind]] = frozenset({"known-failure", "fixed", "improvement", "moved-test"})
 _MOST_ROWS: Final = 50
 
 

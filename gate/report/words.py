@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Final
 
 from gate.units import format_value
-from gate.verdict import Finding, Kind, Verdict
+from gate.verdict import Finding, Kind, Level, State, Verdict
 
 _NAMES: Final[dict[Kind, tuple[str, str]]] = {
     "report-error": ("unusable report", "unusable reports"),
@@ -23,9 +23,21 @@ _NAMES: Final[dict[Kind, tuple[str, str]]] = {
     "known-failure": ("known failure", "known failures"),
     "fixed": ("fixed test", "fixed tests"),
     "improvement": ("improvement", "improvements"),
+    "moved-test": ("moved test", "moved tests"),
     "new-test": ("new test", "new tests"),
     "new-metric": ("new metric", "new metrics"),
 }
+_SPECIAL: Final[dict[tuple[Kind, State | Level | None], tuple[str, str]]] = {
+    ("regression", "cleared"): ("suspect cleared", "suspects cleared"),
+    ("regression", "machine"): ("slow metric of unchanged code", "slow metrics of unchanged code"),
+    ("environment", "info"): ("remark on the environment", "remarks on the environment"),
+    ("invalid-load", "warn"): ("percentile of few requests", "percentiles of few requests"),
+    ("known-failure", "warn"): ("known failure due", "known failures due"),
+    ("known-failure", "fail"): ("known failure due", "known failures due"),
+    ("fixed", "warn"): ("known failure that passes", "known failures that pass"),
+    ("fixed", "fail"): ("known failure that passes", "known failures that pass"),
+}
+"""Kinds that are called something else in a state or on a level."""
 
 
 def counted(findings: tuple[Finding, ...]) -> str:
@@ -39,15 +51,8 @@ def _names(finding: Finding) -> tuple[str, str]:
     if finding.state == "waived":
         one, many = _NAMES[finding.kind]
         return f"{one} waived", f"{many} waived"
-    if finding.kind == "regression" and finding.state == "cleared":
-        return "suspect cleared", "suspects cleared"
-    if finding.kind == "regression" and finding.state == "machine":
-        return "slow metric of unchanged code", "slow metrics of unchanged code"
-    if finding.kind == "environment" and finding.level == "info":
-        return "remark on the environment", "remarks on the environment"
-    if finding.kind == "invalid-load" and finding.level == "warn":
-        return "percentile of few requests", "percentiles of few requests"
-    return _NAMES[finding.kind]
+    special = _SPECIAL.get((finding.kind, finding.state)) or _SPECIAL.get((finding.kind, finding.level))
+    return special or _NAMES[finding.kind]
 
 
 def happened(finding: Finding) -> str:
@@ -85,7 +90,7 @@ def advice(verdict: Verdict) -> str:
     match first.kind:
         case "report-error":
             return f"{_sentence(first.remedy)} Nothing was judged that could not be read."
-        case "new-failure" | "changed-failure" | "flaky":
+        case "new-failure" | "changed-failure" | "flaky" | "known-failure":
             return f"Mend the failing test first: {first.reproduce}"
         case "regression" if first.state == "suspect":
             return f"Look at {first.subject} first; it was compared with history only, run again to be sure."

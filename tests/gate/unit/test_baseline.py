@@ -34,7 +34,11 @@ known_metrics = st.builds(
     exact=st.booleans(),
 )
 known_tests = st.builds(
-    KnownTest, nodeid=texts, outcome=st.sampled_from(["passed", "failed", "skipped"]), signature=texts
+    KnownTest,
+    nodeid=texts,
+    outcome=st.sampled_from(["passed", "failed", "skipped"]),
+    signature=texts,
+    since=texts,
 )
 accepted_runs = st.builds(
     AcceptedRun,
@@ -117,7 +121,7 @@ def test_the_youngest_run_defines_tests_and_metrics():
         assert known is not None
         assert set(known.metrics) == {"both.p50"}
         assert (known.metrics["both.p50"].unit, known.metrics["both.p50"].better) == ("s", "higher")
-        assert known.tests == {"t::new": KnownTest("t::new", "failed", "S")}
+        assert known.tests == {"t::new": KnownTest("t::new", "failed", "S", "2023-11-14T22:13:21.000Z")}
         assert known.history("gone.p50") == [1]
 
 

@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.baseline import Baseline
 from gate.evidence import Confirmation, Pair, weigh
 from gate.judge import judge
 from gate.report.comment import LIMIT, Links, comment, quiet_comment, silent
+from gate.thresholds import parse_policy
 from gate.verdict import Finding, SkippedTest, Verdict, Waiver, decide, in_reading_order
 from gate.waivers import Waivers
-from tests.gate.build import run_of
+from tests.gate.build import remembered, run_of
 from tests.gate.unit.test_golden import (
     BASE,
     POLICY,
@@ -53,6 +55,34 @@ def changed_rules() -> Verdict:
     return judge(passed()[0], history_without_tests(), POLICY, base=BASE, notes=notes)
 
 
+def known_failures() -> Verdict:
+    """One entry is over and this change touches it, one ends soon, one is mended; a test moved."""
+    pattern = "tests/performance/test_response_times.py::test_{}"
+    policy = parse_policy(
+        f"""version: 1
+suites: {{performance: {{run: pytest}}, load: {{run: pytest}}}}
+known_failures:
+  {pattern.format("refund")}:
+    {{until: 2023-11-01, owner: "@payments", issue: shop#12, since: 2023-09-01}}
+  {pattern.format("export")}: {{until: 2023-11-20, owner: "@print"}}
+  {pattern.format("login")}: {{until: 2023-12-24}}
+"""
+    )
+    tests = [
+        in_suite("test_refund[card]", "failed", message="httpx.ReadTimeout: 5 s", where="tests/shop.py:9"),
+        in_suite("test_refund[cash]", "failed", message="httpx.ReadTimeout: 6 s", where="tests/shop.py:9"),
+        in_suite("test_export", "failed", message="PrinterError: no paper"),
+        in_suite("test_login", "passed"),
+        in_suite("test_signed_in", "passed"),
+    ]
+    moved = {pattern.format("signed_in"): pattern.format("old_name")}
+    run = run_of(performance(tests=tests), load())
+    before = [in_suite("test_old_name", "passed"), in_suite("test_login", "failed")]
+    baseline = Baseline((remembered(*[performance(tests=before)] * 5), remembered(*[load()] * 5)))
+    touched = {"tests/performance/test_response_times.py"}
+    return judge(run, baseline, policy, base=BASE, touched=touched, moved=moved)
+
+
 TYPICAL = {
     "passed": lambda: passed()[1],
     "regression": confirmed,
@@ -62,6 +92,7 @@ TYPICAL = {
     "invalid-load": lambda: invalid_load()[1],
     "waived": lambda: confirmed(waived=True),
     "policy-change": changed_rules,
+    "known-failures": known_failures,
 }
 
 

@@ -1,0 +1,164 @@
+"""Entries of `known_failures` against a run: which end soon, which are over, which pass by now. Pure."""
+
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Final
+
+from gate.baseline import Baseline
+from gate.model import Run, TestOutcome
+from gate.moves import file_of, signature_in
+from gate.policy import KnownFailure, Policy
+from gate.ratchet import PASSES
+from gate.verdict import Finding, Level
+
+WARNED: Final = 14
+"""Days before the end of an entry from which on everybody is told."""
+GRACE: Final = 14
+"""Days that an entry may stay after the first accepted run in which its tests passed."""
+_LAST_SECOND: Final = 253_402_300_799.0
+"""Of the year 9999; a report may say anything."""
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The entries of the policy that are about tests of a run."""
+
+    entries: Mapping[str, KnownFailure]
+    """By nodeid."""
+    moved: Mapping[str, str]
+    """The name at the base of tests that go by another one, by nodeid."""
+
+    def permits(self, test: TestOutcome) -> bool:
+        """Whether a test fails as an entry says."""
+        entry = self.entries.get(test.nodeid)
+        return entry is not None and entry.permits(self._signature(test))
+
+    def _signature(self, test: TestOutcome) -> str:
+        """How it fails, with the file that it had at the base, which the entry was written for."""
+        signature = test.failure.signature if test.failure else ""
+        return signature_in(signature, test.nodeid, self.moved.get(test.nodeid, test.nodeid))
+
+
+def expected_of(run: Run, policy: Policy, moved: Mapping[str, str]) -> Expected:
+    """Find the entry of each test of a run; a moved test goes by its name at the base."""
+    nodeids = {nodeid for suite in run.suites.values() for nodeid in suite.tests}
+    found = {nodeid: policy.known_failure(moved.get(nodeid, nodeid)) for nodeid in sorted(nodeids)}
+    return Expected({nodeid: entry for nodeid, entry in found.items() if entry}, moved)
+
+
+def judge_known_failures(
+    run: Run,
+    baseline: Baseline,
+    policy: Policy,
+    expected: Expected,
+    *,
+    touched: Collection[str] = (),
+    scheduled: bool = False,
+) -> list[Finding]:
+    """One finding for each entry that somebody should look at.
+
+    What is over is red only for who can be expected to mend it: a change that touches the test's file or its
+    owner's, and the scheduled run. Everybody else is told. The day is that of the run, not that of a clock.
+
+    Args:
+        run: what became of the tests.
+        baseline: says since when tests pass.
+        policy: has the entries.
+        expected: which entry is about which test.
+        touched: files that the change touches, relative to the directory of thresholds.yaml.
+        scheduled: nobody's change is judged, but the state of the branch.
+    """
+    findings: list[Finding] = []
+    whole = not run.problems and policy.suites.keys() <= run.suites.keys()
+    for entry in policy.known_failures:
+        tests = [
+            test
+            for suite in run.suites.values()
+            for test in suite.tests.values()
+            if expected.entries.get(test.nodeid) is entry
+        ]
+        files = {file_of(name) for t in tests for name in (t.nodeid, expected.moved.get(t.nodeid, t.nodeid))}
+        answers = scheduled or not files.isdisjoint(touched) or entry.concerns(touched)
+        over: Level = "fail" if answers else "warn"
+        failing = [test for test in tests if test.failed]
+        known = [test for test in failing if expected.permits(test)]
+        passing = [test for test in tests if not test.failed and not test.silent]
+        if known:
+            findings += _end(entry, known, _day(run), over)
+        elif passing and not failing:
+            findings.append(_passing(entry, passing, baseline, _day(run), over))
+        elif whole and not tests:
+            message = f"thresholds.yaml line {entry.place.line} expects failures, but covers no test"
+            remedy = "remove the entry, or correct the name"
+            findings.append(_finding(entry, (), "warn", message, remedy))
+    return findings
+
+
+def _end(entry: KnownFailure, known: Sequence[TestOutcome], day: date, over: Level) -> list[Finding]:
+    left = (entry.until - day).days
+    if left > WARNED:
+        return []
+    if left >= 0:
+        days = f"{left} day{'s' * (left != 1)} left" if left else "this is the last day"
+        message = f"permitted {entry.described}: {days}"
+        return [
+            _finding(entry, known, "warn", message, "mend it, or agree on another date in thresholds.yaml")
+        ]
+    fails = "still fails" if len(known) == 1 else f"{len(known)} tests still fail"
+    message = f"expired: was permitted {entry.described}, and {fails}{_told(over)}"
+    remedy = "mend the test, or agree on another date in thresholds.yaml in a change of its own"
+    return [_finding(entry, known, over, message, remedy)]
+
+
+def _passing(
+    entry: KnownFailure, passing: Sequence[TestOutcome], baseline: Baseline, day: date, over: Level
+) -> Finding:
+    passes = [baseline.passes(test.suite, test.nodeid) for test in passing]
+    number = min(map(len, passes))
+    since = max(found[0] for found in passes) if number else ""
+    if since and (day - date.fromisoformat(since[:10])).days > GRACE:
+        message = f"has passed since {since[:10]} and is still a known failure{_told(over)}"
+        remedy = f"remove its entry, line {entry.place.line} of thresholds.yaml, in a change of its own"
+        return _finding(entry, passing, over, message, remedy, passes=True)
+    if number < PASSES - 1:
+        message = f"passes; its entry goes after {PASSES} accepted runs in a row that pass, {number} so far"
+    else:
+        message = "passes; its entry will be removed by the next baseline update"
+    return _finding(entry, passing, "info", message, passes=True)
+
+
+def _told(level: Level) -> str:
+    return "" if level == "fail" else "; red only for a change that touches it and for the scheduled run"
+
+
+def _finding(
+    entry: KnownFailure,
+    tests: Sequence[TestOutcome],
+    level: Level,
+    message: str,
+    remedy: str = "",
+    *,
+    passes: bool = False,
+) -> Finding:
+    nodeids = tuple(sorted({test.nodeid for test in tests}))
+    return Finding(
+        kind="fixed" if passes else "known-failure",
+        level=level,
+        subject=entry.pattern,
+        suite=tests[0].suite if tests else "",
+        message=message,
+        nodeids=nodeids,
+        rule=f"known_failures, line {entry.place.line}",
+        remedy=remedy,
+        reproduce=f"pytest {shlex.join(nodeids[:_SHOWN])}" if nodeids and level == "fail" else "",
+        where=next((test.failure.where for test in tests if test.failure), ""),
+    )
+
+
+def _day(run: Run) -> date:
+    """When the run was made, UTC."""
+    created = max(suite.created for suite in run.suites.values())
+    return datetime.fromtimestamp(min(created, _LAST_SECOND), UTC).date()

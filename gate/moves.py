@@ -1,0 +1,167 @@
+"""Tests that go by another name at the head: moved, renamed, or with other parameters. Pure.
+
+A test that is gone and one that is new are the same if the syntax trees of their functions are: decorators
+included, name and docstring not. Only a unique match counts. A test whose code differs is missing: nobody
+could tell a rewritten test from a removed one.
+"""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from gate.baseline import Baseline, KnownMetric, KnownTest, SuiteBaseline
+from gate.model import Run, SuiteRun, duration_name
+
+NOTHING_MOVED: Final[Mapping[str, str]] = {}
+
+
+def file_of(nodeid: str) -> str:
+    """The file of a test, relative to the directory that pytest was run in."""
+    return nodeid.partition("::")[0]
+
+
+def function_of(nodeid: str) -> str:
+    """A nodeid without parameters."""
+    return nodeid.partition("[")[0]
+
+
+def unmatched(suite: SuiteRun, baseline: Baseline) -> tuple[list[str], list[str]]:
+    """Nodeids that the baseline alone has, and those that the run alone has; none without an accepted run."""
+    latest = baseline.latest(suite.name)
+    if latest is None:
+        return [], []
+    gone = [nodeid for nodeid in latest.tests if nodeid not in suite.tests]
+    return gone, [nodeid for nodeid in suite.tests if nodeid not in latest.tests]
+
+
+def find_moves(
+    run: Run, baseline: Baseline, before: Mapping[str, bytes], after: Mapping[str, bytes]
+) -> dict[str, str]:
+    """Which tests of the run are which of the baseline under another name.
+
+    Args:
+        run: the run of the head.
+        baseline: the accepted runs.
+        before: changed test files as of the base, by path; without them only parameters are matched.
+        after: the same of the head.
+
+    Returns:
+        The name at the base, by nodeid of the head. A function that lost some parameters and gained as many
+        keeps them in order.
+    """
+    moved: dict[str, str] = {}
+    for suite in run.suites.values():
+        gone, new = unmatched(suite, baseline)
+        functions = _moved_functions(gone, new, before, after)
+        for old in gone:
+            function = function_of(old)
+            name = functions.get(function, "") + old.removeprefix(function)
+            if function in functions and name in suite.tests:
+                moved[name] = old
+        moved |= _other_parameters(gone, new)
+    return moved
+
+
+def followed(baseline: Baseline, moved: Mapping[str, str]) -> Baseline:
+    """The baseline with the names of the head, as if it had always known them."""
+    names = {old: new for new, old in moved.items()}
+    return Baseline(tuple(_followed(suite, names) for suite in baseline.suites)) if moved else baseline
+
+
+def signature_in(signature: str, old: str, new: str) -> str:
+    """A failure's signature (`type | file | message`) after its test moved to another nodeid."""
+    kind, _, rest = signature.partition(" | ")
+    file, bar, message = rest.partition(" | ")
+    return f"{kind} | {file_of(new)}{bar}{message}" if file == file_of(old) else signature
+
+
+def _moved_functions(
+    gone: Iterable[str], new: Iterable[str], before: Mapping[str, bytes], after: Mapping[str, bytes]
+) -> dict[str, str]:
+    """Head name by base name of functions that only one side has, with the same code."""
+    there = {name: code for file, source in before.items() for name, code in _functions(file, source)}
+    here = {name: code for file, source in after.items() for name, code in _functions(file, source)}
+    lost = {name for nodeid in gone if (name := function_of(nodeid)) in there and name not in here}
+    found = {name for nodeid in new if (name := function_of(nodeid)) in here and name not in there}
+    moved: dict[str, str] = {}
+    for named in (True, False):  # equal code is common, equal code under an equal name is not
+
+        def key(name: str, code: str, named: bool = named) -> tuple[str, str]:
+            return code, name.partition("::")[2] if named else ""
+
+        old = _unique((key(name, there[name]), name) for name in lost - moved.keys())
+        now = _unique((key(name, here[name]), name) for name in found - set(moved.values()))
+        moved |= {old[same]: now[same] for same in old.keys() & now.keys()}
+    return moved
+
+
+def _unique(pairs: Iterable[tuple[tuple[str, str], str]]) -> dict[tuple[str, str], str]:
+    """What is there once."""
+    names: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for key, name in pairs:
+        names[key].append(name)
+    return {key: found[0] for key, found in names.items() if len(found) == 1}
+
+
+def _other_parameters(gone: Iterable[str], new: Iterable[str]) -> dict[str, str]:
+    lost, gained = _by_function(gone), _by_function(new)
+    return {
+        now: old
+        for function in lost.keys() & gained.keys()
+        if len(lost[function]) == len(gained[function])
+        for old, now in zip(lost[function], gained[function], strict=True)
+    }
+
+
+def _by_function(nodeids: Iterable[str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for nodeid in sorted(nodeids):
+        if "[" in nodeid:
+            groups[function_of(nodeid)].append(nodeid)
+    return groups
+
+
+def _functions(file: str, source: bytes) -> list[tuple[str, str]]:
+    """Functions of a file and its classes, as nodeids without parameters, and what stands in them."""
+    try:
+        return list(_below(ast.parse(source), file))
+    except (SyntaxError, ValueError, RecursionError):  # not for this Python: nothing in it is recognised
+        return []
+
+
+def _below(tree: ast.Module | ast.ClassDef, prefix: str) -> Iterable[tuple[str, str]]:
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            yield from _below(node, f"{prefix}::{node.name}")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            name, node.name = node.name, ""
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:]
+            yield f"{prefix}::{name}", ast.dump(node)
+
+
+def _followed(suite: SuiteBaseline, names: Mapping[str, str]) -> SuiteBaseline:
+    durations = {duration_name(old): duration_name(new) for old, new in names.items()}
+
+    def renamed(values: Mapping[str, float]) -> dict[str, float]:
+        return {durations.get(name, name): value for name, value in values.items()}
+
+    def test(known: KnownTest) -> KnownTest:
+        new = names.get(known.nodeid, known.nodeid)
+        signature = signature_in(known.signature, known.nodeid, new)
+        return msgspec.structs.replace(known, nodeid=new, signature=signature)
+
+    def metric(known: KnownMetric) -> KnownMetric:
+        name, nodeid = durations.get(known.name, known.name), names.get(known.nodeid, known.nodeid)
+        return msgspec.structs.replace(known, name=name, nodeid=nodeid)
+
+    return msgspec.structs.replace(
+        suite,
+        metrics={known.name: known for known in map(metric, suite.metrics.values())},
+        tests={known.nodeid: known for known in map(test, suite.tests.values())},
+        runs=tuple(msgspec.structs.replace(run, values=renamed(run.values)) for run in suite.runs),
+        pins=tuple(msgspec.structs.replace(pin, values=renamed(pin.values)) for pin in suite.pins),
+    )
