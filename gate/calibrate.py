@@ -58,7 +58,7 @@ class Calibration:
 def calibrate(
     policy: Policy,
     thresholds: Path,
-    baseline: Path,
+    known: Baseline,
     *,
     count: int,
     budget: float,
@@ -70,17 +70,15 @@ def calibrate(
     Args:
         policy: the rules.
         thresholds: the file they come from.
-        baseline: the directory of accepted runs, only read.
+        known: the accepted runs.
         count: how many runs.
         budget: seconds after which no further run begins.
         measure: runs the suites once and leaves their reports in the directory it is given.
         listen: called with a line after each run.
 
     Raises:
-        BaselineError: the baseline cannot be read.
         LocatedError: a limit's unit does not fit its metric.
     """
-    known = read_baseline(baseline)
     result = Calibration(count)
     head = head_commit(thresholds.absolute().parent)
     begun = time.monotonic()

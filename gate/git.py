@@ -5,10 +5,14 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
 Pushed = Literal["done", "overtaken", "refused"]
+
+MEASURED: Final = "Measured"
+"""The trailer in which a commit of the baseline names the commits whose runs it adds."""
 
 _BOT: Final = (
     ("NAME", "github-actions[bot]"),
@@ -98,6 +102,33 @@ def files_at(directory: Path, commit: str, below: Path, suffix: str) -> dict[str
     return {name: _git(directory, "show", f"{commit}:{name}") for name in names}
 
 
+@dataclass(frozen=True)
+class Removal:
+    """A commit that took a directory's files away."""
+
+    commit: str
+    date: str
+    """Year-month-day."""
+    moved_to: str = ""
+    """The directory that got some of them; empty: they are gone."""
+
+
+def removal_of(directory: Path, commit: str, below: Path) -> Removal | None:
+    """Which commit up to another one took files of a directory away last; None if none did."""
+    inside = str(_in_repository(directory, below))
+    log = ["log", "-1", "--diff-filter=D", "--no-renames", "--format=%H %cs", commit, "--", f":(top){inside}"]
+    found = _git(directory, *log).decode().split()
+    if not found:
+        return None
+    show = ["show", "-m", "--first-parent", "-M", "-z", "--diff-filter=R", "--name-status", "--format="]
+    names = _git(directory, *show, found[0]).decode().split("\0")
+    for old, new in zip(names[1::3], names[2::3], strict=False):  # status, old name, new name, and so on
+        file = old.removeprefix(inside)
+        if file != old and new.endswith(file):
+            return Removal(*found, moved_to=new.removesuffix(file))
+    return Removal(*found)
+
+
 def changed_files(directory: Path, commit: str) -> list[str]:
     """Files that differ between a commit and the work tree, untracked ones included, as git names them.
 
@@ -163,6 +194,56 @@ def inside_repository(directory: Path, path: Path) -> bool:
     except GitError:
         return False
     return True
+
+
+def tracked_branch(directory: Path, branch: str, remote: str = "origin") -> str:
+    """The tip of the baseline's branch as fetched last, or now if it never was; empty if there is none.
+
+    Raises:
+        GitError: the remote cannot be reached.
+    """
+    try:
+        return resolve(directory, f"refs/remotes/{remote}/{branch}")
+    except GitError:
+        pass
+    try:
+        return fetch_branch(directory, remote, branch)
+    except GitError as error:
+        raise GitError(f"branch {branch} of {remote}, which holds the baseline: {error}") from None
+
+
+def baseline_as_of(directory: Path, tip: str, base: str) -> str:
+    """The newest commit of a branch of accepted runs that adds those of a commit or of one before it.
+
+    Args:
+        directory: in the repository.
+        tip: of the branch, whose commits name what they add in `MEASURED`. One that names nothing belongs to
+            the one before it.
+        base: a commit of the code.
+
+    Returns:
+        The commit; empty if all are about later ones.
+
+    Raises:
+        GitError: the main history is too shallow to tell.
+    """
+    shallow = _git(directory, "rev-parse", "--is-shallow-repository").decode().strip() == "true"
+    form = f"--format=%H %(trailers:key={MEASURED},valueonly,separator=%x20)"
+    candidate = ""
+    for line in _git(directory, "log", "--first-parent", form, tip).decode().splitlines():
+        commit, *about = line.split()
+        candidate = candidate or commit
+        if not about:
+            continue
+        for measured in about:
+            done = _run(directory, ["merge-base", "--is-ancestor", measured, base])
+            if done.returncode == 0:
+                return candidate
+            if done.returncode != 1 and shallow:  # it is not here
+                which = f"whether {measured[:12]} is older than {base[:12]}"
+                raise GitError(f"too shallow a history to tell {which}; fetch more: git fetch --unshallow")
+        candidate = ""
+    return candidate
 
 
 def fetch_branch(directory: Path, remote: str, branch: str) -> str:

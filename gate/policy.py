@@ -172,6 +172,8 @@ class Policy:
     protected: str = ""
     """Globs of further files that decide how a pull request is judged, separated by spaces."""
     baseline: str = DEFAULT_BASELINE
+    baseline_branch: str = ""
+    """The branch that holds it; empty: it lies beside the code."""
     max_age: Quantity = DEFAULT_MAX_AGE
     source: str = FILE_NAME
     """Where it was read from, for the verdict: `thresholds.yaml@<commit>`."""

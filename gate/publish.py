@@ -7,13 +7,14 @@ lost, none is there twice. A process that is killed leaves nothing that anybody 
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from gate.baseline import Baseline, SuiteBaseline, united
 from gate.git import (
+    MEASURED,
     GitError,
     commit_files,
     content_at,
@@ -61,6 +62,7 @@ def publish(
     update: Callable[[Baseline, bytes | None], Update],
     message: str,
     *,
+    measured: Sequence[str],
     rules: Path,
     remote: str = "origin",
     onto: str = "",
@@ -75,6 +77,7 @@ def publish(
         update: what to write, given the baseline and the rules as the branch holds them, if it does; called
             once per attempt.
         message: of the commit.
+        measured: the commits of the code whose runs are added; they become trailers of the message.
         rules: thresholds.yaml; its mended entries leave it in the same commit.
         remote: name or address.
         onto: a branch that this one shall be merged into: it then holds one commit on top of that one's tip,
@@ -107,7 +110,9 @@ def publish(
         if all(there.get(name) == data for name, data in files.items()):
             return Published("", wanted)
         changed = {name: data for name, data in files.items() if held.get(name) != data}
-        commit = commit_files(root, parent, changed, "\n".join((message, *wanted.notes)))
+        trailers = "\n".join(f"{MEASURED}: {name}" for name in dict.fromkeys(measured))
+        text = "\n".join((message, *wanted.notes))
+        commit = commit_files(root, parent, changed, f"{text}\n\n{trailers}")
         outcome, said = push_commit(root, remote, commit, branch, instead_of=tip if onto else None)
         if outcome == "done":
             return Published(commit, wanted)

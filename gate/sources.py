@@ -9,14 +9,17 @@ from typing import Final
 
 from gate.baseline import Baseline
 from gate.git import (
+    baseline_as_of,
     changed_files,
     content_at,
     file_at,
     files_at,
     inside_repository,
     merge_base,
+    removal_of,
     repository_path,
     top_level,
+    tracked_branch,
 )
 from gate.located import LocatedError, Mistake, Place
 from gate.model import Problem, Run
@@ -73,6 +76,27 @@ def policy_of(file: Path, base_ref: str | None) -> Policy:
     return _policy_at(root, merge_base(root, base_ref), file, here)[0]
 
 
+def remembered(file: Path, policy: Policy, directory: Path | None = None, base: str = "") -> Baseline:
+    """The accepted runs, from wherever the policy keeps them.
+
+    Args:
+        file: thresholds.yaml.
+        policy: its contents.
+        directory: a directory of accepted runs to read instead.
+        base: as they were when this commit was the newest; empty: all of them.
+
+    Raises:
+        BaselineError: a line of it is damaged.
+        GitError: its branch cannot be read.
+    """
+    root = file.absolute().parent
+    if directory is not None or not policy.baseline_branch:
+        return read_baseline(directory or file.parent / policy.baseline)
+    tip = tracked_branch(root, policy.baseline_branch)
+    commit = baseline_as_of(root, tip, base) if tip and base else tip
+    return parse_baseline(files_at(root, commit, root / policy.baseline, ".jsonl") if commit else {})
+
+
 def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sources:
     """Load what `gate check` judges by.
 
@@ -87,7 +111,7 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     """
     policy = load_policy(file)
     if base_ref is None:
-        read, problems = _guarded(lambda: read_baseline(baseline or file.parent / policy.baseline))
+        read, problems = _guarded(lambda: remembered(file, policy, baseline))
         return Sources(policy, read, "", (), problems)
     root = file.absolute().parent
     base = merge_base(root, base_ref)
@@ -98,11 +122,14 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     touched = frozenset(os.path.relpath(top / name, root.resolve()) for name in names)
     changed = any(_can_matter(name, repository_path(root, directory)) for name in names)
     notes += _protected(policy, names, file.name, repository_path(root, file))
-    if not inside_repository(root, directory):  # out of the pull request's reach anyway
-        read, problems = _guarded(lambda: read_baseline(directory))
+    if (policy.baseline_branch and baseline is None) or not inside_repository(root, directory):
+        read, problems = _guarded(
+            lambda: remembered(file, policy, baseline, base)
+        )  # out of the change's reach
         return Sources(policy, read, base, tuple(notes), problems, changed, touched)
     files = files_at(root, base, directory, ".jsonl")
     read, problems = _guarded(lambda: parse_baseline(files))
+    notes += [] if files else _lost(root, base, directory, policy)
     here = {path.as_posix(): path.read_bytes() for path in directory.rglob("*.jsonl")}
     if _by_place(here) != _by_place(files):
         notes.append(_change(policy.baseline, "the baseline differs from that of the base, which was used"))
@@ -158,6 +185,23 @@ def _policy_at(root: Path, base: str, file: Path, here: Policy) -> tuple[Policy,
         else []
     )
     return parse_policy(_decode(before, source), source), changed
+
+
+def _lost(root: Path, base: str, directory: Path, policy: Policy) -> list[Finding]:
+    """A base that has no accepted runs any more is told from one that never had any."""
+    removal = removal_of(root, base, directory)
+    if removal is None:
+        return []
+    commit, moved = removal.commit[:12], removal.moved_to
+    how = f"moved them to {moved}" if moved else "removed them"
+    message = f"the base has no accepted runs; {commit} of {removal.date} {how}"
+    restore = f"bring them back: git checkout {commit}^ -- {policy.baseline}"
+    remedy = (
+        f"name their place in thresholds.yaml (baseline: {moved}), or move them back" if moved else restore
+    )
+    return [
+        Finding(kind="environment", level="warn", subject=policy.baseline, message=message, remedy=remedy)
+    ]
 
 
 def _protected(policy: Policy, names: list[str], file: str, rules: str) -> list[Finding]:

@@ -109,6 +109,17 @@ def _whole(description: str, most: int) -> Field:
     return Field(read, {"type": "integer", "minimum": 1, "maximum": most, "description": description})
 
 
+def _branch(description: str) -> Field:
+    pattern = r"(?!.*(?:\.\.|\.lock(?:/|$)|//))[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
+
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise _BadValueError(f"{text!r} is no name of a branch; write e.g. gate-baseline")
+        return text
+
+    return Field(read, {"type": "string", "pattern": f"^{pattern}$", "description": description})
+
+
 def _date(description: str) -> Field:
     def read(text: str) -> date:
         try:
@@ -126,6 +137,9 @@ _YES_NO: Final = {"true": True, "yes": True, "on": True, "false": False, "no": F
 TOP: Final = {
     "version": Field(str, {"const": 1, "description": "The format of this file."}),
     "baseline": _text(f"Directory of the stored baseline (default {DEFAULT_BASELINE})."),
+    "baseline_branch": _branch(
+        "Branch of the remote that holds it, e.g. gate-baseline (default: the code's own)."
+    ),
     "install": _text("Command that installs the dependencies; for the base, where a lock file differs."),
     "libraries": _text(
         "Libraries whose versions move the numbers, e.g. numpy pydantic: part of the environment."

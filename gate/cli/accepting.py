@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from gate.baseline import Baseline, SuiteBaseline, accept, without
+from gate.cli.pushing import BY, PUSH, REASON, Message, Permission, Target, permission_of, push
 from gate.cli.shared import (
     BASELINE,
     REPORT_FILES,
+    baseline_directory,
     common,
     complain,
     complain_of,
@@ -41,12 +41,7 @@ _OPTIONS: Final = (
                  help="The commit that was measured (default: as the report says)."),
     click.option("--run", "source", default="", metavar="ID",
                  help="Which run of a workflow measured it; another attempt of it is replaced."),
-    click.option("--push", "branch", metavar="BRANCH",
-                 help="Commit to this branch of the remote and push, whatever the work tree holds."),
-    click.option("--pull-request", "by_pull", is_flag=True,
-                 help="Where it takes no push: push to gate-baseline/BRANCH, open a pull request."),
-    click.option("--remote", default="origin", show_default=True, metavar="REMOTE",
-                 help="With --push: where to."),
+    *PUSH,
     common,
 )  # fmt: skip
 
@@ -72,24 +67,17 @@ def update(verdict_file: Path | None, **where: Any) -> None:  # noqa: ANN401 - t
 
 
 @click.command("accept")
-@click.option("--reason", required=True, metavar="TEXT", help="Why it may be worse; it is recorded.")
-@click.option("--by", metavar="WHO", help="Who says so (default: as git or GitHub knows you).")
+@REASON
+@BY
 @_with_options
 def accept_run(reason: str, by: str | None, **where: Any) -> None:  # noqa: ANN401 - the options above
     """Accept a run although something got worse, with a reason. What got worse begins a new level."""
-    from gate.git import user_name
-
-    if not reason.strip():
-        raise click.UsageError("--reason is empty; say why it may be worse")
-    who = by or os.environ.get("GITHUB_ACTOR") or user_name(where["thresholds"].absolute().parent)
-    if not who:
-        raise click.UsageError("nobody knows who you are; add --by WHO")
-    _add_run(None, _Permission(who, " ".join(reason.split())), **where)
+    _add_run(None, permission_of(reason, by, where["thresholds"]), **where)
 
 
 def _add_run(
     verdict: Verdict | None,
-    permission: _Permission | None,
+    permission: Permission | None,
     *,
     reports: tuple[Path, ...],
     baseline: Path | None,
@@ -106,7 +94,7 @@ def _add_run(
 
     policy = load_policy(thresholds)
     passed = _said(verdict) if verdict else None
-    directory = baseline or thresholds.parent / policy.baseline
+    directory = baseline_directory(baseline, thresholds, writes=not branch)
     run = read_reports(reports, policy, thresholds, (), head=commit)
     _refuse_unusable(run, policy)
     accepted = [
@@ -123,7 +111,7 @@ def _add_run(
     console = console_for(no_color)
     try:
         if branch:
-            target = _Target(thresholds.absolute().parent, directory, branch, remote)
+            target = Target(directory, policy.baseline_branch or branch, remote, thresholds)
             lines = _push(accepted, target, source, ratchet, by_pull=by_pull)
         else:
             lines = _keep(accepted, directory, source, ratchet)
@@ -149,14 +137,6 @@ def _keep(accepted: list[_Accepted], directory: Path, source: str, ratchet: _Rat
     if rules is not None:
         write_file(ratchet.thresholds, rules)
     return [*lines, *notes]
-
-
-@dataclass(frozen=True)
-class _Permission:
-    """Who lets a run in although something got worse, and why."""
-
-    by: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -213,7 +193,7 @@ class _Accepted:
     suite: SuiteRun
     commit: str
     policy: Policy
-    permission: _Permission | None
+    permission: Permission | None
     passed: _Passed | None
     """What a verdict says of it; None: it is judged here, by history alone."""
 
@@ -289,68 +269,25 @@ def _measured(suite: SuiteRun, commit: str | None, thresholds: Path) -> str:
     return measured
 
 
-@dataclass(frozen=True)
-class _Target:
-    """Where accepted runs are pushed to."""
-
-    root: Path
-    directory: Path
-    branch: str
-    remote: str
-
-
 def _push(
-    accepted: list[_Accepted], target: _Target, source: str, ratchet: _Ratchet, *, by_pull: bool
+    accepted: list[_Accepted], target: Target, source: str, ratchet: _Ratchet, *, by_pull: bool
 ) -> list[str]:
     """Push accepted runs; what is to be said of it."""
-    from gate.publish import RefusedError, Update, publish
+    from gate.publish import Update
 
     commits = ", ".join(dict.fromkeys(one.commit[:12] for one in accepted))
-    title = f"chore(baseline): accept {commits}"
     figures = "\n".join("\n".join((f"{one.suite.name} on {one.figures}", *one.permitted)) for one in accepted)
 
     def add(known: Baseline, rules: bytes | None) -> Update:
         suites = tuple(one.added_to(known, source) for one in accepted)
         return Update(suites, *ratchet.turned(rules, known.replaced(suites)))
 
-    send = partial(
-        publish, target.root, target.directory, update=add, rules=ratchet.thresholds, remote=target.remote
-    )
-    try:
-        done = send(target.branch, message=f"{title} [skip ci]\n\n{figures}")
-        where = target.branch
-    except RefusedError as error:
-        if not by_pull:
-            complain(
-                f"{target.remote} takes no push to {target.branch}: {error}; let who pushes bypass the rule,"
-            )
-            complain("or let a pull request bring the runs: --pull-request")
-            sys.exit(EXIT_CODES["failed"])
-        where = f"gate-baseline/{target.branch}"
-        done = send(where, message=f"{title}\n\n{figures}", onto=target.branch)
-        text = "\n".join((figures, *done.update.notes))
-        where = f"{where}, pull request #{_pull(where, target.branch, title, text)}"
+    done, said = push(
+        target, Message(f"chore(baseline): accept {commits}", figures, [one.commit for one in accepted]), add,
+        by_pull=by_pull,
+    )  # fmt: skip
     lines = [one.line(updated) for one, updated in zip(accepted, done.update.suites, strict=True)]
-    return [
-        *lines,
-        *done.update.notes,
-        f"pushed {done.commit[:12]} to {where}" if done.commit else f"{where} holds it already",
-    ]
-
-
-def _pull(head: str, base: str, title: str, figures: str) -> int:
-    """Open the pull request that brings the runs of a branch."""
-    from gate.github.client import GitHub
-    from gate.github.context import ContextError, context_from
-    from gate.github.errors import GitHubError
-    from gate.github.pulls import open_pull
-
-    try:
-        with GitHub(context_from(os.environ)) as github:
-            return open_pull(github, head, base, title, f"Accepted runs.\n\n```\n{figures}\n```\n")
-    except (ContextError, GitHubError) as error:
-        complain(f"{head} is pushed, but no pull request was opened: {error}")
-        sys.exit(EXIT_CODES["error"])
+    return [*lines, *done.update.notes, said]
 
 
 def _passed(file: Path) -> Verdict:

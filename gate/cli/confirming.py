@@ -106,12 +106,12 @@ def _asked(subjects: tuple[str, ...], policy: Policy, thresholds: Path) -> list[
     from gate.confirm import questions_about
     from gate.readers import read_run
     from gate.runner import expand
-    from gate.store import read_baseline
+    from gate.sources import remembered
 
     run = read_run(expand((REPORTS,), policy)[0], policy, complete=False)
     metrics = {
         metric.name: metric.as_metric(suite.suite, history[-1])
-        for suite in read_baseline(thresholds.parent / policy.baseline).suites
+        for suite in remembered(thresholds, policy).suites
         for metric in suite.metrics.values()
         if (history := suite.history(metric.name))
     } | run.metrics

@@ -11,11 +11,13 @@ import click
 
 from gate.cli.shared import (
     BASELINE,
+    baseline_directory,
     chosen_suites,
     common,
     complain,
     console_for,
     head_of,
+    remembered_runs,
     say,
     seconds_of,
     write_file,
@@ -38,10 +40,9 @@ def explain(
     from gate.explain import UnknownSubject, explain
     from gate.report.explain import print_explanation
     from gate.sources import load_policy
-    from gate.store import read_baseline
 
     policy = load_policy(thresholds)
-    known = read_baseline(baseline or thresholds.parent / policy.baseline)
+    known, _ = remembered_runs(baseline, thresholds)
     try:
         explanation = explain(subject, known, policy, _read_verdict(verdict) if verdict else None)
     except UnknownSubject as error:
@@ -54,6 +55,12 @@ def explain(
 @click.option("--suite", "suites", multiple=True, metavar="SUITE", help="Only this suite; may be repeated.")
 @click.option("--budget", metavar="DURATION", help="Begin no further run after this time, e.g. 20 min.")
 @click.option("--no-baseline", is_flag=True, help="Do not accept the runs into the baseline.")
+@click.option(
+    "--new-baseline",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Begin a new baseline with the runs in DIR, for gate baseline rebuild.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write the raw figures as JSON.")  # fmt: skip
 @BASELINE
@@ -63,6 +70,7 @@ def calibrate(
     suites: tuple[str, ...],
     budget: str | None,
     no_baseline: bool,
+    new_baseline: Path | None,
     json_file: Path | None,
     baseline: Path | None,
     thresholds: Path,
@@ -81,10 +89,13 @@ def calibrate(
 
     policy = load_policy(thresholds)
     chosen = chosen_suites(suites, policy)
-    directory = baseline or thresholds.parent / policy.baseline
+    directory = new_baseline or baseline_directory(baseline, thresholds, writes=not no_baseline)
+    if new_baseline and any(new_baseline.rglob("*.jsonl")):
+        raise click.UsageError(f"{new_baseline} holds accepted runs already; name an empty directory")
+    known, _ = remembered_runs(baseline, thresholds)
     root, console = thresholds.resolve().parent, console_for(no_color)
     result = repeat(
-        policy, thresholds, directory, count=runs, budget=seconds_of(budget),
+        policy, thresholds, known, count=runs, budget=seconds_of(budget),
         measure=partial(run_with_progress, chosen, root, console=console, quiet=quiet),
         listen=lambda line: None if quiet else say(line, console),
     )  # fmt: skip

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from gate.cli.accepting import accept_run, update
-from gate.cli.shared import BASELINE, baseline_directory, common, complain, console_for, say
+from gate.cli.rebuilding import rebuild
+from gate.cli.shared import BASELINE, baseline_directory, common, complain, console_for, remembered_runs, say
 
 if TYPE_CHECKING:
     from gate.baseline import Baseline
@@ -21,6 +22,7 @@ def baseline() -> None:
 
 baseline.add_command(update)
 baseline.add_command(accept_run)
+baseline.add_command(rebuild)
 
 
 @baseline.command("pin")
@@ -69,15 +71,13 @@ def pin_reference(
 def show(pattern: str | None, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
     """Show what the baseline holds; with PATTERN the metrics that match it, with their noise."""
     from gate.report.memory import print_baseline, print_metrics
-    from gate.store import read_baseline
 
-    directory = baseline_directory(baseline, thresholds)
-    known = read_baseline(directory)
+    known, place = remembered_runs(baseline, thresholds)
     console = console_for(no_color)
     if pattern is None:
-        print_baseline(known, directory, console, quiet=quiet)
+        print_baseline(known, place, console, quiet=quiet)
     elif not print_metrics(known, pattern, console):
-        raise click.UsageError(f"no metric of the baseline in {directory} matches {pattern!r}")
+        raise click.UsageError(f"no metric of the baseline in {place} matches {pattern!r}")
 
 
 @baseline.command()
@@ -85,13 +85,10 @@ def show(pattern: str | None, baseline: Path | None, thresholds: Path, quiet: bo
 @common
 def verify(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
     """Read every line of the baseline. Exit code 4, with file and line, if one is damaged."""
-    from gate.store import read_baseline
-
-    directory = baseline_directory(baseline, thresholds)
-    known = read_baseline(directory)
+    known, place = remembered_runs(baseline, thresholds)
     if not quiet:
         runs, files = sum(len(suite.runs) for suite in known.suites), len(known.suites)
-        say(f"{directory}: {files} files, {runs} accepted runs, all of it can be read", console_for(no_color))
+        say(f"{place}: {files} files, {runs} accepted runs, all of it can be read", console_for(no_color))
 
 
 @baseline.command()
@@ -133,15 +130,14 @@ def history(pattern: str, baseline: Path | None, thresholds: Path, quiet: bool, 
     METRIC is a name, one without its statistic, or a glob.
     """
     from gate.report.history import print_history
-    from gate.store import read_baseline
 
-    directory = baseline_directory(baseline, thresholds)
+    known, place = remembered_runs(baseline, thresholds)
     try:
-        found = print_history(read_baseline(directory), pattern, console_for(no_color), quiet=quiet)
+        found = print_history(known, pattern, console_for(no_color), quiet=quiet)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if not found:
-        raise click.UsageError(f"no metric of the baseline in {directory} matches {pattern!r}")
+        raise click.UsageError(f"no metric of the baseline in {place} matches {pattern!r}")
 
 
 @click.command()
@@ -154,13 +150,11 @@ def diff(
 ) -> None:
     """Show two accepted runs beside each other, the largest change first."""
     from gate.report.history import print_difference
-    from gate.store import read_baseline
 
-    directory = baseline_directory(baseline, thresholds)
-    known = read_baseline(directory)
+    known, place = remembered_runs(baseline, thresholds)
     if not print_difference(known, before, after, console_for(no_color)):
         here = _commits_in(known)
-        raise click.UsageError(f"no environment has accepted runs of both commits; {directory} keeps {here}")
+        raise click.UsageError(f"no environment has accepted runs of both commits; {place} keeps {here}")
 
 
 def _commits_in(known: Baseline) -> str:

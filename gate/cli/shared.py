@@ -17,6 +17,7 @@ from gate.policy import FILE_NAME, Policy, Suite
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gate.baseline import Baseline
     from gate.report.document import Document
     from gate.verdict import Finding
     from gate.waivers import Waivers
@@ -160,11 +161,33 @@ def write_file(path: Path, data: bytes) -> None:
         raise click.UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def baseline_directory(baseline: Path | None, thresholds: Path) -> Path:
-    """Where the baseline lies: as an option says, or else the policy."""
+def baseline_directory(baseline: Path | None, thresholds: Path, *, writes: bool = True) -> Path:
+    """The directory of the baseline: as an option says, or else the policy.
+
+    Args:
+        baseline: the option.
+        thresholds: the policy.
+        writes: it is to be changed there, which a baseline on a branch of its own does not allow.
+    """
     from gate.sources import load_policy
 
-    return baseline or thresholds.parent / load_policy(thresholds).baseline
+    policy = load_policy(thresholds)
+    if writes and policy.baseline_branch and baseline is None:
+        where = f"{thresholds.name} keeps the baseline on branch {policy.baseline_branch}"
+        raise click.UsageError(
+            f"{where}; push to it (gate baseline update --push {policy.baseline_branch}), or check it out "
+            "elsewhere (git worktree add) and name its directory with --baseline"
+        )
+    return baseline or thresholds.parent / policy.baseline
+
+
+def remembered_runs(baseline: Path | None, thresholds: Path) -> tuple[Baseline, str]:
+    """The accepted runs, from wherever the policy keeps them, and what that place is called."""
+    from gate.sources import load_policy, remembered
+
+    policy = load_policy(thresholds)
+    on = f" on {policy.baseline_branch}" if policy.baseline_branch and baseline is None else ""
+    return remembered(thresholds, policy, baseline), f"{baseline or thresholds.parent / policy.baseline}{on}"
 
 
 def complain_of(wrong: Iterable[Problem | Finding]) -> None:

@@ -1,7 +1,6 @@
 """Baseline -> terminal: what is remembered, and how much each metric moves."""
 
 import math
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -16,10 +15,10 @@ from gate.statistics import screen
 from gate.units import format_change, format_value
 
 
-def print_baseline(baseline: Baseline, directory: Path, console: Console, *, quiet: bool) -> None:
+def print_baseline(baseline: Baseline, place: str, console: Console, *, quiet: bool) -> None:
     """One row per environment and suite."""
     if not baseline.suites:
-        text = f"no accepted runs in {directory}; add some: gate baseline update"
+        text = f"no accepted runs in {place}; add some: gate baseline update"
         console.print(text, highlight=False, markup=False)
         return
     table = Table(

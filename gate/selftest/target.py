@@ -80,7 +80,10 @@ def _cost(metric: Metric, run: Run) -> tuple[bool, bool, float]:
 
 
 def narrowed(document: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """The policy without promises that the chosen tests do not answer: they would be missing metrics."""
+    """The policy without promises that the chosen tests do not answer: they would be missing metrics.
+
+    Without the branch of its baseline, too: the copy has no remote.
+    """
     metrics: Mapping[str, Any] = document.get("metrics") or {}
     kept = {
         pattern: values
@@ -88,7 +91,7 @@ def narrowed(document: dict[str, Any], names: list[str]) -> dict[str, Any]:
         if not (values.keys() & set(LIMITS))
         or any(Entry(pattern, Place(0, 0), {}).matches(name) for name in names)
     }
-    return {key: value for key, value in document.items() if key != "metrics"} | (
+    return {key: value for key, value in document.items() if key not in {"metrics", "baseline_branch"}} | (
         {"metrics": kept} if kept else {}
     )
 

@@ -136,3 +136,13 @@ def test_a_damaged_baseline_is_found_before_the_first_run(root: Path):
     assert done.returncode == 4
     assert "damaged line" in done.stderr
     assert "ran in" not in done.stdout
+
+
+def test_a_new_baseline_begins_in_a_directory_of_its_own(root: Path):
+    first = calibrate(root, "--runs", "2", "--new-baseline", "fresh")
+    assert first.returncode == 0, first.stdout + first.stderr
+    (file,) = (root / "fresh").rglob("*.jsonl")
+    assert file.read_text().count('"kind":"run"') == 2
+    assert not (root / "tests").exists(), "what was remembered before is left alone"
+    again = calibrate(root, "--runs", "2", "--new-baseline", "fresh")
+    assert (again.returncode, "name an empty directory" in again.stderr) == (2, True)

@@ -168,6 +168,52 @@ def test_a_branch_that_is_not_there_is_begun_without_history(project: Project, r
     assert git(remote, "log", "--format=%P", "gate-baseline") == ""
 
 
+def test_a_policy_that_names_a_branch_keeps_the_baseline_there(project: Project, remote: Path):
+    other = clone(remote, project, "clone1")
+    rules = other.root / "thresholds.yaml"
+    rules.write_text(rules.read_text() + "baseline_branch: gate-baseline\n")
+    git(other.root, "rm", "-r", "--quiet", "tests/baseline")
+    git(other.root, "commit", "--all", "--quiet", "--message", "a branch for the baseline")
+    git(other.root, "push", "--quiet", "origin", "main")
+    commit = git(other.root, "rev-parse", "HEAD")
+    refused = other.gate("baseline", "update", "--commit", commit)
+    assert (refused.code, "keeps the baseline on branch gate-baseline" in refused.err) == (2, True)
+    assert "no accepted runs in" in other.gate("baseline", "show").out
+    for _ in range(2):
+        done = other.gate("baseline", "update", "--commit", commit, "--push", "main")
+        assert done.code == 0, done.text
+        other.edit(lambda document: document.update(created=document["created"] + 1))
+    assert [run.commit for run in runs_in(remote, "gate-baseline")] == [commit] * 2
+    assert git(remote, "rev-parse", "main") == commit, "the code's branch is left alone"
+    git(other.root, "switch", "--quiet", "--create", "change")
+    git(other.root, "commit", "--quiet", "--allow-empty", "--message", "work")
+    _, verdict = other.check("--base", "origin/main")
+    assert verdict["environment"]["comparable_runs"] == 2
+    for command in (["show"], ["verify"]):
+        assert "gate-baseline" in other.gate("baseline", *command).out or command == ["show"]
+    assert other.gate("history", "api.home").code == 0
+    assert other.gate("explain", "api.home").code == 0
+    assert other.gate("baseline", "pin").code == 2
+
+
+def test_a_rebuild_takes_the_place_of_what_was_remembered(project: Project, remote: Path):
+    other = clone(remote, project, "clone1")
+    other.edit(lambda document: document.update(created=document["created"] + 9))
+    assert other.gate("baseline", "update", "--commit", "c9", "--baseline", "fresh").code == 0
+    rebuild = ("baseline", "rebuild", "fresh", "--push", "main", "--by", "kim")
+    assert other.gate(*rebuild, "--reason", " ").code == 2
+    done = other.gate(*rebuild, "--reason", "new machines")
+    assert done.code == 0, done.text
+    (run,) = runs_in(remote)
+    assert (run.commit, run.waived) == ("c9", ("run: kim: new machines",))
+    message = git(remote, "log", "-1", "--format=%B", "main")
+    assert message.startswith("chore(baseline): rebuild from runs of c9 [skip ci]")
+    assert "rebuilt by kim: new machines" in message
+    (other.root / "empty").mkdir()
+    nothing = other.gate("baseline", "rebuild", "empty", "--reason", "x", "--push", "main")
+    assert (nothing.code, "gate calibrate --new-baseline" in nothing.err) == (2, True)
+
+
 def test_a_shallow_clone_pushes_too(project: Project, remote: Path):
     other = clone(remote, project, "clone1", "--depth", "1")
     assert other.gate("baseline", "update", "--commit", "c1", "--push", "main").code == 0

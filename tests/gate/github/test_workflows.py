@@ -139,6 +139,23 @@ def test_a_dispatch_with_inputs(rig):
     assert rig.act("workflow_dispatch", {"inputs": {"suites": "nonsense"}}).check == "failure"
 
 
+def test_a_dispatch_rebuilds_the_baseline_from_fresh_runs(rig):
+    rig.git("checkout", "--quiet", "main")
+    inputs = {"reason": "new machines", "runs": "2", "suites": "performance load"}
+    event = {"inputs": inputs, "ref": "refs/heads/main"}
+    outcome = rig.act("workflow_dispatch", event, workflow="regression-rebuild.yml")
+    assert outcome.jobs == dict.fromkeys(("plan", "measure", "commit"), "success"), outcome.log
+    message = git(rig.remote, "log", "-1", "--format=%B", "main")
+    assert message.startswith(f"chore(baseline): rebuild from runs of {rig.base[:12]} [skip ci]")
+    assert ": new machines" in message
+    names = git(rig.remote, "show", "--name-only", "--format=", "main").splitlines()
+    assert {Path(name).name for name in names} == {"performance.jsonl", "load.jsonl"}
+    lines = git(rig.remote, "show", f"main:{names[0]}").splitlines()
+    runs = [line for line in map(json.loads, lines) if line["kind"] == "run"]
+    assert [run["commit"] for run in runs] == [rig.base] * 2, "the run of the template is gone"
+    assert runs[0]["waived"][0].endswith(": new machines")
+
+
 def test_a_push_to_main_that_passes_is_accepted_and_committed(rig):
     rig.git("checkout", "--quiet", "main")
     (rig.root / "service.py").write_text(SERVICE + "\n# merged\n")

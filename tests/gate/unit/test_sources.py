@@ -10,7 +10,9 @@ import pytest
 from gate.git import (
     GitError,
     add_worktree,
+    baseline_as_of,
     changed_files,
+    commit_files,
     file_at,
     files_at,
     head_commit,
@@ -23,7 +25,7 @@ from gate.git import (
 from gate.judge import judge
 from gate.located import LocatedError
 from gate.sources import load_policy, load_sources
-from gate.store import write_suite
+from gate.store import to_lines, write_suite
 from tests.gate.build import MACHINE, metric, of_kind, remembered, run_of, suite_run
 
 STRICT = "version: 1\nsuites: {api: {run: pytest}}\nmetrics:\n  a.p50: {critical: 150 ms}\n"
@@ -393,3 +395,132 @@ def test_data_in_another_folder_of_the_same_name_matters(change):
 def test_a_prompt_that_the_service_loads_matters(change):
     change.write("service/prompts/seller.md", "x")
     assert load_sources(change.thresholds, None, "main").changed
+
+
+# A baseline that is gone at the base.
+
+
+def test_a_base_that_lost_its_baseline_says_which_commit_took_it(repository):
+    repository.write("thresholds.yaml", STRICT)
+    write_suite(repository.path / "tests" / "baseline", remembered(suite_run([metric("a.p50", 100)])))
+    repository.commit("runs")
+    repository.git("rm", "-r", "--quiet", "tests/baseline")
+    removal = repository.commit("tidy up")
+    repository.commit("work", service="1")
+    sources = load_sources(repository.thresholds, None, "main")
+    (note,) = sources.notes
+    assert (note.kind, note.level, note.subject) == ("environment", "warn", "tests/baseline")
+    assert f"{removal[:12]} of 2024-01-01 removed them" in note.message
+    assert note.remedy == f"bring them back: git checkout {removal[:12]}^ -- tests/baseline"
+
+
+def test_a_base_that_moved_its_baseline_says_where_it_is(repository):
+    repository.write("thresholds.yaml", STRICT)
+    write_suite(repository.path / "tests" / "baseline", remembered(suite_run([metric("a.p50", 100)])))
+    repository.commit("runs")
+    repository.git("mv", "tests/baseline", "runs")
+    repository.commit("another place")
+    (note,) = load_sources(repository.thresholds, None, "main").notes
+    assert note.message.endswith("moved them to runs")
+    assert "baseline: runs" in note.remedy
+
+
+def test_a_base_that_never_had_a_baseline_lost_none(repository):
+    repository.write("thresholds.yaml", STRICT)
+    repository.commit("first")
+    assert load_sources(repository.thresholds, None, "main").notes == ()
+
+
+# A baseline on a branch of its own.
+
+
+def on_branch(repository: Repository, commits: list[str]) -> None:
+    """A branch `gate-baseline` that has one accepted run of each commit, as a remote holds it."""
+    tip = ""
+    for number, commit in enumerate(commits, start=1):
+        runs = [suite_run([metric("a.p50", 100 + n)], created=1_700_000_000 + n) for n in range(number)]
+        known = remembered(*runs)
+        name = f"tests/baseline/{known.environment.id}/{known.suite}.jsonl"
+        tip = commit_files(repository.path, tip, {name: to_lines(known)}, f"run\n\nMeasured: {commit}")
+    repository.git("update-ref", "refs/remotes/origin/gate-baseline", tip)
+
+
+@pytest.fixture
+def branched(repository: Repository) -> tuple[Repository, list[str]]:
+    """Three commits on main; the accepted run of each is on a branch."""
+    repository.write("thresholds.yaml", STRICT + "baseline_branch: gate-baseline\n")
+    commits = [repository.commit(f"c{number}") for number in range(3)]
+    on_branch(repository, commits)
+    return repository, commits
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_branch_is_read_as_it_was_for_the_base(branched, place):
+    repository, commits = branched
+    repository.git("switch", "--quiet", "--create", "change", commits[place])
+    repository.commit("work", service="1")
+    sources = load_sources(repository.thresholds, None, commits[place])
+    assert [len(suite.runs) for suite in sources.baseline.suites] == [place + 1]
+    assert sources.problems == ()
+
+
+def test_without_a_base_the_tip_of_the_branch_is_read(branched):
+    repository, _ = branched
+    (suite,) = load_sources(repository.thresholds, None, None).baseline.suites
+    assert len(suite.runs) == 3
+
+
+def test_a_base_before_all_accepted_runs_has_none(branched):
+    repository, commits = branched
+    on_branch(repository, commits[1:])
+    repository.git("switch", "--quiet", "--create", "change", commits[0])
+    assert load_sources(repository.thresholds, None, commits[0]).baseline.suites == ()
+
+
+def test_a_commit_of_the_branch_that_names_no_run_belongs_to_the_one_before(branched):
+    repository, commits = branched
+    tip = repository.git("rev-parse", "origin/gate-baseline")
+    mended = commit_files(repository.path, tip, {"README.md": b"mended by hand"}, "a repair")
+    repository.git("update-ref", "refs/remotes/origin/gate-baseline", mended)
+    assert baseline_as_of(repository.path, mended, commits[2]) == mended
+    assert baseline_as_of(repository.path, mended, commits[1]) == repository.git("rev-parse", f"{tip}^")
+
+
+def test_a_branch_that_nobody_made_yet_holds_no_runs(repository, tmp_path):
+    repository.write("thresholds.yaml", STRICT + "baseline_branch: gate-baseline\n")
+    repository.commit("first")
+    repository.git("clone", "--quiet", "--bare", str(repository.path), str(tmp_path / "bare"))
+    repository.git("remote", "add", "origin", str(tmp_path / "bare"))
+    sources = load_sources(repository.thresholds, None, "main")
+    assert (sources.baseline.suites, sources.problems) == ((), ())
+
+
+def test_a_branch_that_cannot_be_reached_is_an_error_and_no_empty_memory(branched):
+    repository, _ = branched
+    repository.git("update-ref", "-d", "refs/remotes/origin/gate-baseline")
+    with pytest.raises(GitError, match="origin"):
+        load_sources(repository.thresholds, None, "main")
+
+
+def test_a_shallow_history_cannot_tell_what_was_accepted_before(branched, tmp_path):
+    repository, _ = branched
+    repository.git("clone", "--quiet", "--depth=1", f"file://{repository.path}", str(tmp_path / "shallow"))
+    shallow = Repository(tmp_path / "shallow")
+    shallow.git(
+        "fetch", "--quiet", "origin", "refs/remotes/origin/gate-baseline:refs/remotes/origin/gate-baseline"
+    )
+    assert load_sources(shallow.thresholds, None, "HEAD").baseline.suites[0].runs
+    tip = shallow.git("rev-parse", "origin/gate-baseline")
+    with pytest.raises(GitError, match="git fetch --unshallow"):
+        baseline_as_of(shallow.path, f"{tip}^", shallow.git("rev-parse", "HEAD"))
+
+
+def test_a_change_cannot_name_another_branch(branched):
+    repository, commits = branched
+    repository.git("switch", "--quiet", "--create", "change")
+    repository.write("thresholds.yaml", STRICT + "baseline_branch: mine\n")
+    repository.commit("work")
+    sources = load_sources(repository.thresholds, None, commits[2])
+    assert sources.policy.baseline_branch == "gate-baseline"
+    assert len(sources.baseline.suites[0].runs) == 3
+    assert "policy-change" in {note.kind for note in sources.notes}

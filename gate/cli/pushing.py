@@ -1,0 +1,123 @@
+"""What of the memory goes to a branch of the remote, and who permits it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import click
+
+from gate.cli.shared import complain
+from gate.verdict import EXIT_CODES
+
+if TYPE_CHECKING:
+    from gate.baseline import Baseline
+    from gate.publish import Published, Update
+
+PUSH: Final = (
+    click.option("--push", "branch", metavar="BRANCH",
+                 help="Commit to this branch of the remote and push, whatever the work tree holds; with "
+                      "baseline_branch in thresholds.yaml to that one."),
+    click.option("--pull-request", "by_pull", is_flag=True,
+                 help="Where it takes no push: push to gate-baseline/BRANCH, open a pull request."),
+    click.option("--remote", default="origin", show_default=True, metavar="REMOTE",
+                 help="With --push: where to."),
+)  # fmt: skip
+REASON: Final = click.option(
+    "--reason", required=True, metavar="TEXT", help="Why it may be worse; it is recorded."
+)
+BY: Final = click.option("--by", metavar="WHO", help="Who says so (default: as git or GitHub knows you).")
+
+
+@dataclass(frozen=True)
+class Permission:
+    """Who lets runs in although something may have got worse, and why."""
+
+    by: str
+    reason: str
+
+
+def permission_of(reason: str, by: str | None, thresholds: Path) -> Permission:
+    """A reason and somebody whose it is; what lacks is wrong usage."""
+    from gate.git import user_name
+
+    if not reason.strip():
+        raise click.UsageError("--reason is empty; say why it may be worse")
+    who = by or os.environ.get("GITHUB_ACTOR") or user_name(thresholds.absolute().parent)
+    if not who:
+        raise click.UsageError("nobody knows who you are; add --by WHO")
+    return Permission(who, " ".join(reason.split()))
+
+
+class Target(NamedTuple):
+    """Where accepted runs are pushed to."""
+
+    directory: Path
+    branch: str
+    remote: str
+    thresholds: Path
+
+
+class Message(NamedTuple):
+    """What the commit says."""
+
+    title: str
+    figures: str
+    measured: Sequence[str]
+    """The commits of the code."""
+
+
+def push(
+    target: Target,
+    message: Message,
+    update: Callable[[Baseline, bytes | None], Update],
+    *,
+    by_pull: bool,
+) -> tuple[Published, str]:
+    """Push an update of the baseline: what became of it, and a line that says so.
+
+    Args:
+        target: where to.
+        message: what to write.
+        update: what to change, given what the branch holds.
+        by_pull: a pull request brings it where the branch takes no push.
+    """
+    from gate.publish import RefusedError, publish
+
+    send = partial(
+        publish, target.thresholds.absolute().parent, target.directory, update=update,
+        measured=message.measured, rules=target.thresholds, remote=target.remote,
+    )  # fmt: skip
+    where = target.branch
+    try:
+        done = send(where, message=f"{message.title} [skip ci]\n\n{message.figures}")
+    except RefusedError as error:
+        if not by_pull:
+            complain(f"{target.remote} takes no push to {where}: {error}; let who pushes bypass the rule,")
+            complain("or let a pull request bring the runs: --pull-request")
+            sys.exit(EXIT_CODES["failed"])
+        own = f"gate-baseline/{where}"
+        done = send(own, message=f"{message.title}\n\n{message.figures}", onto=where)
+        text = "\n".join((message.figures, *done.update.notes))
+        where = f"{own}, pull request #{_pull(own, where, message.title, text)}"
+    return done, f"pushed {done.commit[:12]} to {where}" if done.commit else f"{where} holds it already"
+
+
+def _pull(head: str, base: str, title: str, figures: str) -> int:
+    """Open the pull request that brings the runs of a branch."""
+    from gate.github.client import GitHub
+    from gate.github.context import ContextError, context_from
+    from gate.github.errors import GitHubError
+    from gate.github.pulls import open_pull
+
+    try:
+        with GitHub(context_from(os.environ)) as github:
+            return open_pull(github, head, base, title, f"Accepted runs.\n\n```\n{figures}\n```\n")
+    except (ContextError, GitHubError) as error:
+        complain(f"{head} is pushed, but no pull request was opened: {error}")
+        sys.exit(EXIT_CODES["error"])
