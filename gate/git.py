@@ -47,8 +47,18 @@ def resolve(directory: Path, ref: str) -> str:
         )
     except GitError:
         raise GitError(
-            f"{ref!r} is not known in this repository; fetch it first: git fetch origin {ref}"
+            f"{ref!r} is not known in this repository; fetch it first: {_how_to_fetch(directory, ref)}"
         ) from None
+
+
+def _how_to_fetch(directory: Path, ref: str) -> str:
+    """What makes a ref known; a clone of one branch knows of others only what it is told by name."""
+    remote, _, branch = ref.partition("/")
+    if branch and remote in _git(directory, "remote").decode().split():
+        return f"git fetch {remote} {branch}:refs/remotes/{ref}"
+    if branch and remote == "upstream":
+        return f"git remote add {remote} ADDRESS, git fetch {remote}"
+    return f"git fetch origin {ref}"
 
 
 def merge_base(directory: Path, ref: str) -> str:
@@ -65,7 +75,7 @@ def merge_base(directory: Path, ref: str) -> str:
         if not head_commit(directory):
             raise GitError("--base needs a git repository with a commit; leave it out elsewhere") from None
         raise GitError(
-            f"{ref!r} is not known in this repository; fetch it first: git fetch origin {ref}"
+            f"{ref!r} is not known in this repository; fetch it first: {_how_to_fetch(directory, ref)}"
         ) from None
     try:
         return _git(directory, "merge-base", ref, "HEAD").decode().strip()

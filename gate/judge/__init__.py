@@ -105,6 +105,7 @@ def judge(
     )
     findings += comparison.findings
     findings += judge_drift(run, baseline, policy, named=_named(comparison.findings))
+    findings += _judged_less(findings) if base and not run.problems else []
     if unconfirmed and any(finding.state == "suspect" for finding in findings):
         findings.append(
             Finding(kind="environment", level="warn", subject="confirmation", message=unconfirmed)
@@ -153,6 +154,21 @@ def _named(findings: list[Finding]) -> frozenset[str]:
     """Metrics that are called slower already."""
     known = {"cleared", "machine"}
     return frozenset(f.subject for f in findings if f.kind == "regression" and f.state not in known)
+
+
+def _judged_less(findings: list[Finding]) -> list[Finding]:
+    """Who takes tests or metrics away changes what is judged; that belongs to the changed rules."""
+    found: list[Finding] = []
+    for suite in sorted({f.suite for f in findings if f.kind in {"missing-test", "missing-metric"}}):
+        gone = Counter(f.kind for f in findings if f.suite == suite)
+        words = [
+            f"{gone[kind]} {noun}{'s' * (gone[kind] != 1)}"
+            for kind, noun in (("missing-test", "test"), ("missing-metric", "metric"))
+            if gone[kind]
+        ]
+        message = f"has less to judge than the base: {' and '.join(words)} of it did not run"
+        found.append(Finding(kind="policy-change", level="warn", subject=suite, suite=suite, message=message))
+    return found
 
 
 def _not_judged(run: Run, policy: Policy) -> list[Finding]:
