@@ -109,6 +109,10 @@ def read_manifest(directory: Path) -> Manifest:
         return Manifest()
 
 
+_TAIL_BYTES: Final = 65_536
+_MOST_SAID: Final = 200
+
+
 def lost_reports(directory: Path) -> list[Problem]:
     """Suites that were started in a directory and left no report, whatever files lie there."""
     problems: list[Problem] = []
@@ -118,8 +122,22 @@ def lost_reports(directory: Path) -> list[Problem]:
             continue
         how = {"running": "did not finish", "crashed": "crashed"}.get(state, "lost its report")
         remedy = f"read {directory / f'{name}.log'}, then run it again: {run_command(name)}"
-        problems.append(Problem(str(report), f"suite {name!r} {how}", remedy))
+        problems.append(
+            Problem(str(report), f"suite {name!r} {how}{_last_error(directory / f'{name}.log')}", remedy)
+        )
     return problems
+
+
+def _last_error(log: Path) -> str:
+    """What a log says last as pytest says errors, as the end of a sentence; empty if it does not."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    said = [line.removeprefix("E").strip() for line in lines if line.startswith("E  ")]
+    return f": {said[-1][:_MOST_SAID]}" if said and said[-1] else ""
 
 
 def _note(out: Path, name: str, state: State) -> None:

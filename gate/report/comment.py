@@ -10,7 +10,7 @@ from typing import Final
 
 from gate.report.document import Cell, Code, Table
 from gate.report.markdown import code, escape, table
-from gate.report.words import advice, both_sides, counted, happened, headline
+from gate.report.words import TESTS, advice, as_one, both_sides, counted, gathered, happened, headline
 from gate.units import format_change
 from gate.verdict import Finding, Kind, State, Verdict
 from gate.waivers import WAIVABLE
@@ -26,9 +26,6 @@ _CELL: Final = 300
 """Characters of one text; a test's name may be of any length."""
 _COMMANDS: Final = 15
 
-_TESTS: Final[frozenset[Kind]] = frozenset(
-    {"new-failure", "changed-failure", "flaky", "missing-test", "newly-skipped", "known-failure", "fixed"}
-)
 _HOW: Final[dict[State, str]] = {
     "confirmed": "confirmed on one machine",
     "suspect": "not measured again",
@@ -120,9 +117,12 @@ def _sections(verdict: Verdict) -> list[_Section]:
     known = [finding for finding in info if finding.kind in {"known-failure", "fixed"}]
     other = [f for f in info if f.kind not in {"known-failure", "fixed"} and f.state != "cleared"]
     cleared = [finding for finding in info if finding.state == "cleared"]
+    groups = gathered(_of(fail, TESTS))
+    alike = [finding for group in groups if len(group) > 1 for finding in group]
     sections = [
         _plain("Could not be judged", _of(fail, {"report-error"}), "File"),
-        _plain("Tests", _of(fail, _TESTS), "Test"),
+        _plain("Tests", [as_one(group) for group in groups], "Test"),
+        _plain(f"each of the {len(alike):,} tests alike", alike, "Test", folded=True),
         _plain("Loads that were no measurement", _of(fail, {"invalid-load"}), "Load"),
         _measured("Regressions", _of(fail, {"regression", "drift"})),
         _plain("Limits", _of(fail, {"limit"}), "Metric", rule=True),
@@ -195,7 +195,7 @@ def _with_kind(finding: Finding) -> str:
     """What happened; a test's finding begins with what kind of failure it is."""
     return (
         f"{finding.kind.replace('-', ' ')}: {happened(finding)}"
-        if finding.kind in _TESTS
+        if finding.kind in TESTS
         else happened(finding)
     )
 

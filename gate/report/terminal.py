@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gate.report.text import WORD_JOINER, is_command, log_line
-from gate.report.words import advice, counted, headline
+from gate.report.words import advice, as_one, counted, gathered, headline
 from gate.verdict import Finding, Kind, Level, Verdict
 
 _COLOURS: Final = {"passed": "green", "failed": "red", "inconclusive": "yellow", "error": "magenta"}
@@ -35,11 +35,13 @@ def print_verdict(verdict: Verdict, console: Console, *, quiet: bool = False) ->
         for f in verdict.findings
         if f.kind != "report-error" and (f.level != "info" or f.kind in _WORTH_A_LINE)
     ]
-    if shown:
+    groups = gathered(shown)
+    if groups:
         console.print()
-        console.print(Segments(harmless(_table(shown[:_MOST_ROWS]), console)), end="")
-    if len(shown) > _MOST_ROWS:
-        _print_line(console, f"… and {counted(tuple(shown[_MOST_ROWS:]))}; all of them: --json FILE")
+        rows = [as_one(group) for group in groups[:_MOST_ROWS]]
+        console.print(Segments(harmless(_table(rows), console)), end="")
+    if rest := tuple(finding for group in groups[_MOST_ROWS:] for finding in group):
+        _print_line(console, f"… and {counted(rest)}; all of them: --json FILE")
     quiet_ones = [f for f in verdict.findings if f.level == "info" and f.kind not in _WORTH_A_LINE]
     if rest := tuple(f for f in quiet_ones if f.kind != "environment"):
         _print_line(console, f"Also: {counted(rest)}.", "dim")

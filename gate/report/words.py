@@ -1,8 +1,12 @@
 """A verdict in words: the two lines that every output begins with."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
+from gate.moves import file_of
 from gate.units import format_value
 from gate.verdict import Finding, Kind, Level, State, Verdict
 
@@ -58,6 +62,41 @@ def _names(finding: Finding) -> tuple[str, str]:
 def happened(finding: Finding) -> str:
     """What happened and what to do about it."""
     return finding.message + (f"; {finding.remedy}" if finding.remedy else "")
+
+
+TESTS: Final[frozenset[Kind]] = frozenset(
+    {"new-failure", "changed-failure", "flaky", "missing-test", "newly-skipped", "known-failure", "fixed"}
+)
+"""Kinds of findings whose subject is a test."""
+_ALIKE: Final = 3
+
+
+def gathered(findings: Iterable[Finding]) -> list[tuple[Finding, ...]]:
+    """Tests of which the same is said, three or more, together; everything else alone, in the same order."""
+    groups: dict[tuple[str, ...], list[Finding]] = defaultdict(list)
+    for finding in findings:
+        alike = finding.kind in TESTS
+        key = (finding.kind, finding.level, finding.suite, finding.message if alike else finding.subject)
+        groups[key].append(finding)
+    return [
+        part
+        for group in groups.values()
+        for part in ((tuple(group),) if len(group) >= _ALIKE else ((finding,) for finding in group))
+    ]
+
+
+def as_one(group: tuple[Finding, ...]) -> Finding:
+    """One finding in place of several alike, about their file if they share one, else about the first."""
+    first = group[0]
+    if len(group) == 1:
+        return first
+    files = {file_of(finding.subject) for finding in group}
+    where = "" if len(files) == 1 else f" in {len(files)} files"
+    return msgspec.structs.replace(
+        first,
+        subject=first.subject if where else files.pop(),
+        message=f"{len(group):,} tests alike{where}: {first.message}",
+    )
 
 
 def both_sides(finding: Finding) -> str:

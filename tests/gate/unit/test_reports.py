@@ -130,11 +130,19 @@ def test_a_message_cannot_command_the_runner():
 
 
 def test_a_verdict_of_many_findings_is_cut_and_says_so():
-    tests = [outcome(f"t::test_{number}", "failed") for number in range(60)]
+    tests = [outcome(f"t::test_{n}", "failed", message=f"late by {n} ms") for n in range(60)]
     verdict = judged(suite_run(tests=tests))
     text = on_terminal(verdict)
     assert text.count("new-failure") == 50
     assert "… and 10 new failures, 1 environment warning; all of them: --json FILE" in text
+
+
+def test_failures_alike_have_one_line_on_the_terminal():
+    alike = [outcome(f"t.py::test_{n}", "failed", message="no database") for n in range(60)]
+    verdict = judged(suite_run(tests=[*alike, outcome("t.py::test_other", "failed")]))
+    text = on_terminal(verdict)
+    assert text.count("new-failure") == 2
+    assert "60 tests alike: no database" in text
 
 
 def test_the_step_summary_is_cut_at_two_hundred_rows_and_says_so():
