@@ -28,10 +28,11 @@ from gate.cli.shared import (
 )
 from gate.model import Run, SuiteRun
 from gate.policy import Policy
+from gate.report.words import TESTS, as_one, gathered
 from gate.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
-    from gate.verdict import Finding, Verdict
+    from gate.verdict import Finding, Kind, Verdict
 
 
 _OPTIONS: Final = (
@@ -60,8 +61,8 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 def update(verdict_file: Path | None, **where: Any) -> None:  # noqa: ANN401 - the options above
     """Accept a run: add it to the baseline of its environment. The same run twice changes nothing.
 
-    A run with more work than before is refused: see gate baseline accept. Known failures that passed in the
-    last three accepted runs leave thresholds.yaml.
+    A run with more work, new failures or fewer tests than before is refused: see gate baseline accept. Known
+    failures that passed in the last three accepted runs leave thresholds.yaml.
     """
     _add_run(_passed(verdict_file) if verdict_file else None, None, **where)
 
@@ -116,7 +117,7 @@ def _add_run(
         else:
             lines = _keep(accepted, directory, source, ratchet)
     except _WorseError as error:
-        complain_of(error.findings)
+        complain_of(as_one(group) for group in gathered(error.findings))
         complain("nothing was accepted; if it has to be so: gate baseline accept --reason TEXT")
         sys.exit(EXIT_CODES["failed"])
     for line in () if quiet else lines:
@@ -147,8 +148,14 @@ class _Passed:
     improved: tuple[str, ...] = ()
 
 
+_WORSE: Final[frozenset[Kind]] = frozenset(
+    {"regression", "missing-metric", "new-failure", "changed-failure", "missing-test", "newly-skipped"}
+)
+"""What enters the memory only with a reason, once there is one; a time that only looks worse enters."""
+
+
 class _WorseError(Exception):
-    """A run with more work than before, and nobody said why."""
+    """A run that is worse than what is remembered, and nobody said why."""
 
     def __init__(self, findings: list[Finding]) -> None:
         super().__init__()
@@ -201,7 +208,7 @@ class _Accepted:
         """What is remembered of the suite with this run.
 
         Raises:
-            _WorseError: it has more work than before, and nobody permitted that.
+            _WorseError: it is worse than what is remembered, and nobody permitted that.
         """
         passed = self.passed or self._judged(known)
         before = known.measured_on(self.suite.name, self.suite.environment)
@@ -214,13 +221,17 @@ class _Accepted:
 
         earlier = without(known, self.suite, self.commit)
         findings = judge(Run({self.suite.name: self.suite}), earlier, self.policy).findings
-        worse = [f for f in findings if f.kind == "regression" and f.level == "fail"]
+        first = earlier.latest(self.suite.name) is None
+        worse = [] if first else [f for f in findings if f.kind in _WORSE and f.level == "fail"]
         improved = tuple(sorted(f.subject for f in findings if f.kind == "improvement"))
         if self.permission is None:
-            if certain := [f for f in worse if f.state == "confirmed"]:
+            if certain := [f for f in worse if f.kind != "regression" or f.state == "confirmed"]:
                 raise _WorseError(certain)
             return _Passed((), improved)
-        subjects = [f.subject for f in worse] or ["run"]
+        tests = sum(f.kind in TESTS for f in worse)
+        subjects = [f.subject for f in worse if f.kind not in TESTS]
+        subjects += [f"{tests} test{'s' * (tests != 1)}"] if tests else []
+        subjects = subjects or ["run"]
         return _Passed(
             tuple(f"{s}: {self.permission.by}: {self.permission.reason}" for s in subjects), improved
         )
@@ -228,9 +239,9 @@ class _Accepted:
     def line(self, updated: SuiteBaseline) -> str:
         """What is said of it."""
         failed = sum(test.failed for test in self.suite.tests.values())
-        tail = f", {failed} known failures" if failed else ""
+        tail = f", {failed} known failure{'s' * (failed != 1)}" if failed else ""
         what = f"{self.suite.name}: accepted {self.commit[:12]}"
-        return f"{what} on {self.figures}{tail}; {len(updated.runs)} runs"
+        return f"{what} on {self.figures}{tail}; {len(updated.runs)} run{'s' * (len(updated.runs) != 1)}"
 
     @property
     def permitted(self) -> list[str]:

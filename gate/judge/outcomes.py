@@ -11,7 +11,7 @@ from gate.judge.known import Expected
 from gate.model import SuiteRun, TestOutcome
 from gate.verdict import Finding, Kind, Level
 
-_ACCEPT = "or accept the change with gate baseline update"
+_ACCEPT = "or accept the change with gate baseline accept"
 
 
 def judge_outcomes(
@@ -46,8 +46,35 @@ def judge_outcomes(
         else finding
         for finding in findings
     ]
-    missing = [_missing(suite.name, nodeid) for nodeid in before if nodeid not in suite.tests]
-    return [finding for finding in findings if finding is not None] + missing
+    return [finding for finding in findings if finding is not None] + _gone(suite, before)
+
+
+def _gone(suite: SuiteRun, before: Mapping[str, KnownTest]) -> list[Finding]:
+    """Tests of the baseline that the run does not have.
+
+    Those of a file that could not be collected are told by its failure; such a file of the baseline is gone
+    when its tests run.
+    """
+    uncollected = {test.nodeid for test in suite.tests.values() if test.failed}
+    collected = {above for nodeid in suite.tests for above in _above(nodeid)}
+    findings: list[Finding] = []
+    for nodeid, known in before.items():
+        if nodeid in suite.tests or not uncollected.isdisjoint(_above(nodeid)):
+            continue
+        if known.failed and nodeid in collected:
+            message = "could not be collected on the baseline, its tests run now"
+            findings.append(
+                Finding(kind="fixed", level="info", subject=nodeid, suite=suite.name, message=message)
+            )
+        else:
+            findings.append(_missing(suite.name, nodeid))
+    return findings
+
+
+def _above(nodeid: str) -> list[str]:
+    """The file of a test, and its classes, as nodeids."""
+    parts = nodeid.partition("[")[0].split("::")
+    return ["::".join(parts[:length]) for length in range(1, len(parts))]
 
 
 def _judge(

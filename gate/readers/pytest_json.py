@@ -138,6 +138,11 @@ class _Report(msgspec.Struct):
     tests: list[_Test] | None = None
     gate: _RunMetadata | None = None
 
+    @property
+    def uncollected(self) -> list[_Collector]:
+        """Files, or classes, whose tests could not be found."""
+        return [collector for collector in self.collectors if collector.outcome == "failed"]
+
 
 def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
     """Read one report.
@@ -154,6 +159,8 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
     executed: dict[str, frozenset[str]] = {}
     loads: dict[str, LoadRun] = {}
     suite = policy.suites.get(name)
+    for collector in report.uncollected:  # pytest went on with the other files
+        tests[collector.nodeid] = _uncollected(collector, name, report.root)
     for index, test in enumerate(report.tests or ()):
         if test.nodeid in tests:
             raise ReportError(
@@ -242,8 +249,8 @@ def _nodeid_at(data: bytes, place: str) -> str:
 def _check_complete(path: Path, report: _Report) -> None:
     """Refuse reports of a pytest that did not run everything it was asked to."""
     where, tests, summary = str(path), report.tests or [], report.summary
-    broken = [collector for collector in report.collectors if collector.outcome == "failed"]
-    if broken:
+    broken = report.uncollected
+    if broken and (report.exitcode != 1 or not tests or not all(collector.nodeid for collector in broken)):
         first = broken[0]
         reason = _last_line(first.longrepr)
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
@@ -260,7 +267,7 @@ def _check_complete(path: Path, report: _Report) -> None:
     if len(tests) < expected:
         message = f"only {len(tests):,} of {expected:,} tests are in the report"
         raise ReportError(where, message, "pytest stopped early; run the suite without -x and --maxfail")
-    failed = any(test.final in {"failed", "error"} for test in tests)
+    failed = broken or any(test.final in {"failed", "error"} for test in tests)
     if report.exitcode == 1 and not failed:
         raise ReportError(where, "pytest ended with exit code 1 although no test failed", _RERUN)
 
@@ -311,6 +318,12 @@ def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
         reason=reason,
         attempts=None if test.outcome == "rerun" and attempts == 1 else attempts,
     )
+
+
+def _uncollected(collector: _Collector, suite: str, root: str) -> TestOutcome:
+    """A file whose tests nobody knows, as one test that fails."""
+    failure = describe(_last_line(collector.longrepr), "", [(collector.nodeid, 1)], root)
+    return TestOutcome(collector.nodeid, suite, "error", 0.0, failure, "")
 
 
 def _metrics(path: Path, test: _Test, suite: str) -> Iterator[Metric]:

@@ -1,11 +1,20 @@
 """What enters the memory: never silently what got worse, and then with who and why."""
 
 import json
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from gate.baseline import AcceptedRun
 from gate.store import read_baseline
 from tests.gate.e2e.conftest import THRESHOLDS, Project
+
+STAGE = {
+    "duration": 0.1,
+    "outcome": "failed",
+    "crash": {"path": "test_api.py", "lineno": 13, "message": "AssertionError: broken"},
+}
 
 
 def strict(project: Project) -> None:
@@ -49,6 +58,47 @@ def test_more_work_enters_only_with_a_reason(project: Project):
     assert allowed.code == 0, allowed.text
     assert runs(project)[-1].waived == ("api.home.calls{service=store}: anna: two stores now",)
     assert "waived: api.home.calls" in project.gate("history", "api.home.calls").out
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda test: test.update(outcome="failed", call=STAGE), "AssertionError: broken"),
+        (lambda test: test.update(outcome="skipped", setup=STAGE | {"outcome": "skipped"}), "is now skipped"),
+        (lambda test: test.update(nodeid="test_api.py::test_new"), "did not run"),
+    ],
+    ids=["fails", "is skipped", "is gone"],
+)
+def test_a_test_that_no_longer_passes_enters_only_with_a_reason(
+    project: Project, change: Callable[[dict[str, Any]], None], says: str
+):
+    def edit(document: dict[str, Any]) -> None:
+        document["created"] += 60
+        change(next(test for test in document["tests"] if test["nodeid"] == "test_api.py::test_other"))
+        document["exitcode"] = int(any(test["outcome"] == "failed" for test in document["tests"]))
+
+    project.accept(1)
+    project.edit(edit)
+    refused = project.gate("baseline", "update", "--commit", "c1")
+    assert (refused.code, says in refused.err) == (1, True), refused.text
+    assert len(runs(project)) == 1
+    because = ("--reason", "we know", "--by", "anna")
+    assert project.gate("baseline", "accept", "--commit", "c1", *because).code == 0
+    assert runs(project)[-1].waived == ("1 test: anna: we know",)
+    assert project.gate("baseline", "update", "--commit", "c1").code == 0, "it is no news any more"
+
+
+def test_old_failures_enter_with_the_first_run(project: Project):
+    """Who begins to use the gate may have some; from then on they are known."""
+
+    def edit(document: dict[str, Any]) -> None:
+        document["tests"][1].update(outcome="failed", call=STAGE)
+        document["exitcode"] = 1
+
+    project.edit(edit)
+    accepted = project.gate("baseline", "update", "--commit", "c1")
+    assert (accepted.code, "1 known failure" in accepted.out) == (0, True), accepted.text
+    assert project.check()[0].code == 0
 
 
 def test_accepting_twice_changes_nothing(project: Project):

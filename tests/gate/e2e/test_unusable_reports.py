@@ -177,6 +177,43 @@ def test_collection_error(project: Project):
     assert "collection of test_api.py failed" in line
 
 
+def test_a_file_that_cannot_be_collected_is_a_failure_where_pytest_goes_on(project: Project):
+    """It is known once it was accepted, and its tests are not called missing beside it."""
+    rules = project.root / "thresholds.yaml"
+    rules.write_text(
+        rules.read_text().replace("test_api.py", "test_api.py test_more.py --continue-on-collection-errors")
+    )
+    more = project.root / "test_more.py"
+    more.write_text("def test_more(): pass\n")
+    project.gate("run")
+    assert project.gate("baseline", "update", "--commit", "c1").code == 0
+
+    more.write_text("import no_such_module\n")
+    project.gate("run")
+    assert failures(project) == {"test_more.py": "new-failure"}
+    refused = project.gate("baseline", "update", "--commit", "c2")
+    assert (refused.code, "no_such_module" in refused.err) == (1, True)
+    because = ("--reason", "nobody has it", "--by", "kim")
+    assert project.gate("baseline", "accept", "--commit", "c2", *because).code == 0
+    project.gate("run")
+    result, verdict = project.check()
+    assert (result.code, failures(project)) == (0, {})
+    assert "known-failure" in {finding["kind"] for finding in verdict["findings"]}
+
+    more.write_text("def test_more(): pass\n")
+    project.gate("run")
+    _, verdict = project.check()
+    kinds = {finding["subject"]: finding["kind"] for finding in verdict["findings"]}
+    assert kinds["test_more.py"] == "fixed"
+    assert kinds["test_more.py::test_more"] == "new-test"
+
+
+def failures(project: Project) -> dict[str, str]:
+    """What is red."""
+    _, verdict = project.check()
+    return {f["subject"]: f["kind"] for f in verdict["findings"] if f["level"] == "fail"}
+
+
 def test_stopped_early(project: Project):
     (project.root / "test_api.py").write_text("def test_a(): assert False\n\ndef test_b(): pass\n")
     thresholds = project.root / "thresholds.yaml"
