@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 
-.PHONY: install gate test check unit suites baseline report calibration lock golden clean help
+.PHONY: install gate test check unit suites baseline report calibration bench lock golden clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ calibration: $(STAMP) ## measure how far the gate can be trusted, an hour at a t
 	python -m tests.gate.calibration histories
 	python -m tests.gate.calibration machine 60
 	python -m tests.gate.calibration page
+
+bench: $(STAMP) ## a year of accepted runs: size of the memory, time of an update and a check
+	python -m tests.gate.bench
 
 lock: $(STAMP) ## lock the dependencies anew
 	$(BIN)/python -m pip install --quiet uv

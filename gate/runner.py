@@ -21,16 +21,16 @@ from typing import Final, Literal
 
 import msgspec
 
-from gate.measure.names import (
+from gate.model import Problem, Shard
+from gate.policy import Policy, Suite
+from gate.readers.naming import report_stem, run_command, shard_in, suite_in
+from gate.variables import (
     LIBRARIES_VARIABLE,
     PROGRESS_VARIABLE,
     SHARD_VARIABLE,
     SHARDS_VARIABLE,
     SUITE_VARIABLE,
 )
-from gate.model import Problem, Shard
-from gate.policy import Policy, Suite
-from gate.readers.naming import report_stem, run_command, shard_in, suite_in
 
 MANIFEST: Final = ".run.json"
 _OMIT: Final = "log,streams,keywords"

@@ -5,10 +5,11 @@ proportional to the value, and a change of the log is a relative change whatever
 """
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, median
-from typing import Final
+from typing import Final, NamedTuple, TypeGuard
 
 from gate.model import Better, quantile
 
@@ -90,7 +91,8 @@ def shift(history: Sequence[float], value: float, better: Better) -> float:
 
 def moves(history: Sequence[float], better: Better) -> list[float]:
     """How much worse each accepted run was than their median: `shift` of every value, kept finite."""
-    return [max(-_WILD, min(_WILD, shift(history, value, better))) for value in history]
+    centre = (median(history),)
+    return [max(-_WILD, min(_WILD, shift(centre, value, better))) for value in history]
 
 
 def common_shift(shifts: Sequence[float]) -> float:
@@ -113,7 +115,46 @@ class Share:
     """The history's moves without the machine's part, one per accepted run of the metric."""
 
 
-def machine_share(own: Sequence[float], others: Sequence[Sequence[float | None]]) -> Share:
+class Common(NamedTuple):
+    """What the metrics of one run moved in common."""
+
+    move: float
+    """The median of their moves; 0 without any."""
+    metrics: int
+    """How many there were."""
+
+
+class Moves:
+    """What many metrics moved in one run, sorted once: each can ask for the median of the others."""
+
+    def __init__(self, moves: Iterable[tuple[str, float | None]]) -> None:
+        """Take subject and move of every metric; None where it was not measured."""
+        known = sorted((_clip(move), subject) for subject, move in moves if _is_known(move))
+        self._values = [move for move, _ in known]
+        self._places: dict[str, list[int]] = defaultdict(list)
+        for place, (_, subject) in enumerate(known):
+            self._places[subject].append(place)
+
+    def without(self, subject: str) -> Common:
+        """What all metrics but those of one subject moved in common."""
+        gone = self._places.get(subject, [])
+        left = len(self._values) - len(gone)
+        if not left:
+            return Common(0.0, 0)
+        low, high = (self._values[_nth(rank, gone)] for rank in ((left - 1) // 2, left // 2))
+        return Common((low + high) / 2, left)
+
+
+def _nth(rank: int, gone: Sequence[int]) -> int:
+    """The place of the n-th of those that are left, given the places that are gone, in order."""
+    for place in gone:
+        if place > rank:
+            break
+        rank += 1
+    return rank
+
+
+def machine_share(own: Sequence[float], others: Sequence[Common]) -> Share:
     """Take out of one metric what it has in common with the others of its suite.
 
     The common factor of a run is the median move of the *other* metrics: their own value cannot hide a
@@ -127,15 +168,15 @@ def machine_share(own: Sequence[float], others: Sequence[Sequence[float | None]]
 
     Args:
         own: the metric's moves, positive is worse, oldest run first.
-        others: for each of those runs, and last for the new run, the moves of the other metrics; `None`
-            where one was not measured. Length `len(own) + 1`.
+        others: for each of those runs, and last for the new run, what the other metrics moved in common.
+            Length `len(own) + 1`.
     """
-    factors = [_middle(run) for run in others]
+    factors = [common.move for common in others]
     together = math.fsum(_clip(move) * factor for move, factor in zip(own, factors, strict=False))
-    common = math.fsum(factor**2 for factor in factors[:-1])
-    learned = _share_of_one(together / (common + LEARNED_WEIGHT))
-    whole = factors[-1] > 0 and sum(_is_known(move) for move in others[-1]) >= MIN_COMMON - 1
-    slope = _share_of_one((together + WHOLE_WEIGHT) / (common + WHOLE_WEIGHT)) if whole else learned
+    square = math.fsum(factor**2 for factor in factors[:-1])
+    learned = _share_of_one(together / (square + LEARNED_WEIGHT))
+    whole = factors[-1] > 0 and others[-1].metrics >= MIN_COMMON - 1
+    slope = _share_of_one((together + WHOLE_WEIGHT) / (square + WHOLE_WEIGHT)) if whole else learned
     rest = tuple(move - learned * factor for move, factor in zip(own, factors, strict=False))
     return Share(slope * factors[-1], rest)
 
@@ -144,12 +185,7 @@ def _share_of_one(slope: float) -> float:
     return max(0.0, min(1.0, slope))
 
 
-def _middle(values: Sequence[float | None]) -> float:
-    known = [_clip(value) for value in values if value is not None and math.isfinite(value)]
-    return median(known) if known else 0.0
-
-
-def _is_known(move: float | None) -> bool:
+def _is_known(move: float | None) -> TypeGuard[float]:
     return move is not None and math.isfinite(move)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gate.confirm.sides import Side
-from gate.measure.names import (
+from gate.variables import (
     BATON_VARIABLE,
     PROGRESS_VARIABLE,
     SELECT_VARIABLE,

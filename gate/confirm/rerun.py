@@ -10,10 +10,10 @@ from typing import Final
 from gate.confirm.child import end_group, side_environment
 from gate.confirm.sides import Side
 from gate.evidence import Rerun
-from gate.measure.names import SELECT_VARIABLE
 from gate.model import TestOutcome
 from gate.policy import Policy, Suite
 from gate.readers import read_run
+from gate.variables import SELECT_VARIABLE
 
 TIMES: Final = 3
 """How often each side runs a failing test again."""

@@ -3,12 +3,26 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from gate.model import TAILS, Metric, subject_of
 from gate.policy import Rule
 from gate.segments import Level
-from gate.statistics import PRIOR_SD, Screened, Share, machine_share, moves, pooled_noise, screen, shift
+from gate.statistics import (
+    PRIOR_SD,
+    Moves,
+    Screened,
+    Share,
+    machine_share,
+    moves,
+    pooled_noise,
+    screen,
+    shift,
+)
 from gate.units import dimension
+
+_NOW: Final = -1
+"""The new run among the accepted ones."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +88,21 @@ def _machine_shares(members: Sequence[Candidate]) -> list[Share]:
     A subject's own metrics do not count: its median and its CPU time rise together when its code gets slower.
     """
     own = [moves(c.history, c.rule.better) for c in members]
-    witnesses = [
-        (subject_of(c.metric.name), dict(zip(c.runs, moved, strict=True)), _shift(c))
-        for c, moved in zip(members, own, strict=True)
-        if _shows_machine(c.metric)
-    ]
+    by_run: dict[int, list[tuple[str, float | None]]] = defaultdict(list)
+    for candidate, moved in zip(members, own, strict=True):
+        if _shows_machine(candidate.metric):
+            subject = subject_of(candidate.metric.name)
+            by_run[_NOW].append((subject, _shift(candidate)))
+            for run, move in zip(candidate.runs, moved, strict=True):
+                by_run[run].append((subject, move))
+    told: dict[int, Moves] = defaultdict(lambda: Moves(()), {run: Moves(by_run[run]) for run in by_run})
     shares: list[Share] = []
     for candidate, moved in zip(members, own, strict=True):
         if not depends_on_speed(candidate.metric):
             shares.append(Share(0.0, tuple(moved)))
             continue
         subject = subject_of(candidate.metric.name)
-        heard = [(before, now) for other, before, now in witnesses if other != subject]
-        rows = [[before.get(run) for before, _ in heard] for run in candidate.runs]
-        shares.append(machine_share(moved, [*rows, [now for _, now in heard]]))
+        shares.append(machine_share(moved, [told[run].without(subject) for run in (*candidate.runs, _NOW)]))
     return shares
 
 

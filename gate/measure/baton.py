@@ -24,8 +24,8 @@ from typing import Any, Final, Self
 
 from gate.measure.latency import PerformanceBaseline, settled_heap, without_spells
 from gate.measure.load import LoadTestMetrics, Request, drive
-from gate.measure.names import BATON_VARIABLE
 from gate.model import TAILS, summarise
+from gate.variables import BATON_VARIABLE
 
 _WARM_UP: Final = 3
 _TIMEABLE: Final = 10e-3

@@ -17,7 +17,9 @@ import pytest
 from gate.measure.baton import Baton
 from gate.measure.environment import checked_out_commit, this_environment
 from gate.measure.latency import Turns
-from gate.measure.names import (
+from gate.measure.recorder import Measure
+from gate.model import duration_name, join_name
+from gate.variables import (
     BATON_VARIABLE,
     LIBRARIES_VARIABLE,
     PROGRESS_VARIABLE,
@@ -26,8 +28,6 @@ from gate.measure.names import (
     SHARDS_VARIABLE,
     SUITE_VARIABLE,
 )
-from gate.measure.recorder import Measure
-from gate.model import duration_name, join_name
 
 RUN_SCHEMA: Final = "gate.run/1"
 _LONGEST: Final = 300

@@ -9,13 +9,13 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from gate.measure.names import SELECT_VARIABLE
 from gate.model import subject_of
 from gate.policy import Policy
 from gate.readers import read_run
 from gate.selftest.copies import Copy, Said
 from gate.selftest.target import Target, loosened
 from gate.units import format_change
+from gate.variables import SELECT_VARIABLE
 from gate.verdict import EXIT_CODES
 
 _LONG: Final = 400

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gate.measure import plugin
-from gate.measure.names import BATON_VARIABLE
+from gate.variables import BATON_VARIABLE
 from tests.gate.e2e.conftest import Project
 
 TESTS = """

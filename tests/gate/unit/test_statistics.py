@@ -1,5 +1,6 @@
 import math
 import random
+from collections.abc import Sequence
 from statistics import median
 
 import pytest
@@ -10,6 +11,7 @@ from gate.statistics import (
     FALSE_ALARMS,
     MIN_COMMON,
     PRIOR_SD,
+    Moves,
     Share,
     common_shift,
     enough_for,
@@ -135,6 +137,22 @@ def test_what_the_machine_explains_is_taken_out(history, value, expected):
 
 # The machine's part. A table has a row per accepted run and one more for the new run.
 
+
+def share(own: Sequence[float], others: Sequence[Sequence[float | None]]) -> Share:
+    """What a table of the other metrics says of one."""
+    rows = [Moves([("other", move) for move in row] + [("own", 9.0)]).without("own") for row in others]
+    return machine_share(own, rows)
+
+
+subjects = st.sampled_from("abc")
+
+
+@given(st.lists(st.tuples(subjects, st.none() | st.floats(-2, 2)), max_size=12), subjects)
+def test_the_median_without_one_subject_is_the_median_of_the_rest(moves, subject):
+    rest = [max(-0.5, min(0.5, move)) for name, move in moves if name != subject and move is not None]
+    assert Moves(moves).without(subject) == (pytest.approx(median(rest) if rest else 0.0), len(rest))
+
+
 move = st.floats(-1, 1)
 tables = st.integers(1, 10).flatmap(
     lambda width: st.lists(
@@ -146,12 +164,12 @@ tables = st.integers(1, 10).flatmap(
 @given(tables, st.data())
 def test_the_machine_explains_between_nothing_and_all_of_what_the_others_lost(others, data):
     own = data.draw(st.lists(move, min_size=len(others) - 1, max_size=len(others) - 1))
-    share = machine_share(own, others)
+    found = share(own, others)
     now = [value for value in others[-1] if value is not None]
     factor = median(max(-0.5, min(0.5, value)) for value in now) if now else 0.0
-    assert min(0, factor) <= share.expected <= max(0, factor)
-    assert len(share.moves) == len(own)
-    assert all(map(math.isfinite, share.moves))
+    assert min(0, factor) <= found.expected <= max(0, factor)
+    assert len(found.moves) == len(own)
+    assert all(map(math.isfinite, found.moves))
 
 
 @given(tables, st.data())
@@ -160,22 +178,22 @@ def test_the_order_of_runs_and_of_metrics_does_not_matter_to_the_machine(others,
     order = data.draw(st.permutations(range(len(own))))
     columns = data.draw(st.permutations(range(len(others[0]))))
     mixed = [[others[row][column] for column in columns] for row in [*order, len(own)]]
-    here, there = machine_share(own, others), machine_share([own[row] for row in order], mixed)
+    here, there = share(own, others), share([own[row] for row in order], mixed)
     assert there.expected == pytest.approx(here.expected, abs=1e-12)
     assert list(there.moves) == pytest.approx([here.moves[row] for row in order], abs=1e-12)
 
 
 def test_a_metric_that_always_followed_is_expected_to_follow():
     common = [0.2, -0.1, 0.15, -0.2, 0.1, -0.15, 0.0, 0.2, -0.2, 0.1]
-    share = machine_share(common, [[value] for value in [*common, -0.2]])
-    assert share.expected == pytest.approx(-0.2, abs=0.005)
-    assert max(map(abs, share.moves)) < 0.005
+    found = share(common, [[value] for value in [*common, -0.2]])
+    assert found.expected == pytest.approx(-0.2, abs=0.005)
+    assert max(map(abs, found.moves)) < 0.005
 
 
 def test_a_metric_that_never_followed_is_not_expected_to():
     common = [0.2, -0.2] * 5
-    share = machine_share([0.01, 0.01, -0.01, -0.01, 0.0] * 2, [[value] for value in [*common, 0.3]])
-    assert abs(share.expected) < 0.01
+    found = share([0.01, 0.01, -0.01, -0.01, 0.0] * 2, [[value] for value in [*common, 0.3]])
+    assert abs(found.expected) < 0.01
 
 
 @pytest.mark.parametrize(
@@ -186,8 +204,8 @@ def test_before_history_taught_anything_many_metrics_must_agree_that_the_machine
     others, now, expected
 ):
     calm = [[0.0] * others] * 5
-    assert machine_share([0.0] * 5, [*calm, [now] * others]).expected == pytest.approx(expected)
-    assert machine_share([0.0], [[0.0] * others, [now] * others]).expected == pytest.approx(expected)
+    assert share([0.0] * 5, [*calm, [now] * others]).expected == pytest.approx(expected)
+    assert share([0.0], [[0.0] * others, [now] * others]).expected == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("runs", "visible"), [(1, 0.2898), (2, 0.1987), (5, 0.1290), (30, 0.0571)])

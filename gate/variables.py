@@ -1,4 +1,4 @@
-"""Names that the plugin and `gate run` share: environment variables between parent and child."""
+"""Environment variables between `gate run` and its child; apart from `measure`, whose imports are heavy."""
 
 from typing import Final
 
