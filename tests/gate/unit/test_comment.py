@@ -83,7 +83,19 @@ known_failures:
     return judge(run, baseline, policy, base=BASE, touched=touched, moved=moved)
 
 
+def mass_failure() -> Verdict:
+    """One fixture fails, and with it every test that uses it; one test fails for another reason."""
+    message, where = "RuntimeError: no database today", "tests/conftest.py:12"
+    tests = [in_suite(f"test_page[{n}]", "failed", message=message, where=where) for n in range(48)]
+    other = in_suite("test_login", "failed", message="assert 401 == 200", where="tests/test_login.py:7")
+    before = [in_suite(f"test_page[{n}]", "passed") for n in range(48)] + [in_suite("test_login", "passed")]
+    run = run_of(performance(tests=[*tests, other]), load())
+    baseline = Baseline((remembered(*[performance(tests=before)] * 5), remembered(*[load()] * 5)))
+    return judge(run, baseline, POLICY, base=BASE)
+
+
 TYPICAL = {
+    "mass-failure": mass_failure,
     "passed": lambda: passed()[1],
     "regression": confirmed,
     "everything": lambda: all_kinds()[1],
