@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from gate.baseline import Baseline, SuiteBaseline, accept, without
-from gate.cli.pushing import BY, PUSH, REASON, Message, Permission, Target, permission_of, push
+from gate.cli.pushing import BY, REASON, Message, Permission, Target, permission_of, push, pushing
 from gate.cli.shared import (
     BASELINE,
     REPORT_FILES,
@@ -42,7 +42,7 @@ _OPTIONS: Final = (
                  help="The commit that was measured (default: as the report says)."),
     click.option("--run", "source", default="", metavar="ID",
                  help="Which run of a workflow measured it; another attempt of it is replaced."),
-    *PUSH,
+    pushing,
     common,
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gate.baseline import Baseline
     from gate.publish import Published, Update
 
-PUSH: Final = (
+_PUSH: Final = (
     click.option("--push", "branch", metavar="BRANCH",
                  help="Commit to this branch of the remote and push, whatever the work tree holds; with "
                       "baseline_branch in thresholds.yaml to that one."),
@@ -29,9 +29,19 @@ PUSH: Final = (
                  help="With --push: where to."),
 )  # fmt: skip
 REASON: Final = click.option(
-    "--reason", required=True, metavar="TEXT", help="Why it may be worse; it is recorded."
+    "--reason", required=True, metavar="TEXT", help="Why; it is recorded, with who says so."
 )
 BY: Final = click.option("--by", metavar="WHO", help="Who says so (default: as git or GitHub knows you).")
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def pushing(command: _F) -> _F:
+    """Options of a command that can push what it writes."""
+    for option in reversed(_PUSH):
+        command = option(command)
+    return command
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from gate.baseline import Baseline, SuiteBaseline
-from gate.cli.pushing import BY, PUSH, REASON, Message, Permission, Target, permission_of, push
+from gate.cli.pushing import BY, REASON, Message, Permission, Target, permission_of, push, pushing
 from gate.cli.shared import BASELINE, baseline_directory, common, console_for, say
 
 
@@ -17,9 +17,7 @@ from gate.cli.shared import BASELINE, baseline_directory, common, console_for, s
 @REASON
 @BY
 @BASELINE
-@PUSH[0]
-@PUSH[1]
-@PUSH[2]
+@pushing
 @common
 def rebuild(
     runs: Path,
