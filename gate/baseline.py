@@ -3,7 +3,7 @@
 How it is written to files is in `gate.store`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import median
 from typing import Final
@@ -218,21 +218,22 @@ def accept(
         waived=waived,
         improved=improved,
     )
-    before = (o for o in (known.runs if known else ()) if not _attempt_of_one(o, accepted))
-    runs = {other.key: other for other in before} | {accepted.key: accepted}
-    youngest = max(runs) == accepted.key
-    if known is not None and not youngest:
-        metrics, tests = known.metrics, known.tests
+    runs = _merged((*(known.runs if known else ()), accepted))
+    later = next((other.created for other in runs if other.key > accepted.key), "")
+    if known is not None and later:
+        metrics = known.metrics
+        tests = {t.nodeid: _interrupted(t, run, accepted.created, later) for t in known.tests.values()}
     else:
+        left = {other.created for other in (known.runs if known else ())} - {other.created for other in runs}
         metrics = {
             m.name: KnownMetric(name=m.name, unit=m.unit, better=m.better, nodeid=m.nodeid, exact=m.exact)
             for m in run.metrics.values()
         }
         tests = {
-            t.nodeid: _remembered(t, known.tests.get(t.nodeid) if known else None, accepted.created)
+            t.nodeid: _remembered(t, known.tests.get(t.nodeid) if known else None, accepted.created, left)
             for t in run.tests.values()
         }
-    kept = tuple(runs[key] for key in sorted(runs)[-window:])
+    kept = runs[-window:]
     pins = known.pins if known else ()
     return SuiteBaseline(
         suite=run.name,
@@ -260,9 +261,68 @@ def _created(run: SuiteRun) -> str:
     return moment.replace("+00:00", "Z")
 
 
-def _remembered(test: TestOutcome, before: KnownTest | None, now: str) -> KnownTest:
+def _remembered(
+    test: TestOutcome, before: KnownTest | None, now: str, replaced: Collection[str]
+) -> KnownTest:
+    """A test of the youngest run; an outcome that began with an attempt that was replaced begins now."""
     since = before.since if before and before.outcome == test.outcome else ""
+    since = "" if since in replaced else since
     return KnownTest(test.nodeid, test.outcome, test.failure.signature if test.failure else "", since or now)
+
+
+def _interrupted(known: KnownTest, older: SuiteRun, at: str, later: str) -> KnownTest:
+    """A test after an older run came late: where it had another outcome then, the present one began later."""
+    then = older.tests.get(known.nodeid)
+    if (then and then.outcome == known.outcome) or not known.since or known.since > at:
+        return known
+    return msgspec.structs.replace(known, since=later)
+
+
+def _merged(runs: Iterable[AcceptedRun]) -> tuple[AcceptedRun, ...]:
+    """Each run once, in order of time; of several attempts the youngest. What was noted of a run stays."""
+    found: dict[tuple[str, str], AcceptedRun] = {}
+    for run in runs:
+        found[run.key] = _noted(found[run.key], run) if run.key in found else run
+    ordered = [found[key] for key in sorted(found)]
+    last = {(run.source, run.commit): run for run in ordered if run.source}
+    return tuple(run for run in ordered if not run.source or last[run.source, run.commit] is run)
+
+
+def _noted(before: AcceptedRun, run: AcceptedRun) -> AcceptedRun:
+    return msgspec.structs.replace(
+        run,
+        waived=tuple(dict.fromkeys((*before.waived, *run.waived))),
+        improved=tuple(dict.fromkeys((*before.improved, *run.improved))),
+    )
+
+
+def rebased(onto: Baseline, before: Baseline, after: Baseline) -> Baseline:
+    """What was done to a memory, done to another state of it: runs that came are added, those that went go.
+
+    Args:
+        onto: the other state.
+        before: the memory as it was.
+        after: the memory as it became.
+    """
+    gone = _keys(before) - _keys(after)
+    came = _keys(after) - _keys(before)
+    return united(_only(onto, _keys(onto) - gone), _only(after, came))
+
+
+def _keys(memory: Baseline) -> set[tuple[str, ...]]:
+    return {(known.suite, known.environment.id, *run.key) for known in memory.suites for run in known.runs}
+
+
+def _only(memory: Baseline, keys: set[tuple[str, ...]]) -> Baseline:
+    """The memory with some of its runs; a suite without any goes."""
+    kept = (
+        msgspec.structs.replace(
+            known,
+            runs=tuple(run for run in known.runs if (known.suite, known.environment.id, *run.key) in keys),
+        )
+        for known in memory.suites
+    )
+    return Baseline(tuple(known for known in kept if known.runs))
 
 
 def united(one: Baseline, other: Baseline, window: int = WINDOW) -> Baseline:
@@ -274,15 +334,10 @@ def united(one: Baseline, other: Baseline, window: int = WINDOW) -> Baseline:
         if before is None:
             found[key] = suite
             continue
-        runs = {run.key: run for run in (*before.runs, *suite.runs)}
         younger = max(before, suite, key=lambda known: known.runs[-1].key if known.runs else ("", ""))
-        kept = tuple(runs[key] for key in sorted(runs)[-window:])
+        kept = _merged((*before.runs, *suite.runs))[-window:]
         found[key] = msgspec.structs.replace(before, metrics=younger.metrics, tests=younger.tests, runs=kept)
     return Baseline(tuple(found[key] for key in sorted(found)))
-
-
-def _attempt_of_one(other: AcceptedRun, run: AcceptedRun) -> bool:
-    return bool(run.source) and (other.source, other.commit) == (run.source, run.commit)
 
 
 def _first_levels(runs: tuple[AcceptedRun, ...], pins: tuple[Pin, ...]) -> list[Pin]:

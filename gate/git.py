@@ -21,6 +21,8 @@ _BOT: Final = (
 """Who commits where nobody is configured."""
 _PASSING: Final = ("cannot lock ref", "failed to update ref", "failed to lock", "incorrect old value")
 """Of a remote on which two push at the same moment."""
+_BLOCKED: Final = "exists; cannot create"
+"""Of a branch whose name is the beginning of another's."""
 
 
 class GitError(Exception):
@@ -49,6 +51,14 @@ def resolve(directory: Path, ref: str) -> str:
         raise GitError(
             f"{ref!r} is not known in this repository; fetch it first: {_how_to_fetch(directory, ref)}"
         ) from None
+
+
+def common_commit(directory: Path, one: str, other: str) -> str:
+    """The youngest commit that two have in common; empty if none is known here."""
+    try:
+        return _git(directory, "merge-base", one, other).decode().strip()
+    except GitError:
+        return ""
 
 
 def _how_to_fetch(directory: Path, ref: str) -> str:
@@ -333,6 +343,9 @@ def push_commit(
     line = next((line for line in said.splitlines() if line.startswith("!")), "")
     if not line:
         raise GitError(f"git push: {said.strip().splitlines()[-1] if said.strip() else 'no answer'}")
+    if _BLOCKED in said:
+        why = next(text for text in said.splitlines() if _BLOCKED in text)
+        return "refused", why.removeprefix("remote: ")
     if "[remote rejected]" in line and not any(word in line for word in _PASSING):
         return "refused", line.rpartition("[remote rejected]")[2].strip(" ()")
     return "overtaken", line

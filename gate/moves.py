@@ -14,18 +14,9 @@ import msgspec
 
 from gate.baseline import Baseline, KnownMetric, KnownTest, SuiteBaseline
 from gate.model import Run, SuiteRun, duration_name
+from gate.nodeids import file_of, function_of
 
 NOTHING_MOVED: Final[Mapping[str, str]] = {}
-
-
-def file_of(nodeid: str) -> str:
-    """The file of a test, relative to the directory that pytest was run in."""
-    return nodeid.partition("::")[0]
-
-
-def function_of(nodeid: str) -> str:
-    """A nodeid without parameters."""
-    return nodeid.partition("[")[0]
 
 
 def unmatched(suite: SuiteRun, baseline: Baseline) -> tuple[list[str], list[str]]:
@@ -50,7 +41,7 @@ def find_moves(
 
     Returns:
         The name at the base, by nodeid of the head. A function that lost some parameters and gained as many
-        keeps them in order.
+        keeps them in order; but a failure stays where it was, as nobody can tell that it is the same.
     """
     moved: dict[str, str] = {}
     for suite in run.suites.values():
@@ -61,7 +52,7 @@ def find_moves(
             name = functions.get(function, "") + old.removeprefix(function)
             if function in functions and name in suite.tests:
                 moved[name] = old
-        moved |= _other_parameters(gone, new)
+        moved |= _other_parameters([old for old in gone if not _failed(old, suite.name, baseline)], new)
     return moved
 
 
@@ -114,6 +105,12 @@ def _other_parameters(gone: Iterable[str], new: Iterable[str]) -> dict[str, str]
         if len(lost[function]) == len(gained[function])
         for old, now in zip(lost[function], gained[function], strict=True)
     }
+
+
+def _failed(nodeid: str, suite: str, baseline: Baseline) -> bool:
+    latest = baseline.latest(suite)
+    known = latest.tests.get(nodeid) if latest else None
+    return known is not None and known.failed
 
 
 def _by_function(nodeids: Iterable[str]) -> dict[str, list[str]]:

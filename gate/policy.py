@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from gate.located import LocatedError, Mistake, Place
 from gate.model import Better, Metric, split_name
+from gate.nodeids import function_of
 from gate.units import Quantity, UnitError, dimension
 
 FILE_NAME: Final = "thresholds.yaml"
@@ -115,7 +116,7 @@ class KnownFailure:
 
     def covers(self, nodeid: str) -> bool:
         """Whether the entry is about a test; a name without parameters is about all of them."""
-        return any(self._glob.fullmatch(name) for name in (nodeid, nodeid.partition("[")[0]))
+        return any(self._glob.fullmatch(name) for name in (nodeid, function_of(nodeid)))
 
     def permits(self, signature: str) -> bool:
         """Whether a failure is the one that is known."""

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gate.baseline import Baseline, SuiteBaseline, united
+from gate.baseline import Baseline, SuiteBaseline, rebased
 from gate.git import (
     MEASURED,
     GitError,
     commit_files,
+    common_commit,
     content_at,
     fetch_branch,
     files_at,
@@ -81,7 +82,7 @@ def publish(
         rules: thresholds.yaml; its mended entries leave it in the same commit.
         remote: name or address.
         onto: a branch that this one shall be merged into: it then holds one commit on top of that one's tip,
-            with the runs of both, and takes the place of what stood there.
+            with what this one did to the memory before, and takes the place of what stood there.
         patience: seconds until the last attempt.
 
     Raises:
@@ -100,9 +101,12 @@ def publish(
         parent = fetch_branch(root, remote, onto) if onto else tip
         there = _held(root, directory, policy, tip)
         held = _held(root, directory, policy, parent) if onto else there
+        fork = common_commit(root, tip, parent) if onto and tip and parent else ""
         known = _baseline(there)
-        if onto:
-            known = united(_baseline(held), known)
+        if onto and tip:
+            known = rebased(_baseline(held), _baseline(_held(root, directory, policy, fork)), known)
+        elif onto:
+            known = _baseline(held)
         wanted = update(known, held.get(policy))
         files = _files(inside, known.suites) | _files(inside, wanted.suites)
         if wanted.rules is not None:

@@ -4,6 +4,7 @@ Only the lines of those entries go. Comments and layout of everything else stay 
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from itertools import pairwise
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 import yaml
 
 from gate.baseline import Baseline
-from gate.model import Run
+from gate.model import Run, TestOutcome
 from gate.policy import Policy
 
 PASSES: Final = 3
@@ -33,27 +34,29 @@ def mended(policy: Policy, run: Run, baseline: Baseline, flaky: Collection[str] 
         baseline: the accepted runs, this one included.
         flaky: tests that failed now and then; what covers one of them stays.
     """
-    over: list[str] = []
-    remembered = [
-        test
+    ran: dict[str, list[TestOutcome]] = defaultdict(list)
+    for suite in run.suites.values():
+        for test in suite.tests.values():
+            if not test.silent and (entry := policy.known_failure(test.nodeid)):
+                ran[entry.pattern].append(test)
+    broken = {
+        entry.pattern
         for name in sorted({known.suite for known in baseline.suites})
         if (latest := baseline.latest(name))
         for test in latest.tests.values()
-    ]
-    for entry in policy.known_failures:
-        tests = [
-            test
-            for suite in run.suites.values()
-            for test in suite.tests.values()
-            if not test.silent and policy.known_failure(test.nodeid) is entry
-        ]
-        broken = any(test.failed or test.flaky or test.nodeid in flaky for test in tests) or any(
-            test.failed and policy.known_failure(test.nodeid) is entry for test in remembered
+        if test.failed and (entry := policy.known_failure(test.nodeid))
+    }
+
+    def mends(test: TestOutcome) -> bool:
+        return not (test.failed or test.flaky or test.nodeid in flaky) and (
+            len(baseline.passes(test.suite, test.nodeid)) >= PASSES
         )
-        steady = all(len(baseline.passes(test.suite, test.nodeid)) >= PASSES for test in tests)
-        if tests and steady and not broken:
-            over.append(entry.pattern)
-    return tuple(over)
+
+    return tuple(
+        entry.pattern
+        for entry in policy.known_failures
+        if entry.pattern in ran and entry.pattern not in broken and all(map(mends, ran[entry.pattern]))
+    )
 
 
 def without_entries(text: str, patterns: Collection[str]) -> str:

@@ -270,15 +270,20 @@ def expand(reports: Sequence[Path], policy: Policy) -> tuple[list[Path], list[Pr
 def _reports_in(directory: Path, policy: Policy) -> list[Path]:
     """The reports that should be in a directory, and the shards that are.
 
-    Jobs that were collected in one directory leave the manifest of one of them, if any: what else is there
-    counts, too. Which shard is missing is for who reads them to say.
+    Jobs that were collected in one directory leave the manifest of one of them, if any. So where more is
+    there than it notes, it says nothing of what else should be. Which shard is missing is for who reads them
+    to say.
     """
     noted = read_manifest(directory).suites
-    names = dict.fromkeys(noted)
     stems = sorted(file.stem for file in directory.glob("*.json"))
-    for suite in policy.suites.values():
-        found = [stem for stem in stems if _holds(stem, suite, policy)]
-        names |= dict.fromkeys(found or ([] if noted else [suite.name]))
+    found = {
+        suite.name: [stem for stem in stems if _holds(stem, suite, policy)]
+        for suite in policy.suites.values()
+    }
+    whole = bool(noted) and all(stem in noted for stems in found.values() for stem in stems)
+    names = dict.fromkeys(noted)
+    for suite, stems in found.items():
+        names |= dict.fromkeys(stems or ([] if whole else [suite]))
     return [directory / f"{name}.json" for name in names]
 
 

@@ -23,7 +23,8 @@ from gate.git import (
 )
 from gate.located import LocatedError, Mistake, Place
 from gate.model import Problem, Run
-from gate.moves import file_of, find_moves, unmatched
+from gate.moves import find_moves, unmatched
+from gate.nodeids import file_of
 from gate.policy import Policy
 from gate.store import BaselineError, parse_baseline, read_baseline
 from gate.thresholds import parse_policy
@@ -112,7 +113,8 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     policy = load_policy(file)
     if base_ref is None:
         read, problems = _guarded(lambda: remembered(file, policy, baseline))
-        return Sources(policy, read, "", (), problems)
+        lost = [] if read.suites or problems or baseline else _no_branch(file.absolute().parent, policy, "")
+        return Sources(policy, read, "", tuple(lost), problems)
     root = file.absolute().parent
     base = merge_base(root, base_ref)
     policy, notes = _policy_at(root, base, file, policy)
@@ -123,9 +125,9 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     changed = any(_can_matter(name, repository_path(root, directory)) for name in names)
     notes += _protected(policy, names, file.name, repository_path(root, file))
     if (policy.baseline_branch and baseline is None) or not inside_repository(root, directory):
-        read, problems = _guarded(
-            lambda: remembered(file, policy, baseline, base)
-        )  # out of the change's reach
+        # out of the change's reach
+        read, problems = _guarded(lambda: remembered(file, policy, baseline, base))
+        notes += [] if read.suites or problems or baseline else _no_branch(root, policy, base)
         return Sources(policy, read, base, tuple(notes), problems, changed, touched)
     files = files_at(root, base, directory, ".jsonl")
     read, problems = _guarded(lambda: parse_baseline(files))
@@ -185,6 +187,21 @@ def _policy_at(root: Path, base: str, file: Path, here: Policy) -> tuple[Policy,
         else []
     )
     return parse_policy(_decode(before, source), source), changed
+
+
+def _no_branch(root: Path, policy: Policy, base: str) -> list[Finding]:
+    """Why a branch of accepted runs gives none: a misspelt name must not look like a first run."""
+    branch = policy.baseline_branch
+    if not branch:
+        return []
+    message, remedy = (
+        f"origin has no branch {branch}",
+        "gate baseline update --push begins it; is it spelt so?",
+    )
+    if tracked_branch(root, branch):
+        message = f"nothing on branch {branch} is as old as the base {base[:12]}".rstrip()
+        remedy = "add runs of accepted code with gate baseline update"
+    return [Finding(kind="environment", level="warn", subject=branch, message=message, remedy=remedy)]
 
 
 def _lost(root: Path, base: str, directory: Path, policy: Policy) -> list[Finding]:

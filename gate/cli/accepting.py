@@ -98,6 +98,8 @@ def _add_run(
     directory = baseline_directory(baseline, thresholds, writes=not branch)
     run = read_reports(reports, policy, thresholds, (), head=commit)
     _refuse_unusable(run, policy)
+    if verdict:
+        _refuse_others(run, verdict)
     accepted = [
         _Accepted(
             suite,
@@ -271,6 +273,20 @@ def _refuse_unusable(run: Run, policy: Policy) -> None:
     if run.problems or invalid:
         complain("nothing was accepted")
         sys.exit(EXIT_CODES["error" if run.problems else "inconclusive"])
+
+
+def _refuse_others(run: Run, verdict: Verdict) -> None:
+    """End the command if a verdict is about something else."""
+    judged, head = {suite.name for suite in verdict.suites}, verdict.head.commit
+    for suite in run.suites.values():
+        if suite.name not in judged:
+            complain(f"the verdict does not judge suite {suite.name!r}: nothing was accepted")
+        elif suite.commit and head and suite.commit != head:
+            what = f"{suite.source} measured {suite.commit[:12]}, the verdict judges {head[:12]}"
+            complain(f"{what}: nothing was accepted")
+        else:
+            continue
+        sys.exit(EXIT_CODES["error"])
 
 
 def _measured(suite: SuiteRun, commit: str | None, thresholds: Path) -> str:

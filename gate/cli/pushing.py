@@ -24,7 +24,7 @@ _PUSH: Final = (
                  help="Commit to this branch of the remote and push, whatever the work tree holds; with "
                       "baseline_branch in thresholds.yaml to that one."),
     click.option("--pull-request", "by_pull", is_flag=True,
-                 help="Where it takes no push: push to gate-baseline/BRANCH, open a pull request."),
+                 help="Where it takes no push: push to gate-baseline-for/BRANCH, open a pull request."),
     click.option("--remote", default="origin", show_default=True, metavar="REMOTE",
                  help="With --push: where to."),
 )  # fmt: skip
@@ -111,7 +111,7 @@ def push(
             complain(f"{target.remote} takes no push to {where}: {error}; let who pushes bypass the rule,")
             complain("or let a pull request bring the runs: --pull-request")
             sys.exit(EXIT_CODES["failed"])
-        own = f"gate-baseline/{where}"
+        own = f"gate-baseline-for/{where}"
         done = send(own, message=f"{message.title}\n\n{message.figures}", onto=where)
         text = "\n".join((message.figures, *done.update.notes))
         where = f"{own}, pull request #{_pull(own, where, message.title, text)}"

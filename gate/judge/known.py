@@ -8,7 +8,8 @@ from typing import Final
 
 from gate.baseline import Baseline
 from gate.model import Run, TestOutcome
-from gate.moves import file_of, signature_in
+from gate.moves import signature_in
+from gate.nodeids import file_of
 from gate.policy import KnownFailure, Policy
 from gate.ratchet import PASSES
 from gate.verdict import Finding, Level
@@ -81,7 +82,7 @@ def judge_known_failures(
             if expected.entries.get(test.nodeid) is entry
         ]
         files = {file_of(name) for t in tests for name in (t.nodeid, expected.moved.get(t.nodeid, t.nodeid))}
-        answers = scheduled or not files.isdisjoint(touched) or entry.concerns(touched)
+        answers = scheduled or entry.concerns(touched) or any(_is_of(name, files) for name in touched)
         over: Level = "fail" if answers else "warn"
         failing = [test for test in tests if test.failed]
         known = [test for test in failing if expected.permits(test)]
@@ -95,6 +96,11 @@ def judge_known_failures(
             remedy = "remove the entry, or correct the name"
             findings.append(_finding(entry, (), "warn", message, remedy))
     return findings
+
+
+def _is_of(touched: str, files: Collection[str]) -> bool:
+    """Whether a changed file is one of some; pytest may have been run in a directory below."""
+    return touched in files or any(touched.endswith(f"/{file}") for file in files)
 
 
 def _end(entry: KnownFailure, known: Sequence[TestOutcome], day: date, over: Level) -> list[Finding]:

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from gate.judge.known import Expected
 from gate.model import Run
-from gate.moves import file_of, function_of
+from gate.nodeids import file_of, function_of
 from gate.verdict import Finding
 
 
@@ -38,6 +38,7 @@ def _group(suite: str, new: str, old: str) -> _Group:
 
 
 def _finding(group: _Group, nodeids: list[str], expected: Expected) -> Finding:
+    other = group.how == "with other parameters"  # the code is the same, but who says that the case is?
     match group.how:
         case "moved":
             tests = f"{len(nodeids)} test{'s' * (len(nodeids) != 1)}"
@@ -46,11 +47,12 @@ def _finding(group: _Group, nodeids: list[str], expected: Expected) -> Finding:
             message = f"is {group.old}, renamed with the same code"
         case "with other parameters":
             names = [(expected.moved[n].removeprefix(group.old), n.removeprefix(group.new)) for n in nodeids]
-            message = f"has other parameters, taken in order: {', '.join(' → '.join(pair) for pair in names)}"
+            pairs = ", ".join(" → ".join(pair) for pair in names)
+            message = f"has other cases than at the base, taken in order: {pairs}"
     left = {entry.pattern for n in nodeids if (entry := expected.entries.get(n)) and not entry.covers(n)}
     return Finding(
-        kind="moved-test",
-        level="info",
+        kind="policy-change" if other else "moved-test",
+        level="warn" if other else "info",
         subject=group.new,
         suite=group.suite,
         message=message,

@@ -9,6 +9,7 @@ from gate.baseline import KnownTest, SuiteBaseline
 from gate.evidence import Rerun
 from gate.judge.known import Expected
 from gate.model import SuiteRun, TestOutcome
+from gate.nodeids import above
 from gate.verdict import Finding, Kind, Level
 
 _ACCEPT = "or accept the change with gate baseline accept"
@@ -56,10 +57,10 @@ def _gone(suite: SuiteRun, before: Mapping[str, KnownTest]) -> list[Finding]:
     when its tests run.
     """
     uncollected = {test.nodeid for test in suite.tests.values() if test.failed}
-    collected = {above for nodeid in suite.tests for above in _above(nodeid)}
+    collected = {name for nodeid in suite.tests for name in above(nodeid)}
     findings: list[Finding] = []
     for nodeid, known in before.items():
-        if nodeid in suite.tests or not uncollected.isdisjoint(_above(nodeid)):
+        if nodeid in suite.tests or not uncollected.isdisjoint(above(nodeid)):
             continue
         if known.failed and nodeid in collected:
             message = "could not be collected on the baseline, its tests run now"
@@ -69,12 +70,6 @@ def _gone(suite: SuiteRun, before: Mapping[str, KnownTest]) -> list[Finding]:
         else:
             findings.append(_missing(suite.name, nodeid))
     return findings
-
-
-def _above(nodeid: str) -> list[str]:
-    """The file of a test, and its classes, as nodeids."""
-    parts = nodeid.partition("[")[0].split("::")
-    return ["::".join(parts[:length]) for length in range(1, len(parts))]
 
 
 def _judge(

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Final
 
 from gate.model import Problem, SuiteRun
 from gate.policy import OFF
 from gate.units import Quantity
 
-_RERUN = "run the suite again"
+_AHEAD: Final = 600.0
+"""Seconds; clocks of machines differ a little. A run from the future would be the youngest for years."""
+_RERUN: Final = "run the suite again"
 
 
 def stale_reports(
@@ -26,6 +29,9 @@ def stale_reports(
     """
     problems: list[Problem] = []
     for suite in reports:
+        if suite.created - now > _AHEAD:
+            message = f"report of suite {suite.name!r} was written {suite.created - now:,.0f} s from now"
+            problems.append(Problem(suite.source, message, "set the clock of the machine that measured it"))
         if not suite.commit:
             continue
         written = datetime.fromtimestamp(suite.created, UTC).isoformat(sep=" ", timespec="seconds")

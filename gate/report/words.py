@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from gate.moves import file_of
+from gate.nodeids import file_of
 from gate.units import format_value
 from gate.verdict import Finding, Kind, Level, State, Verdict
 
@@ -74,10 +74,9 @@ _ALIKE: Final = 3
 def gathered(findings: Iterable[Finding]) -> list[tuple[Finding, ...]]:
     """Tests of which the same is said, three or more, together; everything else alone, in the same order."""
     groups: dict[tuple[str, ...], list[Finding]] = defaultdict(list)
-    for finding in findings:
-        alike = finding.kind in TESTS
-        key = (finding.kind, finding.level, finding.suite, finding.message if alike else finding.subject)
-        groups[key].append(finding)
+    for place, finding in enumerate(findings):
+        said = finding.message if finding.kind in TESTS else str(place)
+        groups[finding.kind, finding.level, finding.suite, said].append(finding)
     return [
         part
         for group in groups.values()

@@ -1,6 +1,7 @@
 """docs/calibration.md: what the trials on this machine showed, in tables."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -29,6 +30,7 @@ def page(lines: Sequence[Line], earlier: int) -> str:
         done=len(lines),
         earlier=earlier,
         planned=planned,
+        machines=", ".join(f"{n} on {cpu}" for cpu, n in Counter(line["cpu"] for line in lines).items()),
         same=_table(["unchanged code", "trials", "metrics compared", "confirmed"], _unchanged(lines)),
         power=_table(
             [
@@ -128,9 +130,10 @@ TEXT = """\
 {planned} planned trials {done} are in it; [every one](calibration/machine.jsonl) is a line of raw data. What
 history alone can see is on [a page of its own](calibration/histories.md).
 
-The trials run on two shared cores (AMD EPYC, Debian 12, Python 3.11), on copies of this repository. Injected
-is a loop at the beginning of one function of the reference service. How many turns are a share of its
-operation is measured first, base beside head ([turns](calibration/turns.json)).
+The trials run on two shared cores (Debian 12, Python 3.11; {machines}), on copies of this repository.
+Injected is a loop at the beginning of one function of the reference service. How many turns are a share of
+its operation is measured first, base beside head, once per kind of machine
+([turns](calibration/turns.json)).
 
 Only trials of the code as it is count here. Those of [earlier versions](calibration/earlier.jsonl) are
 kept: {earlier} trials, the first 24 of them with launches of one length and on a slower day of the

@@ -148,3 +148,32 @@ def test_a_reason_is_needed(project: Project):
     assert project.gate("baseline", "accept", "--commit", "c1").code == 2
     empty = project.gate("baseline", "accept", "--commit", "c1", "--reason", " ", "--by", "anna")
     assert (empty.code, "--reason is empty" in empty.err) == (2, True)
+
+
+def test_a_verdict_lets_in_what_it_judged_and_nothing_else(project: Project):
+    project.accept(1)
+    project.edit(lambda document: document.update(created=document["created"] + 60))
+    _, verdict = project.check()
+    assert verdict["verdict"] == "passed"
+    file = project.root / "verdict.json"
+    for other in ({"suites": []}, {"head": {"commit": "d" * 40}}):
+        file.write_text(json.dumps(verdict | other))
+        project.edit(lambda document: document["gate"].update(commit="c" * 40))
+        refused = project.gate("baseline", "update", "--commit", "c" * 40, "--verdict", "verdict.json")
+        assert (refused.code, "nothing was accepted" in refused.err) == (4, True), refused.text
+    assert len(runs(project)) == 1
+
+
+def test_the_reason_of_a_run_stays_when_it_is_accepted_again(project: Project):
+    project.accept(1)
+    project.edit(more_calls)
+    because = ("--reason", "two stores", "--by", "anna")
+    assert project.gate("baseline", "accept", "--commit", "c1", *because).code == 0
+    assert project.gate("baseline", "update", "--commit", "c1").code == 0
+    assert runs(project)[-1].waived == ("api.home.calls{service=store}: anna: two stores",)
+
+
+def test_a_run_from_the_future_is_refused(project: Project):
+    project.edit(lambda document: document.update(created=document["created"] + 10_000_000))
+    refused = project.gate("baseline", "update", "--commit", "c1")
+    assert (refused.code, "set the clock of the machine" in refused.err) == (4, True), refused.text

@@ -157,8 +157,8 @@ def test_a_pull_request_brings_what_a_protected_branch_refuses(
         assert len(double.asked("pulls/create")) == 1, "the second run goes to the same one"
         assert double.violations == []
     assert [run.commit for run in runs_in(remote)] == ["c0"]
-    assert [run.commit for run in runs_in(remote, "gate-baseline/main")] == ["c0", "c1", "c2"]
-    assert git(remote, "rev-parse", "gate-baseline/main^") == git(remote, "rev-parse", "main")
+    assert [run.commit for run in runs_in(remote, "gate-baseline-for/main")] == ["c0", "c1", "c2"]
+    assert git(remote, "rev-parse", "gate-baseline-for/main^") == git(remote, "rev-parse", "main")
 
 
 def test_a_branch_that_is_not_there_is_begun_without_history(project: Project, remote: Path):
@@ -212,6 +212,35 @@ def test_a_rebuild_takes_the_place_of_what_was_remembered(project: Project, remo
     (other.root / "empty").mkdir()
     nothing = other.gate("baseline", "rebuild", "empty", "--reason", "x", "--push", "main")
     assert (nothing.code, "gate calibrate --new-baseline" in nothing.err) == (2, True)
+
+
+def test_a_rebuild_that_waits_is_not_undone_by_the_next_update(
+    project: Project, remote: Path, monkeypatch: pytest.MonkeyPatch
+):
+    hook = remote / "hooks" / "update"
+    hook.write_text('#!/bin/sh\ntest "$1" != refs/heads/main || { echo "protected branch" >&2; exit 1; }\n')
+    hook.chmod(0o755)
+    with Double().serving() as double:
+        monkeypatch.setenv("GITHUB_REPOSITORY", "acme/shop")
+        monkeypatch.setenv("GITHUB_API_URL", double.url)
+        monkeypatch.setenv("GITHUB_TOKEN", "writer")
+        monkeypatch.delenv("GITHUB_EVENT_PATH", raising=False)
+        other = clone(remote, project, "clone1")
+        assert other.gate("baseline", "update", "--commit", "c9", "--baseline", "fresh").code == 0
+        waits = ("--push", "main", "--pull-request")
+        done = other.gate("baseline", "rebuild", "fresh", "--reason", "new", "--by", "kim", *waits)
+        assert done.code == 0, done.text
+        for number in (2, 3):
+            later = clone(remote, project, f"clone{number}")
+            done = later.gate("baseline", "update", "--commit", f"c{number}", *waits)
+            assert done.code == 0, done.text
+    assert [run.commit for run in runs_in(remote, "gate-baseline-for/main")] == ["c9", "c2", "c3"]
+
+
+def test_a_branch_whose_name_another_one_begins_with_is_said_at_once(project: Project, remote: Path):
+    git(remote, "branch", "runs/main", "main")
+    result = clone(remote, project, "clone1").gate("baseline", "update", "--commit", "c1", "--push", "runs")
+    assert (result.code, "exists; cannot create" in result.err) == (1, True), result.text
 
 
 def test_a_shallow_clone_pushes_too(project: Project, remote: Path):

@@ -10,6 +10,7 @@ from gate.baseline import Baseline
 from gate.judge import judge
 from gate.model import duration_name
 from gate.moves import find_moves, followed, signature_in
+from gate.nodeids import above
 from gate.thresholds import parse_policy
 from tests.gate.build import (
     HEADER,
@@ -216,6 +217,25 @@ def test_a_moved_test_that_begins_to_fail_or_to_be_skipped_is_found():
         assert [f.kind for f in verdict.of_level("fail")] == [kind]
 
 
+def test_a_case_in_place_of_another_is_told_with_the_rules_and_makes_no_failure_known():
+    old, new = ["a.py::test_x[1]", "a.py::test_x[2]"], ["a.py::test_x[3]", "a.py::test_x[4]"]
+    passed = baseline_of(suite_run(tests=[outcome(name) for name in old]))
+    run = run_of(suite_run(tests=[outcome(new[0]), outcome(new[1])]))
+    moved = find_moves(run, passed, {}, {})
+    (told,) = of_kind(judge(run, passed, policy_of(), moved=moved), "policy-change")
+    assert told.level == "warn"
+    broken = baseline_of(suite_run(tests=[outcome(old[0], "failed"), outcome(old[1])]))
+    failing = run_of(suite_run(tests=[outcome(new[0], "failed"), outcome(new[1])]))
+    assert find_moves(failing, broken, {}, {}) == {}
+
+
+def test_brackets_in_the_name_of_a_directory_are_no_parameters():
+    baseline = baseline_of(suite_run(tests=[outcome("t/[v1]/test_pay.py::test_refund")]))
+    run = run_of(suite_run(tests=[outcome("t/[v1]/test_other.py::test_nothing")]))
+    assert find_moves(run, baseline, {}, {}) == {}
+    assert above("t/[v1]/a.py::Test::test_x[a::b]") == ["t/[v1]/a.py", "t/[v1]/a.py::Test"]
+
+
 def test_what_moved_is_told_by_file_and_what_was_renamed_by_name():
     moved = {
         "b.py::test_x": "a.py::test_x",
@@ -227,13 +247,12 @@ def test_what_moved_is_told_by_file_and_what_was_renamed_by_name():
     }
     baseline = baseline_of(suite_run(tests=[outcome(name) for name in moved.values()]))
     run = run_of(suite_run(tests=[outcome(name) for name in moved]))
-    told = {
-        f.subject: f.message for f in of_kind(judge(run, baseline, policy_of(), moved=moved), "moved-test")
-    }
+    verdict = judge(run, baseline, policy_of(), moved=moved)
+    told = {f.subject: f.message for kind in ("moved-test", "policy-change") for f in of_kind(verdict, kind)}
     assert told == {
         "b.py": "2 tests of a.py, moved here with the same code",
         "a.py::test_new": "is a.py::test_old, renamed with the same code",
-        "a.py::test_z": "has other parameters, taken in order: [4] → [5], [6] → [7]",
+        "a.py::test_z": "has other cases than at the base, taken in order: [4] → [5], [6] → [7]",
     }
 
 

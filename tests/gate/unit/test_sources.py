@@ -524,3 +524,16 @@ def test_a_change_cannot_name_another_branch(branched):
     assert sources.policy.baseline_branch == "gate-baseline"
     assert len(sources.baseline.suites[0].runs) == 3
     assert "policy-change" in {note.kind for note in sources.notes}
+
+
+def test_a_branch_that_gives_nothing_is_told_from_a_first_run(branched):
+    repository, commits = branched
+    on_branch(repository, commits[1:])
+    repository.git("switch", "--quiet", "--create", "change", commits[0])
+    (note,) = load_sources(repository.thresholds, None, commits[0]).notes
+    assert note.message == f"nothing on branch gate-baseline is as old as the base {commits[0][:12]}"
+    repository.git("remote", "add", "origin", str(repository.path))
+    repository.git("update-ref", "-d", "refs/remotes/origin/gate-baseline")
+    for base in (None, commits[0]):
+        (note,) = load_sources(repository.thresholds, None, base).notes
+        assert (note.level, note.message) == ("warn", "origin has no branch gate-baseline")

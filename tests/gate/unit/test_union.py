@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.baseline import WINDOW, Baseline, SuiteBaseline, accept, united
+from gate.baseline import WINDOW, Baseline, SuiteBaseline, accept, rebased, united
 from gate.model import SuiteRun
 from gate.store import SCHEMA, parse_baseline, read_baseline, to_lines
 from tests.gate.build import CREATED, MACHINE, OTHER_MACHINE, metric, outcome, suite_run
@@ -100,3 +100,45 @@ def test_files_of_earlier_gates_mean_the_same_after_they_were_written_anew():
     anew = {f"{suite.environment.id}/{suite.suite}.jsonl": to_lines(suite) for suite in known.suites}
     assert parse_baseline(anew) == known
     assert MACHINE.id not in {suite.environment.id for suite in known.suites}
+
+
+@given(histories(), st.randoms(use_true_random=False))
+def test_a_run_that_comes_late_never_makes_a_test_pass_for_longer(runs, chance):
+    runs.sort(key=lambda run: run.created)
+    mixed = list(runs)
+    chance.shuffle(mixed)
+    in_order, late = accepted(runs), accepted(mixed)
+    if len(runs) <= WINDOW:
+        for nodeid, test in in_order.tests.items():
+            assert late.tests[nodeid].since >= test.since
+
+
+def test_what_was_noted_of_a_run_stays():
+    run = suite_run([metric("a.p50", 1)])
+    with_reason = accept(None, run, "c", waived=("run: kim: wanted",), improved=("a.p50",))
+    assert accept(with_reason, run, "c") == with_reason
+
+
+def test_of_two_attempts_a_union_keeps_the_younger_and_the_passes_are_counted_once():
+    first = suite_run([], [outcome("t::one", "passed")], created=CREATED)
+    second = suite_run([], [outcome("t::one", "passed")], created=CREATED + 9)
+    one, other = (accept(None, run, "c", source="77") for run in (first, second))
+    for pair in ((one, other), (other, one)):
+        (both,) = united(*(Baseline((known,)) for known in pair)).suites
+        assert [run.created for run in both.runs] == [other.runs[0].created]
+    replaced = accept(one, second, "c", source="77")
+    assert len(Baseline((replaced,)).passes("api", "t::one")) == 1
+
+
+@given(histories(), st.data())
+def test_what_was_done_to_a_memory_is_done_to_another_state_of_it(runs, data):
+    place = data.draw(st.integers(1, len(runs)))
+    before = Baseline((accepted(runs[:place]),))
+    assert rebased(before, before, before) == before
+    assert rebased(before, Baseline(), before) == united(before, before)
+    anew = Baseline((accept(None, suite_run([], created=CREATED + 99_999), "new"),))
+    later = Baseline((accepted(runs),))
+    (suite,) = rebased(later, before, anew).suites
+    gone = {run.key for run in before.suites[0].runs}
+    assert gone.isdisjoint(run.key for run in suite.runs), "a rebuild is not undone by what came meanwhile"
+    assert suite.runs[-1].commit == "new"
