@@ -194,10 +194,8 @@ def _no_branch(root: Path, policy: Policy, base: str) -> list[Finding]:
     branch = policy.baseline_branch
     if not branch:
         return []
-    message, remedy = (
-        f"origin has no branch {branch}",
-        "gate baseline update --push begins it; is it spelt so?",
-    )
+    message = f"origin has no branch {branch}"
+    remedy = "gate baseline update --push begins it; is it spelt so?"
     if tracked_branch(root, branch):
         message = f"nothing on branch {branch} is as old as the base {base[:12]}".rstrip()
         remedy = "add runs of accepted code with gate baseline update"

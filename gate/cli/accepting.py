@@ -222,6 +222,8 @@ class _Accepted:
         from gate.judge import judge
 
         earlier = without(known, self.suite, self.commit)
+        if earlier != known and self.permission is None:
+            return _Passed()  # somebody accepted it already; what was noted of it stays
         findings = judge(Run({self.suite.name: self.suite}), earlier, self.policy).findings
         first = earlier.latest(self.suite.name) is None
         worse = [] if first else [f for f in findings if f.kind in _WORSE and f.level == "fail"]

@@ -56,7 +56,7 @@ def _annotation(finding: Finding) -> Annotation | None:
         path, line = where["path"], int(where["line"])
     elif finding.nodeids:
         path, line = finding.nodeids[0].partition("::")[0], 1
-    elif finding.kind == "policy-change":
+    elif finding.kind == "policy-change" and not finding.suite:  # else it is about a suite and no file
         path, line = finding.subject, 1
     else:
         return None

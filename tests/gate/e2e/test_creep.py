@@ -30,7 +30,7 @@ class History:
 
     def report(self, factor: float) -> None:
         document = json.loads(json.dumps(self.original))
-        document["created"] += 86_400 * self.day
+        document["created"] += 86_400 * (self.day - 100)
         self.day += 1
         touched = 0
         for test in document["tests"]:
