@@ -1,9 +1,12 @@
 """`gate run --shard`: reports of several jobs are one run, and a lost one is an error."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from gate.runner import MANIFEST, expand
+from gate.thresholds import parse_policy
 from tests.gate.e2e.conftest import Project
 
 TESTS = """
@@ -78,3 +81,18 @@ def test_the_whole_suite_takes_the_place_of_its_shards(sharded: Project):
     assert not (sharded.root / "job-1" / "api.1-of-2.json").exists()
     _, verdict = sharded.check("job-1")
     assert verdict["summary"]["tests"]["passed"] == 4
+
+
+def test_the_manifest_of_one_job_does_not_speak_for_the_others(tmp_path: Path):
+    """Reports of several jobs in one directory, with the manifest of one of them."""
+    policy = parse_policy("version: 1\nsuites: {web: {run: p}, api: {run: p}, db: {run: p}}\n")
+    for name in ("web", "api"):
+        (tmp_path / f"{name}.json").write_text("{}")
+    manifest = {"suites": {"web": "finished"}}
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    files, _ = expand([tmp_path], policy)
+    assert {file.name for file in files} == {"web.json", "api.json", "db.json"}, (
+        "db is missing, and will be said"
+    )
+    (tmp_path / "api.json").unlink()
+    assert [file.name for file in expand([tmp_path], policy)[0]] == ["web.json"], "the last run of one suite"

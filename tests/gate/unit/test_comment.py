@@ -9,6 +9,7 @@ from gate.baseline import Baseline
 from gate.evidence import Confirmation, Pair, weigh
 from gate.judge import judge
 from gate.report.comment import LIMIT, Links, comment, quiet_comment, silent
+from gate.report.words import as_one, gathered
 from gate.thresholds import parse_policy
 from gate.verdict import Finding, SkippedTest, Verdict, Waiver, decide, in_reading_order
 from gate.waivers import Waivers
@@ -194,3 +195,18 @@ def test_hostile_names_are_inert(text):
     assert html.count("<details>") == html.count("</details>") == 1
     assert "@everyone" not in plain(html.replace("<code>", "\0").split("\0")[0])
     assert "href" not in html.replace(f'href="{RUN.run}"', "")
+
+
+def test_only_tests_are_told_together():
+    notes = [
+        Finding(kind="environment", level="warn", subject="confirmation", message=f"note {n}")
+        for n in range(3)
+    ]
+    tests = [
+        Finding(kind="new-failure", level="fail", subject=f"t.py::test_{n}", message="no database")
+        for n in range(3)
+    ]
+    found = [as_one(group) for group in gathered([*notes, *tests])]
+    assert [finding.message for finding in found] == [
+        "note 0", "note 1", "note 2", "3 tests alike: no database",
+    ]  # fmt: skip

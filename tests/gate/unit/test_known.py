@@ -180,6 +180,7 @@ def test_an_entry_that_covers_no_test_of_a_whole_run_is_told():
 
 BYSTANDER = {}
 TOUCHES_TEST = {"touched": frozenset({"tests/test_api.py", "README.md"})}
+TOUCHES_BELOW = {"touched": frozenset({"svc/tests/test_api.py"})}
 TOUCHES_OWNER = {"touched": frozenset({"src/payments/card.py"})}
 SCHEDULED = {"scheduled": True}
 
@@ -195,6 +196,7 @@ SCHEDULED = {"scheduled": True}
         (0, SCHEDULED, "warn"),
         (-1, BYSTANDER, "warn"),
         (-1, TOUCHES_TEST, "fail"),
+        (-1, TOUCHES_BELOW, "fail"),
         (-1, TOUCHES_OWNER, "fail"),
         (-1, SCHEDULED, "fail"),
         (-400, BYSTANDER, "warn"),

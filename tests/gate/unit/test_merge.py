@@ -290,3 +290,15 @@ def test_a_report_says_how_to_measure_it_again():
 def test_no_text_is_a_crash(number, of):
     found = shard_from(number, of)
     assert found is None or 1 <= found.number <= found.of
+
+
+def test_a_file_that_every_shard_failed_to_collect_is_one_failure():
+    broken = outcome("t/test_bad.py", "error", message="ModuleNotFoundError: no x")
+    parts = [shard(number, 2, name) for number, name in ((1, "a"), (2, "b"))]
+    parts = [msgspec.structs.replace(part, tests=part.tests | {broken.nodeid: broken}) for part in parts]
+    suites, problems = merge(parts, POLICY)
+    assert problems == []
+    assert [test.nodeid for test in suites["api"].tests.values() if test.failed] == ["t/test_bad.py"]
+    assert [f.kind for f in judge(run_of(suites["api"]), Baseline(), POLICY).of_level("fail")] == [
+        "new-failure"
+    ]
