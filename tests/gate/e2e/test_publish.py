@@ -210,7 +210,7 @@ def test_a_rebuild_takes_the_place_of_what_was_remembered(project: Project, remo
     assert message.startswith("chore(baseline): rebuild from runs of c9 [skip ci]")
     assert "rebuilt by kim: new machines" in message
     (other.root / "empty").mkdir()
-    nothing = other.gate("baseline", "rebuild", "empty", "--reason", "x", "--push", "main")
+    nothing = other.gate("baseline", "rebuild", "empty", "--reason", "x", "--by", "kim", "--push", "main")
     assert (nothing.code, "gate calibrate --new-baseline" in nothing.err) == (2, True)
 
 
