@@ -143,8 +143,6 @@ def test_a_project_breaks_and_is_mended(chain: Chain):
     first = chain.step()
     assert (first.word, first.found) == ("passed", {})
     assert first.verdict.summary.tests.passed > 100
-    quiet = chain.step(append("pyproject.toml", "# prose\n"))
-    assert (quiet.word, quiet.found) == ("passed", {})
 
     # A file of tests cannot be imported; the next commit does not know of it. No test is called missing.
     for edit in (replace(*NO_IMPORT), append("tests/jorge/phrases.py", "\n")):
@@ -177,7 +175,7 @@ def test_a_project_breaks_and_is_mended(chain: Chain):
 
     mended = chain.step(back(NO_FIXTURE), replace(PARSERS, "== 7", "== 6"))
     assert (mended.word, mended.found) == ("passed", {"new-test": 1})
-    assert chain.accepted == 5
+    assert chain.accepted == 4
 
 
 def test_tests_fail_for_long_move_vanish_and_return(chain: Chain):
@@ -189,7 +187,6 @@ def test_tests_fail_for_long_move_vanish_and_return(chain: Chain):
     assert (other.word, other.found) == ("failed", {"changed-failure": 1})
     fixed = chain.step(replace(PARSERS, "== absent", "== 6"))
     assert (fixed.word, fixed.found) == ("passed", {"fixed": 1})
-    assert chain.step(append("pyproject.toml", "# prose\n")).found == {}, "told once"
 
     # The file moves with all its tests, is deleted, and comes back.
     moved = chain.step(lambda root: (root / PARSERS).rename(root / READING))
@@ -213,7 +210,7 @@ def test_tests_fail_for_long_move_vanish_and_return(chain: Chain):
     last = chain.step(back(NO_TESTS))
     assert last.word == "passed"
     assert last.verdict.summary.tests == moved.verdict.summary.tests
-    assert chain.accepted == 7
+    assert chain.accepted == 6
 
 
 def said(story: Story) -> str:

@@ -18,7 +18,7 @@ from tests.gate.e2e.conftest import Project
 from tests.gate.github.double import Double
 from tests.gate.github.rig import AUTHOR, git
 
-KILLS = int(os.environ.get("GATE_KILLS", "15"))
+KILLS = int(os.environ.get("GATE_KILLS", "6"))
 
 
 @pytest.fixture

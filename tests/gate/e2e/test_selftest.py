@@ -23,6 +23,7 @@ def test_other(measure):
 THRESHOLDS = """version: 1
 suites:
   api: {run: python -m pytest test_api.py -p no:cacheprovider}
+defaults: {budget: 20 s}
 metrics:
   "*.p95": {tolerance: off}
   api.size: {target: 3 MB}
