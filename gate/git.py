@@ -80,18 +80,17 @@ def merge_base(directory: Path, ref: str) -> str:
     if ref.startswith("-"):
         raise GitError(f"{ref!r} is no git ref")
     try:
-        _git(directory, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+        resolve(directory, ref)
     except GitError:
         if not head_commit(directory):
             raise GitError("--base needs a git repository with a commit; leave it out elsewhere") from None
+        raise
+    common = common_commit(directory, ref, "HEAD")
+    if not common:
         raise GitError(
-            f"{ref!r} is not known in this repository; fetch it first: {_how_to_fetch(directory, ref)}"
-        ) from None
-    try:
-        return _git(directory, "merge-base", ref, "HEAD").decode().strip()
-    except GitError:
-        message = f"{ref!r} and HEAD have no common commit here; fetch more history: git fetch --unshallow"
-        raise GitError(message) from None
+            f"{ref!r} and HEAD have no common commit here; fetch more history: git fetch --unshallow"
+        )
+    return common
 
 
 def file_at(directory: Path, commit: str, path: Path) -> bytes | None:
@@ -106,10 +105,10 @@ def file_at(directory: Path, commit: str, path: Path) -> bytes | None:
     return _git(directory, "show", f"{commit}:{name}")
 
 
-def content_at(top: Path, commit: str, name: str) -> bytes | None:
+def content_at(directory: Path, commit: str, name: str) -> bytes | None:
     """The contents of a file as of a commit by its path from the top; None if it did not exist there."""
     try:
-        return _git(top, "show", f"{commit}:{name}")
+        return _git(directory, "show", f"{commit}:{name}")
     except GitError:
         return None
 

@@ -52,7 +52,8 @@ def find_moves(
             name = functions.get(function, "") + old.removeprefix(function)
             if function in functions and name in suite.tests:
                 moved[name] = old
-        moved |= _other_parameters([old for old in gone if not _failed(old, suite.name, baseline)], new)
+        latest = baseline.latest(suite.name)
+        moved |= _other_parameters([old for old in gone if latest and not latest.tests[old].failed], new)
     return moved
 
 
@@ -105,12 +106,6 @@ def _other_parameters(gone: Iterable[str], new: Iterable[str]) -> dict[str, str]
         if len(lost[function]) == len(gained[function])
         for old, now in zip(lost[function], gained[function], strict=True)
     }
-
-
-def _failed(nodeid: str, suite: str, baseline: Baseline) -> bool:
-    latest = baseline.latest(suite)
-    known = latest.tests.get(nodeid) if latest else None
-    return known is not None and known.failed
 
 
 def _by_function(nodeids: Iterable[str]) -> dict[str, list[str]]:

@@ -23,7 +23,6 @@ from gate.git import (
     files_at,
     push_commit,
     repository_path,
-    top_level,
 )
 from gate.store import parse_baseline, to_lines
 
@@ -101,12 +100,10 @@ def publish(
         parent = fetch_branch(root, remote, onto) if onto else tip
         there = _held(root, directory, policy, tip)
         held = _held(root, directory, policy, parent) if onto else there
-        fork = common_commit(root, tip, parent) if onto and tip and parent else ""
         known = _baseline(there)
-        if onto and tip:
+        if onto:
+            fork = common_commit(root, tip, parent)
             known = rebased(_baseline(held), _baseline(_held(root, directory, policy, fork)), known)
-        elif onto:
-            known = _baseline(held)
         wanted = update(known, held.get(policy))
         files = _files(inside, known.suites) | _files(inside, wanted.suites)
         if wanted.rules is not None:
@@ -131,7 +128,7 @@ def _held(root: Path, directory: Path, rules: str, commit: str) -> dict[str, byt
     """The baseline's files and thresholds.yaml as of a commit, by path; none of no commit."""
     if not commit:
         return {}
-    text = content_at(top_level(root), commit, rules) if rules else None
+    text = content_at(root, commit, rules) if rules else None
     return files_at(root, commit, directory, ".jsonl") | ({} if text is None else {rules: text})
 
 

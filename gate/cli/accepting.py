@@ -95,7 +95,7 @@ def _add_run(
 
     policy = load_policy(thresholds)
     passed = _said(verdict) if verdict else None
-    directory = baseline_directory(baseline, thresholds, writes=not branch)
+    directory = baseline_directory(baseline, thresholds, policy, writes=not branch)
     run = read_reports(reports, policy, thresholds, (), head=commit)
     _refuse_unusable(run, policy)
     if verdict:
@@ -281,14 +281,14 @@ def _refuse_others(run: Run, verdict: Verdict) -> None:
     """End the command if a verdict is about something else."""
     judged, head = {suite.name for suite in verdict.suites}, verdict.head.commit
     for suite in run.suites.values():
+        other = ""
         if suite.name not in judged:
-            complain(f"the verdict does not judge suite {suite.name!r}: nothing was accepted")
+            other = f"the verdict does not judge suite {suite.name!r}"
         elif suite.commit and head and suite.commit != head:
-            what = f"{suite.source} measured {suite.commit[:12]}, the verdict judges {head[:12]}"
-            complain(f"{what}: nothing was accepted")
-        else:
-            continue
-        sys.exit(EXIT_CODES["error"])
+            other = f"{suite.source} measured {suite.commit[:12]}, the verdict judges {head[:12]}"
+        if other:
+            complain(f"{other}: nothing was accepted")
+            sys.exit(EXIT_CODES["error"])
 
 
 def _measured(suite: SuiteRun, commit: str | None, thresholds: Path) -> str:

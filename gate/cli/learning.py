@@ -42,7 +42,7 @@ def explain(
     from gate.sources import load_policy
 
     policy = load_policy(thresholds)
-    known, _ = remembered_runs(baseline, thresholds)
+    known, _ = remembered_runs(baseline, thresholds, policy)
     try:
         explanation = explain(subject, known, policy, _read_verdict(verdict) if verdict else None)
     except UnknownSubject as error:
@@ -89,10 +89,10 @@ def calibrate(
 
     policy = load_policy(thresholds)
     chosen = chosen_suites(suites, policy)
-    directory = new_baseline or baseline_directory(baseline, thresholds, writes=not no_baseline)
+    directory = new_baseline or baseline_directory(baseline, thresholds, policy, writes=not no_baseline)
     if new_baseline and any(new_baseline.rglob("*.jsonl")):
         raise click.UsageError(f"{new_baseline} holds accepted runs already; name an empty directory")
-    known, _ = remembered_runs(baseline, thresholds)
+    known, _ = remembered_runs(baseline, thresholds, policy)
     root, console = thresholds.resolve().parent, console_for(no_color)
     result = repeat(
         policy, thresholds, known, count=runs, budget=seconds_of(budget),

@@ -45,7 +45,7 @@ def rebuild(
         raise click.UsageError(
             f"{runs} holds no accepted runs; measure some: gate calibrate --new-baseline DIR"
         )
-    directory = baseline_directory(baseline, thresholds, writes=not branch)
+    directory = baseline_directory(baseline, thresholds, policy, writes=not branch)
     lines = [
         f"{suite.suite}: begun anew on {suite.environment.id} with {len(suite.runs)} runs of "
         f"{suite.runs[-1].commit[:12]}"

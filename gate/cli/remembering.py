@@ -40,9 +40,10 @@ def pin_reference(
     Without a pin the first 5 accepted runs are the reference.
     """
     from gate.baseline import pin
+    from gate.sources import load_policy
     from gate.store import read_baseline, write_suite
 
-    directory = baseline_directory(baseline, thresholds)
+    directory = baseline_directory(baseline, thresholds, load_policy(thresholds))
     known = read_baseline(directory)
     pinned = [pin(suite, commit, reason.strip() or "pinned by hand") for suite in known.suites]
     if not any(pinned):
@@ -71,8 +72,9 @@ def pin_reference(
 def show(pattern: str | None, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
     """Show what the baseline holds; with PATTERN the metrics that match it, with their noise."""
     from gate.report.memory import print_baseline, print_metrics
+    from gate.sources import load_policy
 
-    known, place = remembered_runs(baseline, thresholds)
+    known, place = remembered_runs(baseline, thresholds, load_policy(thresholds))
     console = console_for(no_color)
     if pattern is None:
         print_baseline(known, place, console, quiet=quiet)
@@ -85,7 +87,9 @@ def show(pattern: str | None, baseline: Path | None, thresholds: Path, quiet: bo
 @common
 def verify(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
     """Read every line of the baseline. Exit code 4, with file and line, if one is damaged."""
-    known, place = remembered_runs(baseline, thresholds)
+    from gate.sources import load_policy
+
+    known, place = remembered_runs(baseline, thresholds, load_policy(thresholds))
     if not quiet:
         runs, files = sum(len(suite.runs) for suite in known.suites), len(known.suites)
         say(f"{place}: {files} files, {runs} accepted runs, all of it can be read", console_for(no_color))
@@ -99,9 +103,10 @@ def repair(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool)
 
     Damaged lines are moved to FILE.damaged beside each file, so that nothing is lost.
     """
+    from gate.sources import load_policy
     from gate.store import salvaged, to_lines, write_suite
 
-    directory = baseline_directory(baseline, thresholds)
+    directory = baseline_directory(baseline, thresholds, load_policy(thresholds))
     console = console_for(no_color)
     files = sorted(directory.rglob("*.jsonl"))
     for file in files:
@@ -130,8 +135,9 @@ def history(pattern: str, baseline: Path | None, thresholds: Path, quiet: bool, 
     METRIC is a name, one without its statistic, or a glob.
     """
     from gate.report.history import print_history
+    from gate.sources import load_policy
 
-    known, place = remembered_runs(baseline, thresholds)
+    known, place = remembered_runs(baseline, thresholds, load_policy(thresholds))
     try:
         found = print_history(known, pattern, console_for(no_color), quiet=quiet)
     except ValueError as error:
@@ -150,8 +156,9 @@ def diff(
 ) -> None:
     """Show two accepted runs beside each other, the largest change first."""
     from gate.report.history import print_difference
+    from gate.sources import load_policy
 
-    known, place = remembered_runs(baseline, thresholds)
+    known, place = remembered_runs(baseline, thresholds, load_policy(thresholds))
     if not print_difference(known, before, after, console_for(no_color)):
         here = _commits_in(known)
         raise click.UsageError(f"no environment has accepted runs of both commits; {place} keeps {here}")

@@ -161,17 +161,17 @@ def write_file(path: Path, data: bytes) -> None:
         raise click.UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def baseline_directory(baseline: Path | None, thresholds: Path, *, writes: bool = True) -> Path:
+def baseline_directory(
+    baseline: Path | None, thresholds: Path, policy: Policy, *, writes: bool = True
+) -> Path:
     """The directory of the baseline: as an option says, or else the policy.
 
     Args:
         baseline: the option.
-        thresholds: the policy.
+        thresholds: the file of the policy.
+        policy: its contents.
         writes: it is to be changed there, which a baseline on a branch of its own does not allow.
     """
-    from gate.sources import load_policy
-
-    policy = load_policy(thresholds)
     if writes and policy.baseline_branch and baseline is None:
         where = f"{thresholds.name} keeps the baseline on branch {policy.baseline_branch}"
         raise click.UsageError(
@@ -181,11 +181,10 @@ def baseline_directory(baseline: Path | None, thresholds: Path, *, writes: bool 
     return baseline or thresholds.parent / policy.baseline
 
 
-def remembered_runs(baseline: Path | None, thresholds: Path) -> tuple[Baseline, str]:
+def remembered_runs(baseline: Path | None, thresholds: Path, policy: Policy) -> tuple[Baseline, str]:
     """The accepted runs, from wherever the policy keeps them, and what that place is called."""
-    from gate.sources import load_policy, remembered
+    from gate.sources import remembered
 
-    policy = load_policy(thresholds)
     on = f" on {policy.baseline_branch}" if policy.baseline_branch and baseline is None else ""
     return remembered(thresholds, policy, baseline), f"{baseline or thresholds.parent / policy.baseline}{on}"
 

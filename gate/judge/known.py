@@ -1,6 +1,7 @@
 """Entries of `known_failures` against a run: which end soon, which are over, which pass by now. Pure."""
 
 import shlex
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -74,13 +75,13 @@ def judge_known_failures(
     """
     findings: list[Finding] = []
     whole = not run.problems and policy.suites.keys() <= run.suites.keys()
+    covered: dict[str, list[TestOutcome]] = defaultdict(list)
+    for suite in run.suites.values():
+        for test in suite.tests.values():
+            if entry := expected.entries.get(test.nodeid):
+                covered[entry.pattern].append(test)
     for entry in policy.known_failures:
-        tests = [
-            test
-            for suite in run.suites.values()
-            for test in suite.tests.values()
-            if expected.entries.get(test.nodeid) is entry
-        ]
+        tests = covered[entry.pattern]
         files = {file_of(name) for t in tests for name in (t.nodeid, expected.moved.get(t.nodeid, t.nodeid))}
         answers = scheduled or entry.concerns(touched) or any(_is_of(name, files) for name in touched)
         over: Level = "fail" if answers else "warn"

@@ -56,11 +56,14 @@ def _gone(suite: SuiteRun, before: Mapping[str, KnownTest]) -> list[Finding]:
     Those of a file that could not be collected are told by its failure; such a file of the baseline is gone
     when its tests run.
     """
+    missing = {nodeid: known for nodeid, known in before.items() if nodeid not in suite.tests}
+    if not missing:
+        return []
     uncollected = {test.nodeid for test in suite.tests.values() if test.failed}
     collected = {name for nodeid in suite.tests for name in above(nodeid)}
     findings: list[Finding] = []
-    for nodeid, known in before.items():
-        if nodeid in suite.tests or not uncollected.isdisjoint(above(nodeid)):
+    for nodeid, known in missing.items():
+        if not uncollected.isdisjoint(above(nodeid)):
             continue
         if known.failed and nodeid in collected:
             message = "could not be collected on the baseline, its tests run now"

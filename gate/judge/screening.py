@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gate.model import TAILS, Metric, subject_of
+from gate.model import TAILS, Metric
 from gate.policy import Rule
 from gate.segments import Level
 from gate.statistics import (
@@ -91,18 +91,17 @@ def _machine_shares(members: Sequence[Candidate]) -> list[Share]:
     by_run: dict[int, list[tuple[str, float | None]]] = defaultdict(list)
     for candidate, moved in zip(members, own, strict=True):
         if _shows_machine(candidate.metric):
-            subject = subject_of(candidate.metric.name)
-            by_run[_NOW].append((subject, _shift(candidate)))
+            by_run[_NOW].append((candidate.metric.subject, _shift(candidate)))
             for run, move in zip(candidate.runs, moved, strict=True):
-                by_run[run].append((subject, move))
+                by_run[run].append((candidate.metric.subject, move))
     told: dict[int, Moves] = defaultdict(lambda: Moves(()), {run: Moves(by_run[run]) for run in by_run})
     shares: list[Share] = []
     for candidate, moved in zip(members, own, strict=True):
         if not depends_on_speed(candidate.metric):
             shares.append(Share(0.0, tuple(moved)))
             continue
-        subject = subject_of(candidate.metric.name)
-        shares.append(machine_share(moved, [told[run].without(subject) for run in (*candidate.runs, _NOW)]))
+        others = [told[run].without(candidate.metric.subject) for run in (*candidate.runs, _NOW)]
+        shares.append(machine_share(moved, others))
     return shares
 
 

@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from gate.nodeids import file_of
 from gate.report.text import log_line, one_line
 from gate.report.words import advice, headline
 from gate.verdict import Finding, Level, Verdict
@@ -55,7 +56,7 @@ def _annotation(finding: Finding) -> Annotation | None:
     if where:
         path, line = where["path"], int(where["line"])
     elif finding.nodeids:
-        path, line = finding.nodeids[0].partition("::")[0], 1
+        path, line = file_of(finding.nodeids[0]), 1
     elif finding.kind == "policy-change" and not finding.suite:  # else it is about a suite and no file
         path, line = finding.subject, 1
     else:

@@ -11,6 +11,7 @@ from typing import Final
 
 from gate.judge.limits import passed_over
 from gate.model import STATISTICS, Metric, Run, TestOutcome, split_name
+from gate.nodeids import file_of
 from gate.policy import LIMITS, Policy
 from gate.report.document import Cell, Code, Document
 from gate.report.words import headline
@@ -220,7 +221,7 @@ def _tests(document: Document, tests: Sequence[TestOutcome], verdict: Verdict) -
     known = {finding.subject for finding in verdict.findings if finding.kind == "known-failure"}
     files = [
         (Code(name), *_counts(group), str(sum(test.nodeid in known for test in group)))
-        for name, group in _grouped(tests, lambda test: test.nodeid.partition("::")[0]).items()
+        for name, group in _grouped(tests, lambda test: file_of(test.nodeid)).items()
     ]
     document.table(("File", "Passed", "Failed", "Skipped", "Of these known"), files, numeric=(1, 2, 3, 4))
     document.heading("Skipped tests", 3)

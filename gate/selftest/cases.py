@@ -10,6 +10,7 @@ import msgspec
 import yaml
 
 from gate.model import subject_of
+from gate.nodeids import file_of
 from gate.policy import Policy
 from gate.readers import read_run
 from gate.selftest.copies import Copy, Said
@@ -127,7 +128,7 @@ class Stage:
 
     def spoil(self, nodeid: str, call: str) -> None:
         """Add a call of `gate.measure.sabotage` to the end of a test's file."""
-        file = self.test_root / nodeid.partition("::")[0]
+        file = self.test_root / file_of(nodeid)
         if not file.is_file():
             raise NotCheckedError(f"the file of {nodeid} was not found in the copy")
         name = call.partition("(")[0]

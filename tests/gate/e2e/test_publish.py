@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -137,9 +138,9 @@ def test_a_protected_branch_refuses_with_the_remedy(project: Project, remote: Pa
     assert [run.commit for run in runs_in(remote)] == ["c0"]
 
 
-def test_a_pull_request_brings_what_a_protected_branch_refuses(
-    project: Project, remote: Path, monkeypatch: pytest.MonkeyPatch
-):
+@pytest.fixture
+def protected(remote: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
+    """The remote takes no push to main; the API that opens pull requests is told to the gate."""
     hook = remote / "hooks" / "update"
     hook.write_text('#!/bin/sh\ntest "$1" != refs/heads/main || { echo "protected branch" >&2; exit 1; }\n')
     hook.chmod(0o755)
@@ -148,14 +149,20 @@ def test_a_pull_request_brings_what_a_protected_branch_refuses(
         monkeypatch.setenv("GITHUB_API_URL", double.url)
         monkeypatch.setenv("GITHUB_TOKEN", "writer")
         monkeypatch.delenv("GITHUB_EVENT_PATH", raising=False)
-        for number in (1, 2):
-            other = clone(remote, project, f"clone{number}")
-            result = other.gate(
-                "baseline", "update", "--commit", f"c{number}", "--push", "main", "--pull-request"
-            )
-            assert (result.code, "pull request #" in result.out) == (0, True), result.text
-        assert len(double.asked("pulls/create")) == 1, "the second run goes to the same one"
-        assert double.violations == []
+        yield double
+
+
+def test_a_pull_request_brings_what_a_protected_branch_refuses(
+    project: Project, remote: Path, protected: Double
+):
+    for number in (1, 2):
+        other = clone(remote, project, f"clone{number}")
+        result = other.gate(
+            "baseline", "update", "--commit", f"c{number}", "--push", "main", "--pull-request"
+        )
+        assert (result.code, "pull request #" in result.out) == (0, True), result.text
+    assert len(protected.asked("pulls/create")) == 1, "the second run goes to the same one"
+    assert protected.violations == []
     assert [run.commit for run in runs_in(remote)] == ["c0"]
     assert [run.commit for run in runs_in(remote, "gate-baseline-for/main")] == ["c0", "c1", "c2"]
     assert git(remote, "rev-parse", "gate-baseline-for/main^") == git(remote, "rev-parse", "main")
@@ -215,25 +222,17 @@ def test_a_rebuild_takes_the_place_of_what_was_remembered(project: Project, remo
 
 
 def test_a_rebuild_that_waits_is_not_undone_by_the_next_update(
-    project: Project, remote: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, remote: Path, protected: Double
 ):
-    hook = remote / "hooks" / "update"
-    hook.write_text('#!/bin/sh\ntest "$1" != refs/heads/main || { echo "protected branch" >&2; exit 1; }\n')
-    hook.chmod(0o755)
-    with Double().serving() as double:
-        monkeypatch.setenv("GITHUB_REPOSITORY", "acme/shop")
-        monkeypatch.setenv("GITHUB_API_URL", double.url)
-        monkeypatch.setenv("GITHUB_TOKEN", "writer")
-        monkeypatch.delenv("GITHUB_EVENT_PATH", raising=False)
-        other = clone(remote, project, "clone1")
-        assert other.gate("baseline", "update", "--commit", "c9", "--baseline", "fresh").code == 0
-        waits = ("--push", "main", "--pull-request")
-        done = other.gate("baseline", "rebuild", "fresh", "--reason", "new", "--by", "kim", *waits)
+    other = clone(remote, project, "clone1")
+    assert other.gate("baseline", "update", "--commit", "c9", "--baseline", "fresh").code == 0
+    waits = ("--push", "main", "--pull-request")
+    done = other.gate("baseline", "rebuild", "fresh", "--reason", "new", "--by", "kim", *waits)
+    assert done.code == 0, done.text
+    for number in (2, 3):
+        later = clone(remote, project, f"clone{number}")
+        done = later.gate("baseline", "update", "--commit", f"c{number}", *waits)
         assert done.code == 0, done.text
-        for number in (2, 3):
-            later = clone(remote, project, f"clone{number}")
-            done = later.gate("baseline", "update", "--commit", f"c{number}", *waits)
-            assert done.code == 0, done.text
     assert [run.commit for run in runs_in(remote, "gate-baseline-for/main")] == ["c9", "c2", "c3"]
 
 
