@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import expm1
 from pathlib import Path
@@ -34,6 +34,7 @@ from tests.gate.calibration.workshop import (
     inject,
     neutral_edit,
     noisy_neighbour,
+    remark_everywhere,
 )
 
 RECORD: Final = "machine.jsonl"
@@ -80,6 +81,7 @@ def plan() -> Iterator[Trial]:
         yield Trial("whole", number, 0.05)
         yield Trial("whole", number, 0.10, budget=60)
         yield Trial("neutral", number, budget=60)
+        yield Trial("unchanged", number, budget=60 if number % 2 else 180)
 
 
 def main(directory: Path, minutes: float, kinds: Collection[str] = ()) -> None:
@@ -264,11 +266,22 @@ def _neutral(trial: Trial) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, copy_of_repository(Path(name), _tolerances(trial)) as root:
         edit = neutral_edit(root, trial.number)
         found = _checked(root, trial)
-    return {
-        **found,
-        "edit": edit,
-        "summary": f"{edit}; exit {found['exit']}, confirmed: {found['confirmed']}",
-    }
+    return {**found, "edit": edit, "summary": f"{edit}; {_outcome(found)}"}
+
+
+def _unchanged(trial: Trial) -> dict[str, Any]:
+    """The whole line, and not a single instruction differs; yet every file of the service does.
+
+    Without any difference there would be no comparison: a suspicion would be the machine's.
+    """
+    with tempfile.TemporaryDirectory() as name, copy_of_repository(Path(name), _tolerances(trial)) as root:
+        remark_everywhere(root)
+        found = _checked(root, trial)
+    return {**found, "summary": _outcome(found)}
+
+
+def _outcome(found: Mapping[str, Any]) -> str:
+    return f"exit {found['exit']}, red: {found['red']}, confirmed: {found['confirmed']}"
 
 
 def _tolerances(trial: Trial) -> str:
@@ -317,4 +330,5 @@ _KINDS: Final[dict[str, Callable[[Trial], dict[str, Any]]]] = {
     "same": _same,
     "whole": _whole,
     "neutral": _neutral,
+    "unchanged": _unchanged,
 }

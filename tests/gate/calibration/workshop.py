@@ -132,6 +132,12 @@ def neutral_edit(root: Path, number: int) -> str:
             return f"forty lines of remarks in {place.file}"
 
 
+def remark_everywhere(root: Path) -> None:
+    """Add a remark to the end of every module of the service."""
+    for file in (root / "tests" / "jorge").glob("*.py"):
+        file.write_text(file.read_text() + "# A remark.\n")
+
+
 def _find(tree: ast.AST, path: list[str]) -> ast.FunctionDef | ast.AsyncFunctionDef:
     node = tree
     for name in path:
