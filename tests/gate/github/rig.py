@@ -165,6 +165,7 @@ class Rig:
             "GATE_VENV": str(Path(sys.executable).parents[1]),
             "STANDIN_ARTIFACTS": str(self.artifacts),
             "STANDIN_LOST": self.lost,
+            "PYTEST_ADDOPTS": os.environ.get("PYTEST_ADDOPTS", ""),
         }
         for name, value in environment.items():
             command += ["--env", f"{name}={value}"]
