@@ -45,7 +45,9 @@ class Pair:
     """Standard error of that median, as the rounds show it."""
     base: float
     head: float
-    """Medians of both sides, in the unit of the suites."""
+    """Medians of both sides, in the unit that the question was asked in."""
+    once: bool = False
+    """Measured once per process: no rounds show its error."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ class Rerun:
     """Failures and runs on the base; no runs: the test is not there."""
     alike: bool = True
     """Whether a failure on the base had the signature of the head's."""
+    alone: bool = True
+    """Whether it was run without the other tests; else with all of its suite, since alone it passes."""
 
     @property
     def flaky(self) -> bool:
@@ -151,6 +155,8 @@ class Confirmation:
     """By nodeid."""
     not_reached: tuple[str, ...] = ()
     """Metrics that the budget did not suffice for, in order of suspicion."""
+    not_comparable: tuple[str, ...] = ()
+    """Metrics that base and head do not both measure."""
     notes: tuple[str, ...] = ()
     """What weakens the comparison, a sentence each."""
     interrupted: bool = False
@@ -181,6 +187,7 @@ def together(parts: Sequence[Confirmation]) -> Confirmation:
         evidence={name: shown for part in parts for name, shown in part.evidence.items()},
         reruns={nodeid: rerun for part in parts for nodeid, rerun in part.reruns.items()},
         not_reached=tuple(metric for part in parts for metric in part.not_reached),
+        not_comparable=tuple(metric for part in parts for metric in part.not_comparable),
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         interrupted=any(part.interrupted for part in parts),
         base=parts[0].base if parts else "",
@@ -211,6 +218,9 @@ def weigh(metric: str, pairs: Sequence[Pair], rank: int) -> Evidence:
     moderated with a prior as in `gate.statistics.screen`. Each look gets an equal part of the share
     that the question has of `ERROR_RATE`, so stopping early costs nothing extra.
 
+    What is measured once per process has no rounds to show its error, and its noise differs from test to test
+    by more than any prior knows: there the launches alone tell it, but never less than the prior.
+
     Args:
         metric: its name.
         pairs: one per launch.
@@ -221,8 +231,12 @@ def weigh(metric: str, pairs: Sequence[Pair], rank: int) -> Evidence:
     total = math.fsum(weights)
     estimate = math.fsum(w * pair.ratio for w, pair in zip(weights, pairs, strict=True)) / total
     residuals = math.fsum(w * (pair.ratio - estimate) ** 2 for w, pair in zip(weights, pairs, strict=True))
-    degrees = PRIOR_LAUNCHES + len(pairs) - 1
-    scale = (PRIOR_LAUNCHES + residuals) / degrees
+    if len(pairs) > 2 and any(pair.once for pair in pairs):
+        degrees: float = len(pairs) - 1
+        scale = max(1.0, residuals / degrees)
+    else:
+        degrees = PRIOR_LAUNCHES + len(pairs) - 1
+        scale = (PRIOR_LAUNCHES + residuals) / degrees
     margin = t_quantile(1 - _error(rank), degrees) * math.sqrt(scale / total)
     return Evidence(
         metric,

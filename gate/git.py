@@ -71,8 +71,8 @@ def _how_to_fetch(directory: Path, ref: str) -> str:
     return f"git fetch origin {ref}"
 
 
-def merge_base(directory: Path, ref: str) -> str:
-    """The commit that the checked-out one and `ref` have in common.
+def merge_base(directory: Path, ref: str, head: str = "HEAD") -> str:
+    """The commit that the checked-out one, or another head, and `ref` have in common.
 
     Raises:
         GitError: not a repository, an unknown ref, or a history too shallow to tell.
@@ -85,10 +85,10 @@ def merge_base(directory: Path, ref: str) -> str:
         if not head_commit(directory):
             raise GitError("--base needs a git repository with a commit; leave it out elsewhere") from None
         raise
-    common = common_commit(directory, ref, "HEAD")
+    common = common_commit(directory, ref, head)
     if not common:
         raise GitError(
-            f"{ref!r} and HEAD have no common commit here; fetch more history: git fetch --unshallow"
+            f"{ref!r} and {head} have no common commit here; fetch more history: git fetch --unshallow"
         )
     return common
 
@@ -148,13 +148,18 @@ def removal_of(directory: Path, commit: str, below: Path) -> Removal | None:
     return Removal(*found)
 
 
-def changed_files(directory: Path, commit: str) -> list[str]:
+def changed_files(directory: Path, commit: str, head: str = "") -> list[str]:
     """Files that differ between a commit and the work tree, untracked ones included, as git names them.
+
+    With a head, those that differ between two commits.
 
     Raises:
         GitError: not a repository or an unknown commit.
     """
     top = top_level(directory)
+    if head:
+        between = _git(top, "diff", "--name-only", "-z", "--no-renames", commit, head).decode()
+        return sorted(filter(None, between.split("\0")))
     changed = _git(top, "diff", "--name-only", "-z", "--no-renames", commit).decode()
     untracked = _git(top, "ls-files", "--others", "--exclude-standard", "-z").decode()
     return sorted({name for name in (changed + untracked).split("\0") if name})

@@ -253,6 +253,8 @@ class SuiteRun(msgspec.Struct, frozen=True):
     """Subject -> functions of the project that it runs (`path:qualified name`), where the report says."""
     shard: Shard | None = None
     """Which share of the suite it is; None: all of it, or the report does not say."""
+    seconds: float = 0.0
+    """How long it took, fixtures included; 0: the report does not say."""
     machines: tuple[Environment, ...] = ()
     """Where its shards were measured, if that was on different machines."""
 

@@ -287,6 +287,8 @@ def t_quantile(p: float, degrees: float) -> float:
     if p == 0.5:
         return 0.0
     tail = 2 * (1 - p)
+    if degrees == 2:  # in closed form
+        return (1 - tail) * math.sqrt(2 / (1 - (1 - tail) ** 2))
     n = degrees
     a = 1 / (n - 0.5)
     b = 48 / a**2
@@ -315,6 +317,11 @@ def needed_for(statistic: str) -> int:
     """
     quantile = {"p50": 0.50, "p95": 0.95, "p99": 0.99}.get(statistic)
     return 1 if quantile is None else round(20 / (1 - quantile))
+
+
+def beyond(statistic: str) -> int:
+    """How many measurements a percentile needs so that one of them lies beyond it: 1 / (1 - p), else one."""
+    return max(1, needed_for(statistic) // 20) if statistic in {"p95", "p99"} else 1
 
 
 def enough_for(statistic: str, count: int) -> bool:

@@ -64,8 +64,8 @@ def confirm(
         return
     if keep or not subjects:
         raise click.UsageError("name a SUBJECT, or write what the last run leaves open to --keep FILE")
-    from gate.confirm import LaunchError, compare, two_sides
-    from gate.git import merge_base, resolve
+    from gate.confirm import LaunchError, compare, dependencies, two_sides
+    from gate.git import changed_files, merge_base, resolve
     from gate.report.comparison import comparison_record, print_comparison
     from gate.sources import load_policy
     from gate.units import UnitError, parse
@@ -77,10 +77,14 @@ def confirm(
     except UnitError as error:
         raise click.UsageError(f"--budget: {error}") from None
     questions = _asked(subjects, policy, thresholds)
-    commits = merge_base(root, base), resolve(root, head) if head else ""
+    after = resolve(root, head) if head else ""
+    commits = merge_base(root, base, after or "HEAD"), after
     console = console_for(no_color)
+    install, notes = dependencies(changed_files(root, *commits), policy)
+    for note in notes:
+        complain(note)
     try:
-        with two_sides(root, *commits) as sides:
+        with two_sides(root, *commits, install) as sides:
             result = compare(
                 sides,
                 questions,
@@ -115,10 +119,11 @@ def _asked(subjects: tuple[str, ...], policy: Policy, thresholds: Path) -> list[
         for metric in suite.metrics.values()
         if (history := suite.history(metric.name))
     } | run.metrics
+    seconds = {name: suite.seconds for name, suite in run.suites.items() if suite.seconds}
     questions: dict[str, Question] = {}
     for subject in subjects:
         try:
-            found = questions_about(subject, metrics.values(), policy)
+            found = questions_about(subject, metrics.values(), policy, seconds)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         if not found:
@@ -145,6 +150,7 @@ def _keep(
     from gate.confirm import LaunchError, confirm
     from gate.evidence import Confirmation, to_json
     from gate.judge import judge
+    from gate.judge.metrics import as_remembered
     from gate.report.text import log_line
     from gate.sources import load_sources, moves_of
 
@@ -164,11 +170,12 @@ def _keep(
         )  # fmt: skip
         try:
             found = confirm(
-                run,
+                as_remembered(run, sources.baseline)[0],
                 history,
                 sources.policy,
                 root,
                 sources.base,
+                changed=sources.changed,
                 listen=lambda line: (
                     None if quiet else console.print(log_line(line), highlight=False, markup=False)
                 ),

@@ -186,14 +186,16 @@ def _judge_with_confirmation(
 ) -> Verdict:
     """The one loop of the gate: what history leaves open is measured, base beside head, and judged again."""
     from gate.confirm import LaunchError, confirm
+    from gate.judge.metrics import as_remembered
 
     try:
         confirmation = confirm(
-            run,
+            as_remembered(run, sources.baseline)[0],
             rejudge(run, liberal=True),
             sources.policy,
             thresholds.absolute().parent,
             sources.base,
+            changed=sources.changed,
             listen=lambda line: console.print(line, highlight=False, markup=False),
         )
     except LaunchError as error:

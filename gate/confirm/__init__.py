@@ -4,6 +4,7 @@ import math
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,7 @@ __all__ = [
     "changed_in",
     "compare",
     "confirm",
+    "dependencies",
     "places_of",
     "questions_about",
     "two_sides",
@@ -46,17 +48,19 @@ def confirm(
     root: Path,
     base: str,
     *,
+    changed: bool = True,
     listen: Callable[[str], None] = lambda _: None,
     apart: bool = False,
 ) -> Confirmation:
     """Run failing tests again and compare metrics, base beside head, as the policy says.
 
     Args:
-        run: the run of the head.
+        run: the run of the head, in the units that the baseline knows.
         verdict: what history alone says of it, liberally: its suspects and failures are asked about.
         policy: what to ask, how, and for how long.
         root: the directory of thresholds.yaml in the work tree.
         base: the commit to compare with.
+        changed: whether anything changed that could slow the code; otherwise no metric is compared.
         listen: called with a line about the progress.
         apart: other machines measure the other suites of the policy, each one suite.
 
@@ -65,28 +69,32 @@ def confirm(
         LaunchError: a side crashed or hangs.
     """
     names = changed_files(root, base)
-    questions = _questions(run, verdict, policy, changed_in(root, base, names)) if names else []
+    questions = _questions(run, verdict, policy, changed_in(root, base, names)) if changed and names else []
     failing = {f.subject for f in verdict.findings if f.kind in {"new-failure", "changed-failure"}}
     failed = [t for suite in run.suites.values() for t in suite.tests.values() if t.nodeid in failing]
     if not questions and not failed:
         return Confirmation(base=base)
-    locks = [name for name in names if _LOCKS.fullmatch(name.rpartition("/")[2])]
+    install, notes = dependencies(names, policy)
     budget = math.inf if policy.confirm == "all" else policy.budget.to("s")
     amounts = f"{_amount(len(questions), 'metric')}, {_amount(len(failed), 'failing test')}"
     listen(f"confirm: {amounts}, base {base[:12]} beside the head")
+    seconds = {name: suite.seconds for name, suite in run.suites.items()}
     try:
-        with two_sides(root, base, install=policy.install if locks else "") as sides:
-            reruns = run_again(sides, failed, policy, budget * _RERUN_SHARE, listen) if failed else {}
-            result = compare(
-                sides, questions, budget, listen, ranks=places_of(run, policy) if apart else ALL_RANKS
-            )
+        with two_sides(root, base, install=install) as sides:
+            begun = time.monotonic()
+            share = budget * _RERUN_SHARE
+            reruns = run_again(sides, failed, policy, seconds, share, listen=listen) if failed else {}
+            left = budget - (time.monotonic() - begun)
+            ranks = places_of(run, policy) if apart else ALL_RANKS
+            result = compare(sides, questions, left, listen, ranks=ranks)
     except KeyboardInterrupt:
         return Confirmation(interrupted=True, base=base)
     return Confirmation(
         evidence=result.evidence,
         reruns=reruns,
         not_reached=result.not_reached,
-        notes=_notes(locks, policy),
+        not_comparable=result.not_comparable,
+        notes=notes,
         interrupted=result.interrupted,
         base=base,
     )
@@ -129,10 +137,16 @@ def _questions(run: Run, verdict: Verdict, policy: Policy, changed: frozenset[st
     return questions
 
 
-def _notes(locks: Sequence[str], policy: Policy) -> tuple[str, ...]:
+def dependencies(names: Sequence[str], policy: Policy) -> tuple[str, tuple[str, ...]]:
+    """How the base gets dependencies of its own, if a lock file is among the changed files.
+
+    Returns:
+        A command, empty if it uses those of the head; and what weakens the comparison then.
+    """
+    locks = [name for name in names if _LOCKS.fullmatch(name.rpartition("/")[2])]
     if not locks or policy.install:
-        return ()
-    return (
+        return policy.install if locks else "", ()
+    return "", (
         f"{locks[0]} differs from the base, which was measured with the head's dependencies all the same; "
         "say how to install its own: install: pip install -r FILE",
     )

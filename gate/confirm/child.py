@@ -9,10 +9,11 @@ import subprocess
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from gate.confirm.course import Course, Stop
 from gate.confirm.sides import Side
 from gate.variables import (
     BATON_VARIABLE,
@@ -22,10 +23,14 @@ from gate.variables import (
     SHARDS_VARIABLE,
 )
 
-PATIENCE: Final = 60.0
-"""Seconds without a sign of life after which a side counts as hung."""
-_OPTIONS: Final = ("-p", "no:cacheprovider", "-p", "no:randomly", "-W", "ignore:Module already imported")
-"""Nothing that is written beside the tests or shuffles them; the gate is imported before pytest looks."""
+_OPTIONS: Final = (
+    "-p", "no:cacheprovider", "-p", "no:randomly", "-W", "ignore:Module already imported",
+    "--continue-on-collection-errors",
+)  # fmt: skip
+"""Nothing that is written beside the tests or shuffles them; the gate is imported before pytest looks; a
+file that cannot be collected keeps nobody from measuring the others."""
+_JUDGED: Final = frozenset({0, 1, 5})
+"""How pytest ends where tests were run, whatever became of them, or where none was chosen."""
 _SHIM: Final = Path(__file__).with_name("shim.py")
 _PADDING: Final = "GATE_PADDING"
 _ROOM: Final = 4096
@@ -44,10 +49,15 @@ class Task:
     """The suite's command."""
     tests: Sequence[str]
     """The tests to run (nodeids)."""
-    subjects: Sequence[str] = ()
-    """Operations to measure in rounds: metric names without statistic."""
+    subjects: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Operations to measure in rounds (metric names without statistic), and how many latencies a round
+    must have for what is asked of them."""
     whole: Sequence[str] = ()
     """Tests to measure as a whole, in turns (nodeids)."""
+    units: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Metric of such a test -> the unit that it is asked in."""
+    patience: float = 60.0
+    """Seconds without a sign of life after which a side counts as hung."""
 
 
 @dataclass
@@ -59,24 +69,76 @@ class Child:
     commands: int
     answers: int
     log: Path
+    patience: float
+    course: Course
+    waits: bool = False
+    """At a stop, for the baton."""
+    seconds: float = 0.0
+    """What one call of the operation there takes, roughly."""
+    each: int = 1
+    """Latencies that a call gives."""
+    ended: int | None = None
+    """How pytest said it ended."""
     buffer: bytes = b""
 
-    def say(self, calls: int) -> None:
-        """Hand the baton over for a round of calls; 0: go on with the test."""
-        with suppress(BrokenPipeError):
-            os.write(self.commands, json.dumps({"calls": calls}).encode() + b"\n")
-
-    def hear(self) -> dict[str, Any] | None:
-        """The next message; None when the process has closed its end.
+    def next_stop(self) -> Stop | None:
+        """Where it waits next; None when it has closed its end.
 
         Raises:
             LaunchError: nothing came for too long.
         """
+        while message := self._hear():
+            if "test" in message:
+                stop = Stop(message["test"], message.get("ready", ""))
+                self.course.arrive(stop)
+                self.waits = True
+                self.seconds, self.each = message.get("seconds", 0.0), message.get("each", 1)
+                return stop
+            self.course.announce(message.get("tests", ()))
+            self.ended = message.get("ended", self.ended)
+        return None
+
+    def ask(self, calls: int, key: str) -> Any:  # noqa: ANN401 - whatever the key stands for
+        """Hand the baton over and wait for the figures under a key.
+
+        Returns:
+            The figures; None if the test ended without them, and then it waits no longer at this stop.
+
+        Raises:
+            LaunchError: it hangs.
+        """
+        if not self.waits:
+            return None
+        self._say(calls)
+        message = self._hear()
+        if message is not None and key in message:
+            return message[key]
+        self.waits = False
+        if message is not None:
+            self.buffer = json.dumps(message).encode() + b"\n" + self.buffer
+        return None
+
+    def go_on(self) -> None:
+        """Let it leave the stop where it waits."""
+        if self.waits:
+            self.waits = False
+            self._say(0)
+
+    def _say(self, calls: int) -> None:
+        """Hand the baton over for a round of calls; 0: go on with the test."""
+        with suppress(BrokenPipeError):
+            os.write(self.commands, json.dumps({"calls": calls}).encode() + b"\n")
+
+    def _hear(self) -> dict[str, Any] | None:
+        """The next message; None when the process has closed its end."""
         with selectors.DefaultSelector() as selector:
             selector.register(self.answers, selectors.EVENT_READ)
             while b"\n" not in self.buffer:
-                if not selector.select(timeout=PATIENCE):
-                    raise LaunchError(f"the {self.side.name} side hangs:\n{self.tail()}")
+                if not selector.select(timeout=self.patience):
+                    raise LaunchError(
+                        f"the {self.side.name} side hangs: no sign of life for {self.patience:.0f} s"
+                        f"\n{self.tail()}"
+                    )
                 data = os.read(self.answers, 65536)
                 if not data:
                     return None
@@ -84,33 +146,21 @@ class Child:
         line, _, self.buffer = self.buffer.partition(b"\n")
         return json.loads(line)
 
-    def ask(self, calls: int, key: str) -> dict[str, float]:
-        """Hand the baton over and wait for the figures under a key.
-
-        Raises:
-            LaunchError: the process ended or hangs.
-        """
-        self.say(calls)
-        message = self.hear()
-        if message is None or key not in message:
-            raise LaunchError(f"the {self.side.name} side ended in the middle of a round:\n{self.tail()}")
-        return message[key]
-
-    def close(self) -> int:
+    def close(self) -> None:
         """Take the baton away and wait for the end.
 
-        Returns:
-            The exit code.
-
         Raises:
-            LaunchError: it does not end.
+            LaunchError: it crashed, or does not end.
         """
         os.close(self.commands)
         self.commands = -1
         try:
-            return self.process.wait(timeout=PATIENCE)
+            code = self.process.wait(timeout=self.patience)
         except subprocess.TimeoutExpired:
             raise LaunchError(f"the {self.side.name} side does not end:\n{self.tail()}") from None
+        # A wrapper (make) has exit codes of its own where a test failed.
+        if self.ended not in _JUDGED:
+            raise LaunchError(f"the {self.side.name} side ended with exit code {code}:\n{self.tail()}")
 
     def tail(self) -> str:
         """The end of what it printed."""
@@ -118,12 +168,15 @@ class Child:
 
 
 @contextmanager
-def started(side: Side, task: Task, directory: Path, seed: int, core: int) -> Generator[Child]:
+def started(
+    side: Side, task: Task, course: Course, directory: Path, *, seed: int, core: int
+) -> Generator[Child]:
     """Start one side's process; it is gone when the block ends.
 
     Args:
         side: where it runs.
         task: what it does.
+        course: its way through this launch.
         directory: a fresh directory of this launch.
         seed: of hashes and layout: the same on both sides.
         core: where it measures; negative: anywhere.
@@ -156,7 +209,7 @@ def started(side: Side, task: Task, directory: Path, seed: int, core: int) -> Ge
     finally:
         os.close(commands_out)
         os.close(answers_in)
-    child = Child(side, process, commands_in, answers_out, log)
+    child = Child(side, process, commands_in, answers_out, log, task.patience, course)
     try:
         yield child
     finally:

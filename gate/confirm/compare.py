@@ -7,20 +7,27 @@ leaves the batch, and what the budget does not reach is said.
 import random
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from gate.confirm.child import Task
+from gate.confirm.course import Course
 from gate.confirm.launch import Pace, launch
 from gate.confirm.plan import Costs, Question, next_batch
 from gate.confirm.sides import Side
 from gate.evidence import MAX_LAUNCHES, Decision, Evidence, Pair, weigh
+from gate.model import statistic_of
+from gate.statistics import beyond
 
 _FIRST: Final = 0.5
 """Part of the budget in which nothing else is measured while a suspicion is open."""
 _FEW: Final = 4
 """So many operations make a launch hardly longer than its start: they are measured together."""
+_MISSES: Final = 2
+"""Launches in a row without a metric after which it is not asked for again: one may fail by chance, or learn
+where base and head differ."""
 ALL_RANKS: Final = range(1, sys.maxsize)
 _SEED: Final = 0
 """Other layouts in each launch, the same ones each time."""
@@ -36,7 +43,29 @@ class Comparison:
     seconds: float = 0.0
     interrupted: bool = False
     not_reached: tuple[str, ...] = ()
-    """Metrics that were asked for and never measured, in order of suspicion."""
+    """Metrics that the budget did not suffice for, in order of suspicion."""
+    not_comparable: tuple[str, ...] = ()
+    """Metrics that base and head do not both measure."""
+
+
+@dataclass
+class _State:
+    """What launches have shown so far."""
+
+    pairs: dict[str, list[Pair]]
+    """By metric."""
+    costs: Costs = field(default_factory=Costs)
+    courses: dict[str, tuple[Course, Course]] = field(
+        default_factory=lambda: defaultdict(lambda: (Course(), Course()))
+    )
+    """By command: the ways of base and head."""
+    missed: dict[str, int] = field(default_factory=dict[str, int])
+    """Metric -> launches in a row that should have measured it and did not."""
+
+    @property
+    def gone(self) -> set[str]:
+        """Metrics that more launches would not measure either."""
+        return {metric for metric, times in self.missed.items() if times >= _MISSES}
 
 
 def compare(
@@ -62,31 +91,31 @@ def compare(
     """
     result = Comparison()
     begun = time.monotonic()
-    pairs: dict[str, list[Pair]] = {question.metric: [] for question in questions}
-    costs = Costs()
+    state = _State({question.metric: [] for question in questions})
     seeds = random.Random(_SEED)
-    gone: set[str] = set()
     try:
         while (left := budget - (time.monotonic() - begun)) > 0:
-            seen = {metric: len(found) for metric, found in pairs.items()}
+            seen = {metric: len(found) for metric, found in state.pairs.items()}
             waiting = {
-                q.metric for q in questions if q.metric not in gone and _open(result, q, seen[q.metric])
+                q.metric for q in questions if q.metric not in state.gone and _open(result, q, seen[q.metric])
             }
             if left > budget * (1 - _FIRST):
                 waiting = _most_urgent(questions, waiting)
-            batch, share = next_batch(questions, waiting, seen, costs, left)
+            batch, share = next_batch(questions, waiting, seen, state.costs, left)
             if not batch:
                 break
             result.launches += 1
             # An even and an odd one in turns: the side that begins changes from launch to launch.
             seed = seeds.randrange(1, 2**30) * 2 + result.launches % 2
-            gone |= _measure(sides, batch, Pace(seed, share, begun + budget), costs, pairs)
-            _weigh(result, questions, pairs, ranks)
+            _measure(sides, batch, Pace(seed, share, begun + budget), state)
+            _weigh(result, questions, state.pairs, ranks)
             listen(_line(result, batch, time.monotonic() - begun))
     except KeyboardInterrupt:
         result.interrupted = True
     result.seconds = time.monotonic() - begun
-    result.not_reached = tuple(metric for metric, found in pairs.items() if not found)
+    unmeasured = [metric for metric, found in state.pairs.items() if not found]
+    result.not_reached = tuple(metric for metric in unmeasured if metric not in state.gone)
+    result.not_comparable = tuple(metric for metric in unmeasured if metric in state.gone)
     return result
 
 
@@ -109,34 +138,44 @@ def _measure(
     sides: tuple[Side, Side],
     batch: Sequence[Question],
     pace: Pace,
-    costs: Costs,
-    pairs: dict[str, list[Pair]],
-) -> set[str]:
-    """One launch of every command in the batch.
-
-    Returns:
-        Metrics that it should have measured and did not: their test is not on both sides.
-    """
-    commands: dict[str, list[Question]] = {}
+    state: _State,
+) -> None:
+    """One launch of every command in the batch; two where a test is asked for rounds and as a whole."""
+    parts: dict[tuple[str, bool], list[Question]] = {}
     for question in batch:
-        commands.setdefault(question.command, []).append(question)
-    lost: set[str] = set()
-    for command, part in commands.items():
+        parts.setdefault((question.command, _apart(question, batch)), []).append(question)
+    for (command, _), part in parts.items():
+        rounds = [question for question in part if question.repeatable]
+        once = [question for question in part if not question.repeatable]
+        subjects: dict[str, int] = {}
+        for question in rounds:
+            subjects[question.subject] = max(
+                subjects.get(question.subject, 1), beyond(statistic_of(question.metric))
+            )
         task = Task(
             command,
             tests=list(dict.fromkeys(question.nodeid for question in part)),
-            subjects=list(dict.fromkeys(question.subject for question in part if question.repeatable)),
-            whole=list(dict.fromkeys(question.nodeid for question in part if not question.repeatable)),
+            subjects=subjects,
+            whole=list(dict.fromkeys(question.nodeid for question in once)),
+            units={question.metric: question.unit for question in once},
+            patience=max(question.patience for question in part),
         )
-        done = launch(sides, task, pace)
-        costs.starts[command] = max(0.5, done.seconds - sum(done.measuring.values()))
-        costs.subjects |= done.measuring
+        done = launch(sides, task, pace, state.courses[command])
+        state.costs.starts[command] = max(0.5, done.seconds - sum(done.measuring.values()))
+        state.costs.subjects |= done.measuring
         for question in part:
             if question.metric in done.pairs:
-                pairs[question.metric].append(done.pairs[question.metric])
+                state.pairs[question.metric].append(done.pairs[question.metric])
+                state.missed.pop(question.metric, None)
             else:
-                lost.add(question.metric)
-    return lost
+                state.missed[question.metric] = state.missed.get(question.metric, 0) + 1
+
+
+def _apart(question: Question, batch: Sequence[Question]) -> bool:
+    """Whether a question is about a test as a whole that others ask about in rounds."""
+    return not question.repeatable and any(
+        other.repeatable and other.nodeid == question.nodeid for other in batch
+    )
 
 
 def _weigh(

@@ -4,22 +4,27 @@ import math
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
-from gate.confirm.child import Child, LaunchError, Task, started
+from gate.confirm.child import Child, Task, started
 from gate.confirm.cores import quietest_core
+from gate.confirm.course import Course, Stop, alone
 from gate.confirm.sides import Side
 from gate.evidence import ONE_SHOT_ERROR, Pair
 from gate.model import TAILS
+from gate.statistics import beyond
+from gate.units import UnitError, convert
 
 ROUND_SECONDS: Final = 0.05
 """How long one side measures before it passes the baton."""
 MIN_ROUNDS: Final = 4
 MAX_ROUNDS: Final = 32
+LONGEST_ROUND: Final = 1.0
+"""Seconds that a round may last so that a percentile of it says something."""
 
 
 @dataclass
@@ -46,13 +51,16 @@ class Pace:
     """No round begins after this time (`time.monotonic`)."""
 
 
-def launch(sides: tuple[Side, Side], task: Task, pace: Pace) -> LaunchResult:
+def launch(sides: tuple[Side, Side], task: Task, pace: Pace, courses: tuple[Course, Course]) -> LaunchResult:
     """Start both sides and measure the subjects of some tests.
+
+    What only one side has, or what fails there, is in no pair; the rest is compared all the same.
 
     Args:
         sides: base and head.
         task: what to run and to measure.
         pace: seed and times.
+        courses: what earlier launches of the task's command have shown of the way of base and head.
 
     Raises:
         LaunchError: a side crashed or hangs.
@@ -62,54 +70,57 @@ def launch(sides: tuple[Side, Side], task: Task, pace: Pace) -> LaunchResult:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=sides[0].scratch)))
         core = quietest_core()
-        base, head = (stack.enter_context(started(side, task, directory, pace.seed, core)) for side in sides)
+        for course in courses:
+            course.begin()
+        base, head = (
+            stack.enter_context(started(side, task, course, directory, seed=pace.seed, core=core))
+            for side, course in zip(sides, courses, strict=True)
+        )
         order = (base, head) if pace.seed % 2 == 0 else (head, base)
+        at: dict[str, Stop | None] = {}
         while True:
-            messages = base.hear(), head.hear()
-            here, there = messages
+            for child in (base, head):
+                if not child.waits:
+                    at[child.side.name] = child.next_stop()
+            here, there = at["base"], at["head"]
             if here is None or there is None:
                 break
-            if here.keys() == there.keys() and time.monotonic() < pace.deadline:
+            apart = alone(*courses, here, there)
+            if not any(apart) and time.monotonic() < pace.deadline:
                 started_at = time.monotonic()
-                if name := _same(here, there, "ready"):
-                    seconds = max(here["seconds"], there["seconds"])
-                    result.pairs |= _rounds(name, order, seconds, pace)
-                elif name := _same(here, there, "turn"):
-                    result.pairs |= _whole(order)
-                if name:
-                    result.measuring[name] = time.monotonic() - started_at
-            base.say(0)
-            head.say(0)
+                result.pairs |= (
+                    _rounds(here.operation, order, task, pace) if here.operation else _whole(order, task)
+                )
+                result.measuring[here.operation or here.test] = time.monotonic() - started_at
+            for child, goes in zip((base, head), apart, strict=True):
+                if goes or not any(apart):
+                    child.go_on()
         # A side that still waits has tests that the other one lacks: there is nothing to compare them with.
-        for child, message in zip((base, head), messages, strict=True):
-            if message is None and (code := child.close()) not in {0, 5}:  # 5: no such test on this side
-                raise LaunchError(f"the {child.side.name} side ended with exit code {code}:\n{child.tail()}")
+        for child in (base, head):
+            if at[child.side.name] is None:
+                child.close()
     result.seconds = time.monotonic() - begun
     return result
 
 
-def _same(here: Mapping[str, str], there: Mapping[str, str], key: str) -> str:
-    """What both sides say under a key, if it is the same."""
-    name = here.get(key, "")
-    return name if name == there.get(key) else ""
-
-
-def _rounds(subject: str, order: tuple[Child, Child], seconds: float, pace: Pace) -> dict[str, Pair]:
-    """Rounds in ABBA order; what they say of each metric, by name.
+def _rounds(subject: str, order: tuple[Child, Child], task: Task, pace: Pace) -> dict[str, Pair]:
+    """Rounds in ABBA order; what they say of each metric, by name. Nothing where a side fails in them.
 
     Args:
         subject: the operation.
         order: the side that begins, and the other one.
-        seconds: what one call takes, roughly.
+        task: says how many latencies a round must have.
         pace: the share is for all rounds; after the deadline only the first few are still made.
     """
-    calls = max(1, round(ROUND_SECONDS / max(seconds, 1e-7)))
+    each = order[0].each
+    least = math.ceil(task.subjects.get(subject, 1) / each)
+    calls = _calls(max(child.seconds for child in order), least)
     begun = time.monotonic()
     for child in order:
         child.ask(calls, "round")  # not counted: the first round warms the caches that the wait has cooled
-    lasted = (time.monotonic() - begun) / 2  # and tells what a warm call takes
-    calls = max(1, round(calls * ROUND_SECONDS / max(lasted, 1e-4)))
-    pair = 2 * max(ROUND_SECONDS, lasted if calls == 1 else 0.0)
+    lasted = max(1e-7, (time.monotonic() - begun) / 2 / calls)  # and tells what a warm call takes
+    calls = _calls(lasted, least)
+    pair = 2 * max(ROUND_SECONDS, lasted * calls)
     rounds = min(MAX_ROUNDS, max(MIN_ROUNDS, 2 * round(pace.share / pair / 2)))
     values: dict[str, list[tuple[float, float]]] = {}
     for number in range(rounds):
@@ -117,23 +128,34 @@ def _rounds(subject: str, order: tuple[Child, Child], seconds: float, pace: Pace
             break
         turn = order if number % 2 == 0 else order[::-1]
         measured = {child.side.name: child.ask(calls, "round") for child in turn}
+        if None in measured.values():
+            return {}
         for statistic, after in measured["head"].items():
-            values.setdefault(statistic, []).append((measured["base"].get(statistic, 0.0), after))
+            if calls * each >= beyond(statistic):
+                values.setdefault(statistic, []).append((measured["base"].get(statistic, 0.0), after))
     name, _, labels = subject.partition("{")
     suffix = f"{{{labels}" if labels else ""
     found = {f"{name}.{statistic}{suffix}": pair for statistic, pair in _paired(values).items()}
     return {metric: pair for metric, pair in found.items() if pair}
 
 
-def _whole(order: tuple[Child, Child]) -> dict[str, Pair]:
-    """A test that is measured as a whole: one side, then the other."""
-    measured = {child.side.name: child.ask(0, "values") for child in order}
-    before = measured["base"]
-    found = {
-        metric: _pair([(before[metric], after)])
-        for metric, after in measured["head"].items()
-        if metric in before
-    }
+def _calls(seconds: float, least: int) -> int:
+    """Calls of a round: as many as fit, or as a percentile needs, if that is not too long."""
+    calls = max(1, round(ROUND_SECONDS / max(seconds, 1e-7)))
+    return max(calls, least) if least * seconds <= LONGEST_ROUND else calls
+
+
+def _whole(order: tuple[Child, Child], task: Task) -> dict[str, Pair]:
+    """A test that is measured as a whole: one side, then the other. Nothing where a side fails."""
+    measured: dict[str, dict[str, Any]] = {child.side.name: child.ask(0, "values") or {} for child in order}
+    found: dict[str, Pair | None] = {}
+    for metric in measured["head"].keys() & measured["base"].keys() & task.units.keys():
+        with suppress(UnitError):  # it measures something else now
+            before, after = (
+                convert(measured[side][metric]["value"], measured[side][metric]["unit"], task.units[metric])
+                for side in ("base", "head")
+            )
+            found[metric] = _pair([(before, after)])
     return {metric: pair for metric, pair in found.items() if pair}
 
 
@@ -171,4 +193,5 @@ def _pair(values: list[tuple[float, float]]) -> Pair | None:
     ratio = median(ratios)
     spread = 1.4826 * median(abs(other - ratio) for other in ratios)
     error = 1.2533 * spread / math.sqrt(len(ratios)) if len(ratios) > 1 else ONE_SHOT_ERROR
-    return Pair(ratio, error, median(before for before, _ in values), median(after for _, after in values))
+    before, after = median(before for before, _ in values), median(after for _, after in values)
+    return Pair(ratio, error, before, after, once=len(values) == 1)

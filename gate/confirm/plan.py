@@ -1,5 +1,6 @@
 """What is asked of the machine, in which order, and what one launch carries. Pure."""
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -24,6 +25,9 @@ _START: Final = 5.0
 """Seconds that the start of a pair of processes is assumed to take, before one was seen."""
 _SHORTEST, _LONGEST = 0.5, 1.5
 """Seconds that one operation gets in its first launches."""
+_ROOM: Final = 60.0
+_SLOWER: Final = 3.0
+"""A side may be silent for so many seconds, and so many times what its whole suite took in the run."""
 _ONE_SHOT: Final = 6.0
 """Seconds that a test measured as a whole is assumed to take on both sides."""
 
@@ -45,6 +49,8 @@ class Question:
     """The command of its suite."""
     repeatable: bool
     """Whether rounds measure it; otherwise its test is measured as a whole."""
+    patience: float = 60.0
+    """Seconds that its suite may be silent: some times what all of it took, but not beyond its timeout."""
     suspected: bool = False
     """Whether it runs changed code, or history suspects it."""
 
@@ -71,8 +77,17 @@ class Costs:
         return max(self.subjects.get(question.subject, share if question.repeatable else _ONE_SHOT), share)
 
 
-def _question(metric: Metric, policy: Policy, *, named: bool = False) -> Question | None:
-    """What to ask about a metric; None if it cannot be compared or nobody wants it to be."""
+def _question(
+    metric: Metric, policy: Policy, seconds: Mapping[str, float], *, named: bool = False
+) -> Question | None:
+    """What to ask about a metric; None if it cannot be compared or nobody wants it to be.
+
+    Args:
+        metric: of the head.
+        policy: says what may be asked.
+        seconds: how long suites took, as far as that is known.
+        named: whether somebody asked for this metric.
+    """
     suite = policy.suites.get(metric.suite)
     if suite is None or metric.exact or not metric.value > 0:
         return None
@@ -91,13 +106,22 @@ def _question(metric: Metric, policy: Policy, *, named: bool = False) -> Questio
         metric.nodeid,
         suite.run,
         metric.statistic in REPEATABLE,
+        min(suite.timeout.to("s"), _ROOM + _SLOWER * seconds.get(metric.suite, math.inf)),
     )
 
 
-def questions_about(subject: str, metrics: Iterable[Metric], policy: Policy) -> list[Question]:
+def questions_about(
+    subject: str, metrics: Iterable[Metric], policy: Policy, seconds: Mapping[str, float] | None = None
+) -> list[Question]:
     """What somebody asks by name: a metric, a subject without its statistic, or a glob of either.
 
     A metric that is named in full is compared even if the policy does not; then with the default tolerance.
+
+    Args:
+        subject: the text.
+        metrics: all there are.
+        policy: says what may be asked.
+        seconds: how long suites took, as far as that is known.
 
     Raises:
         ValueError: the text is no name and no glob.
@@ -107,7 +131,7 @@ def questions_about(subject: str, metrics: Iterable[Metric], policy: Policy) -> 
     found: list[Question] = []
     for metric in metrics:
         if entry.matches(metric.name) or entry.matches(metric.subject):
-            question = _question(metric, policy, named=metric.name == subject)
+            question = _question(metric, policy, seconds or {}, named=metric.name == subject)
             found += [question] if question else []
     return sorted(found, key=_within_subject)
 
@@ -127,7 +151,9 @@ def in_order_of_suspicion(
     """
     strength = {name: place for place, name in enumerate(suspects)}
     executed = {name: code for suite in run.suites.values() for name, code in suite.executed.items()}
-    questions = [question for metric in run.metrics.values() if (question := _question(metric, policy))]
+    seconds = {name: suite.seconds for name, suite in run.suites.items() if suite.seconds}
+    asked = (_question(metric, policy, seconds) for metric in run.metrics.values())
+    questions = [question for question in asked if question]
     places: dict[str, tuple[int, int, int]] = {}
     for question in questions:
         runs = executed.get(question.subject, frozenset[str]())

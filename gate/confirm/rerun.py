@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -25,15 +26,21 @@ def run_again(
     sides: tuple[Side, Side],
     failed: Sequence[TestOutcome],
     policy: Policy,
+    seconds: Mapping[str, float],
     budget: float,
+    *,
     listen: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Rerun]:
     """Run failing tests again, head and base in turns, each time in fresh processes.
+
+    First the failing tests alone. What never fails so may need another test before it: its whole suite is run
+    again, if there is time.
 
     Args:
         sides: base and head.
         failed: the tests that failed in the run.
         policy: has the commands of their suites.
+        seconds: what their suites took.
         budget: seconds; what does not fit is not run.
         listen: called with a line about the progress after each round.
 
@@ -59,10 +66,33 @@ def run_again(
                     if nodeid in outcomes and not outcomes[nodeid].silent:
                         seen[nodeid][side.name].append(outcomes[nodeid])
         listen(f"confirm: {len(failed)} failing tests run again on head and base, {number + 1} of {TIMES}")
-    return {
+    found = {
         test.nodeid: _rerun(test, runs["head"], runs["base"])
         for test in failed
         if (runs := seen[test.nodeid])["head"]
+    }
+    for suite in by_suite:
+        again = [test for test in failed if test.suite == suite and test.nodeid in found]
+        passing = [test for test in again if found[test.nodeid].head[0] == 1]
+        left = budget - (time.monotonic() - begun)
+        if passing and 0 < 2 * seconds.get(suite, 0.0) < left:
+            listen(f"confirm: {len(passing)} failing tests pass alone, all of {suite} is run again")
+            head, base = (
+                _run(side, policy.suites[suite], (), policy, number=TIMES, seconds=left / 2)
+                for side in sides[::-1]
+            )
+            found |= _among_the_others(passing, head, base)
+    return found
+
+
+def _among_the_others(
+    passing: Sequence[TestOutcome], head: Mapping[str, TestOutcome], base: Mapping[str, TestOutcome]
+) -> dict[str, Rerun]:
+    """Of tests that pass alone, those that failed again when their whole suite was run on both sides."""
+    return {
+        name: replace(_rerun(test, [head[name]], [base[name]] if name in base else []), alone=False)
+        for test in passing
+        if (name := test.nodeid) in head and head[name].failed
     }
 
 
@@ -80,7 +110,7 @@ def _rerun(test: TestOutcome, head: Sequence[TestOutcome], base: Sequence[TestOu
 def _run(
     side: Side, suite: Suite, nodeids: Sequence[str], policy: Policy, *, number: int, seconds: float
 ) -> Mapping[str, TestOutcome]:
-    """Run some tests of a suite on one side; nothing if they did not end in time or wrote no report."""
+    """Run some tests of a suite on one side, or all; nothing without a report in time."""
     with tempfile.TemporaryDirectory(dir=side.scratch) as name:
         select, report = Path(name, "select"), Path(name, f"{suite.name}.json")
         select.write_text("\n".join(nodeids), encoding="utf-8")
@@ -91,7 +121,7 @@ def _run(
             suite.run,
             shell=True,  # the command is the user's own, from the reviewed policy
             cwd=side.root,
-            env=variables | {SELECT_VARIABLE: str(select)},
+            env=variables | ({SELECT_VARIABLE: str(select)} if nodeids else {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -16,7 +16,7 @@ import psutil
 
 import gate
 from gate.git import GitError, add_worktree, prune_worktrees, remove_worktree, top_level, worktrees
-from gate.imports import moved_imports
+from gate.imports import link_environments, moved_imports
 
 _PREFIX: Final = "gate-confirm-"
 _LOCK: Final = ".lock"
@@ -68,11 +68,14 @@ def two_sides(root: Path, base: str, head: str = "", install: str = "") -> Gener
 
         try:
             ruler = _ruler(directory)
-            sides = [_side("base", root, top, check_out("base", base), ruler)]
-            tree = check_out("head", head) if head else top
-            sides.append(_side("head", root, top, tree, ruler))
+            before, after = check_out("base", base), check_out("head", head) if head else top
+            sides = [_side("base", root, top, before, ruler), _side("head", root, top, after, ruler)]
+            environment = directory / "environment"
+            link_environments(top, before, environment if install else None)
+            if head:
+                link_environments(top, after)
             if install:
-                sides[0] = _with_own_dependencies(sides[0], install, directory / "environment")
+                sides[0] = _with_own_dependencies(sides[0], install, environment)
             yield sides[0], sides[1]
         finally:
             _clear(directory, top, trees)

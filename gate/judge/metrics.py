@@ -4,7 +4,7 @@ import math
 import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -51,6 +51,8 @@ def judge_metrics(
     Raises:
         LocatedError: an entry's unit does not fit its metric.
     """
+    if confirmation and not changed:
+        confirmation = replace(confirmation, evidence={}, not_reached=(), not_comparable=())
     findings: list[Finding] = []
     candidates: list[Candidate] = []
     counted = 0
@@ -187,7 +189,9 @@ def _judge(
         found = _suspect(metric, rule, screened, changed=changed)
         if shown:
             return _after_confirmation(found, metric, shown.decide(rule.better, tolerance, floor), shown)
-        return _not_measured(found) if confirmation and changed else found
+        # A ratio to nothing, or of nothing, is none: history alone can tell.
+        has_ratio = metric.value > 0 and screened.centre > 0
+        return _not_measured(found, confirmation) if confirmation and changed and has_ratio else found
     # What a faster machine gains as a whole is no merit of the change.
     if screened.improved(faster if depends_on_speed(metric) else 0.0) and -worse > tolerance:
         return _finding(metric, rule, "improvement", screened.centre, message=_figures(metric, screened))
@@ -205,9 +209,12 @@ def _without_history(metric: Metric, rule: Rule, shown: Evidence) -> list[Findin
     return [_after_confirmation(found, metric, decision, shown)]
 
 
-def _not_measured(found: Finding) -> Finding:
-    """A suspect that the comparison did not reach: neither red nor green."""
-    message = f"not measured again within the budget; history alone: {found.message}"
+def _not_measured(found: Finding, confirmation: Confirmation) -> Finding:
+    """A suspect that the comparison did not reach, or that it cannot compare: neither red nor green."""
+    why = "not measured again within the budget"
+    if found.subject in confirmation.not_comparable:
+        why = "base and head gave nothing to compare (a new or failing test, a percentile of too few calls)"
+    message = f"{why}; history alone: {found.message}"
     return msgspec.structs.replace(found, state="inconclusive", message=message)
 
 

@@ -6,10 +6,12 @@ holds the baton measures a round and passes it back. What was agreed on is not s
 What cannot be repeated in rounds (a peak of memory, the duration of a test) is measured once per
 process, by one side while the other waits before the same test.
 
-One JSON line per message. Out: `{"ready": name, "seconds": s}` and then `{"round": {statistic: value}}` for
-each round, tails of repeated calls without the slow spells of the machine; `{"turn": nodeid}` before a test
-that is measured as a whole and `{"values": {metric: value}}` after it. In: `{"calls": n}` for a round of n
-calls, `{"calls": 0}` to go on.
+One JSON line per message. Out: `{"tests": [nodeid, ...]}` before the first test; `{"test": nodeid, "ready":
+name, "seconds": s, "each": n}` at an operation, with what a call takes and the latencies it gives, and then
+`{"round": {statistic: value}}` for each round, tails of repeated calls without the slow spells of the
+machine; `{"test": nodeid}` before a test that is measured as a whole, and after it `{"values": {metric:
+{"value": v, "unit": u}}}`, empty if it failed; `{"ended": status}` at pytest's end. In: `{"calls": n}` for
+a round of n calls, `{"calls": 0}` to go on.
 """
 
 import gc
@@ -17,7 +19,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
@@ -50,6 +52,8 @@ class Baton:
         self._answers = answers
         self._subjects = subjects
         self._core = core
+        self._turn = False
+        self._test = ""
         self.tests = tests
 
     @classmethod
@@ -67,9 +71,32 @@ class Baton:
             settings["core"],
         )
 
+    def announce(self, tests: Sequence[str]) -> None:
+        """Say which tests will run, in order."""
+        self._say(tests=tests)
+
+    def begin(self, nodeid: str) -> None:
+        """A test begins; one that is measured as a whole waits until this side may run it."""
+        self._test, self._turn = nodeid, nodeid in self.tests
+        if self._turn:
+            self._settle()
+            self._say(test=nodeid)
+            self._next()
+
+    def end(self, values: Mapping[str, Mapping[str, float | str]]) -> None:
+        """It is over; one that is measured as a whole hands over its values, with their units."""
+        if self._turn:
+            self._turn = False
+            self._say(values=values)
+            self._next()
+
+    def close(self, status: int) -> None:
+        """Pytest is over, with this exit status."""
+        self._say(ended=status)
+
     def fill(self, recorder: PerformanceBaseline) -> Iterator[None]:
         """Yield once per call, as `Turns.fill` does, for as many rounds as the controller wants."""
-        if recorder.name not in self._subjects:
+        if self._turn or recorder.name not in self._subjects:
             started = time.perf_counter()
             yield
             recorder.add((time.perf_counter() - started) * 1e3)
@@ -88,7 +115,7 @@ class Baton:
                     break
                 calls *= 2
             recorder.add(seconds / calls * 1e3)
-            self._say(ready=recorder.name, seconds=seconds / calls)
+            self._say(test=self._test, ready=recorder.name, seconds=seconds / calls, each=1)
             while calls := self._next():
                 gc.collect()
                 latencies: list[float] = []
@@ -104,29 +131,19 @@ class Baton:
 
     async def load(self, name: str, request: Request, users: int, requests: int) -> LoadTestMetrics:
         """Drive a load once, and again for every round."""
-        wanted = name in self._subjects
+        wanted = name in self._subjects and not self._turn
         if wanted:
             self._settle()
         started = time.perf_counter()
         metrics = await drive(request, users, requests)
         if wanted:
-            self._say(ready=name, seconds=time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._say(test=self._test, ready=name, seconds=seconds, each=users * requests)
             while calls := self._next():
                 metrics = await drive(request, users, requests, calls)
                 values = summarise(metrics.latencies) | {"throughput": metrics.throughput}
                 self._say(round=values)
         return metrics
-
-    def take_turn(self, nodeid: str) -> None:
-        """Wait until this side may run a test that is measured as a whole."""
-        self._settle()
-        self._say(turn=nodeid)
-        self._next()
-
-    def end_turn(self, values: Mapping[str, float]) -> None:
-        """Hand over what such a test measured."""
-        self._say(values=dict(values))
-        self._next()
 
     def _settle(self) -> None:
         """Move to the core that both sides share; until here each side started on any."""

@@ -95,18 +95,36 @@ def measure(request: pytest.FixtureRequest) -> Iterator[Measure]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    """In a comparison: run a test that is measured as a whole while the other side waits."""
+    """In a comparison: a test that is measured as a whole runs while the other side waits."""
     baton = item.config.stash[_baton]
-    if baton is None or item.nodeid not in baton.tests:
+    if baton is None:
         return (yield)
-    baton.take_turn(item.nodeid)
+    baton.begin(item.nodeid)
     try:
         return (yield)
     finally:
-        measures = item.stash.get(_measures, None)
-        recorded = measures.measurements if measures else []
-        values = {join_name(m.name, m.labels): m.value for m in recorded if m.value is not None}
-        baton.end_turn(values | item.stash.get(_durations, dict[str, float]()))
+        values: dict[str, dict[str, float | str]] = {}
+        if _durations in item.stash:  # it passed
+            measures = item.stash.get(_measures, None)
+            recorded = measures.measurements if measures else []
+            values = {
+                join_name(m.name, m.labels): {"value": m.value, "unit": m.unit}
+                for m in recorded
+                if m.value is not None
+            } | {name: {"value": s, "unit": "s"} for name, s in item.stash[_durations].items()}
+        baton.end(values)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """In a comparison: say which tests will run."""
+    if baton := session.config.stash[_baton]:
+        baton.announce([item.nodeid for item in session.items])
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """In a comparison: say how it ended; a wrapper around pytest has exit codes of its own."""
+    if baton := session.config.stash[_baton]:
+        baton.close(int(exitstatus))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -126,7 +144,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         others = [(name, value) for name, value in item.user_properties if name != "gate.metrics"]
         text = json.dumps(msgspec.to_builtins(measures.measurements))
         item.user_properties[:] = [*others, ("gate.metrics", text)]
-    if call.when == "call" and item.config.stash[_baton]:
+    if call.when == "call" and not call.excinfo and item.config.stash[_baton]:
         item.stash[_durations] = {duration_name(item.nodeid): call.duration}
     return (yield)
 

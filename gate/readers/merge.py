@@ -79,6 +79,7 @@ def merged(parts: Sequence[SuiteRun]) -> SuiteRun:
         source=", ".join(sorted({source for part in ordered for source in part.source.split(", ")})),
         loads=_by_name(item for part in ordered for item in part.loads.items()),
         executed=_by_name(executed.items()),
+        seconds=max(part.seconds for part in ordered),
     )
 
 

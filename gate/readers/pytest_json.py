@@ -132,6 +132,7 @@ class _Report(msgspec.Struct):
     created: float
     exitcode: int
     summary: _Summary
+    duration: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     root: str = ""
     environment: dict[str, Any] = {}
     collectors: list[_Collector] = []
@@ -194,6 +195,7 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
         source=str(path),
         loads=loads,
         shard=(report.gate.shard if report.gate else None) or shard_in(path.stem),
+        seconds=report.duration,
     )
 
 

@@ -44,6 +44,8 @@ class Record(msgspec.Struct, frozen=True):
     launches: int
     metrics: tuple[Compared, ...]
     not_reached: tuple[str, ...]
+    not_comparable: tuple[str, ...]
+    """Base and head do not both measure it."""
     interrupted: bool
     exit_code: int
 
@@ -66,7 +68,8 @@ def comparison_record(questions: Sequence[Question], result: Comparison, base: s
         if (shown := result.evidence.get(question.metric))
     )
     decisions = {compared.decision for compared in metrics}
-    complete = not result.interrupted and not result.not_reached and "inconclusive" not in decisions
+    unmeasured = (*result.not_reached, *result.not_comparable)
+    complete = not result.interrupted and not unmeasured and "inconclusive" not in decisions
     return Record(
         SCHEMA,
         base,
@@ -75,6 +78,7 @@ def comparison_record(questions: Sequence[Question], result: Comparison, base: s
         result.launches,
         metrics,
         result.not_reached,
+        result.not_comparable,
         result.interrupted,
         3 if result.interrupted else 1 if "confirmed" in decisions else 0 if complete else 3,
     )
@@ -99,6 +103,8 @@ def print_comparison(record: Record, console: Console) -> None:
             str(len(compared.launches)),
         )
     console.print(table)
+    for name in record.not_comparable:
+        console.print(Text(f"not measured on both sides: {log_line(name)}"))
     for name in record.not_reached:
         console.print(Text(f"not reached: {log_line(name)}"))
     tail = "; interrupted" if record.interrupted else ""

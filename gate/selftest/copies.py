@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from gate.git import GitError, head_commit, top_level
-from gate.imports import moved_imports
+from gate.imports import link_environments, moved_imports
 
 _GRACE: Final = 20.0
 """Seconds that a command may take to clean up after SIGTERM."""
@@ -126,7 +126,11 @@ def throw_away_copy(root: Path, listen: Callable[[str], None]) -> Generator[Copy
             _git(directory, environment, "init", "--quiet", str(tree))
         for file in _files(top, environment):
             _copy(top / file, tree / file)
-        _link_environment(top, tree)
+        for place in link_environments(top, tree):
+            exclude = tree / ".git" / "info" / "exclude"
+            exclude.parent.mkdir(exist_ok=True)
+            with exclude.open("a", encoding="utf-8") as file:
+                file.write(f"\n/{place.as_posix()}\n")
         path = [*moved_imports(top, tree), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment |= {
             "PYTHONPATH": os.pathsep.join(path),
@@ -162,21 +166,6 @@ def _copy(source: Path, target: Path) -> None:
         )
     elif source.is_symlink() or source.exists():  # else deleted in the work tree
         shutil.copy2(source, target, follow_symlinks=False)
-
-
-def _link_environment(top: Path, tree: Path) -> None:
-    """A suite's command may name the environment inside the project: `.venv/bin/pytest`."""
-    environment = Path(sys.prefix).resolve()
-    if not environment.is_relative_to(top) or environment == top:
-        return
-    place = environment.relative_to(top)
-    if not (tree / place).exists():
-        (tree / place).parent.mkdir(parents=True, exist_ok=True)
-        (tree / place).symlink_to(environment, target_is_directory=True)
-        exclude = tree / ".git" / "info" / "exclude"
-        exclude.parent.mkdir(exist_ok=True)
-        with exclude.open("a", encoding="utf-8") as file:
-            file.write(f"\n/{place.as_posix()}\n")
 
 
 _IDENTITY: Final = (

@@ -25,12 +25,14 @@ class Target:
     """The metric that gets lost; None: nothing is recorded."""
     tolerance: float
     """Of the timed metric, relative."""
+    floor: float
+    """Of the timed metric, in ms."""
 
     @property
     def delay(self) -> float:
         """Milliseconds that make it twice as slow as is acceptable: beyond tolerance, floor and noise."""
         value = self.timed.value if self.timed else 0.0
-        return max(value * (2 * (1 + self.tolerance) - 1), 0.01)
+        return max(value * (2 * (1 + self.tolerance) - 1), 2 * self.floor, 0.01)
 
 
 def choose(run: Run, policy: Policy) -> Target | None:
@@ -49,13 +51,15 @@ def choose(run: Run, policy: Policy) -> Target | None:
     if best is None and other is None:
         return None
     tests = [one.nodeid for one in (best, other) if one is not None]
+    rule = policy.rule(best) if best and timed else None
     return Target(
         suite=policy.suites[best.suite if best else other.suite if other else ""],
         tests=tuple(tests),
         breaks=tests[-1],
         timed=best if timed else None,
         recorded=best,
-        tolerance=policy.rule(best).tolerance.to("ratio") if best and timed else 0.0,
+        tolerance=rule.tolerance.to("ratio") if rule else 0.0,
+        floor=rule.floor.to("ms") if rule else 0.0,
     )
 
 

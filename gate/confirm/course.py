@@ -1,0 +1,67 @@
+"""Two processes run the same tests; where they stop at different ones, which goes on alone? Pure.
+
+A test or an operation that only one side has must cost nothing but its own comparison. Which tests a side
+runs, and in which order, it says before the first; which operations a test has is seen in the first launch.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Stop(NamedTuple):
+    """Where a side waits for the other one."""
+
+    test: str
+    """Nodeid."""
+    operation: str = ""
+    """Metric name without statistic; empty: before a test that is measured as a whole."""
+
+
+@dataclass
+class Course:
+    """One side's way through a launch, and what earlier launches have shown of it."""
+
+    places: dict[str, int] = field(default_factory=dict[str, int])
+    """Nodeid -> place in the order of this launch."""
+    passed: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    """Test -> operations that it stopped at in this launch."""
+    known: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    """The same of all launches before."""
+
+    def begin(self) -> None:
+        """A new launch."""
+        for test, operations in self.passed.items():
+            self.known.setdefault(test, set()).update(operations)
+        self.places, self.passed = {}, {}
+
+    def announce(self, tests: Iterable[str]) -> None:
+        """Tests that will run, in order."""
+        for test in tests:
+            self.places.setdefault(test, len(self.places))
+
+    def arrive(self, stop: Stop) -> None:
+        """The side stops."""
+        self.passed.setdefault(stop.test, set()).add(stop.operation)
+
+
+def alone(base: Course, head: Course, here: Stop, there: Stop) -> tuple[bool, bool]:
+    """Which sides go on without the other, given where base and head stop.
+
+    Returns:
+        Base, head: neither where they stop at the same place, at least one of them otherwise.
+    """
+    if here == there:
+        return False, False
+    if here.test == there.test:
+        ours, theirs = base.known.get(here.test), head.known.get(here.test)
+        if ours is None or theirs is None:
+            return True, True  # to the end of the test: the next launch will know
+        here_only, there_only = here.operation not in theirs, there.operation not in ours
+        return here_only or not there_only, there_only
+    if here.test not in head.places:
+        return True, False
+    if there.test not in base.places:
+        return False, True
+    first = head.places[here.test] < head.places[there.test]
+    return first, not first
