@@ -45,23 +45,32 @@ class Course:
         self.passed.setdefault(stop.test, set()).add(stop.operation)
 
 
-def alone(base: Course, head: Course, here: Stop, there: Stop) -> tuple[bool, bool]:
-    """Which sides go on without the other, given where base and head stop.
+def alone(base: Course, head: Course, here: Stop | None, there: Stop | None) -> tuple[bool, bool]:
+    """Which sides go on without the other, given where base and head stop; None: that side is over.
 
     Returns:
-        Base, head: neither where they stop at the same place, at least one of them otherwise.
+        Base, head: neither where they stop at the same place, or where one is over and the other has nothing
+        left that the next launch should know.
     """
     if here == there:
         return False, False
+    if here is None or there is None:
+        # The rest of a test that both have: what it stops at will be known.
+        return bool(here and here.test in head.passed), bool(there and there.test in base.passed)
     if here.test == there.test:
-        ours, theirs = base.known.get(here.test), head.known.get(here.test)
-        if ours is None or theirs is None:
-            return True, True  # to the end of the test: the next launch will know
-        here_only, there_only = here.operation not in theirs, there.operation not in ours
-        return here_only or not there_only, there_only
+        return _within(base, head, here, there)
     if here.test not in head.places:
         return True, False
     if there.test not in base.places:
         return False, True
     first = head.places[here.test] < head.places[there.test]
     return first, not first
+
+
+def _within(base: Course, head: Course, here: Stop, there: Stop) -> tuple[bool, bool]:
+    """The same for two operations of one test."""
+    ours, theirs = base.known.get(here.test), head.known.get(here.test)
+    if ours is None or theirs is None:
+        return True, True  # to the end of the test: the next launch will know
+    here_only, there_only = here.operation not in theirs, there.operation not in ours
+    return here_only or not there_only, there_only

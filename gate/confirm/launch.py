@@ -83,10 +83,10 @@ def launch(sides: tuple[Side, Side], task: Task, pace: Pace, courses: tuple[Cour
                 if not child.waits:
                     at[child.side.name] = child.next_stop()
             here, there = at["base"], at["head"]
-            if here is None or there is None:
-                break
             apart = alone(*courses, here, there)
-            if not any(apart) and time.monotonic() < pace.deadline:
+            if not any(apart) and (here is None or there is None):
+                break
+            if here and not any(apart) and time.monotonic() < pace.deadline:
                 started_at = time.monotonic()
                 result.pairs |= (
                     _rounds(here.operation, order, task, pace) if here.operation else _whole(order, task)
