@@ -19,7 +19,7 @@ from gate.confirm.plan import Costs, Question, next_batch
 from gate.confirm.sides import Side
 from gate.evidence import MAX_LAUNCHES, Decision, Evidence, Pair, weigh
 from gate.model import statistic_of
-from gate.statistics import beyond
+from gate.statistics import least_in_round
 
 _FIRST: Final = 0.5
 """Part of the budget in which nothing else is measured while a suspicion is open."""
@@ -150,7 +150,7 @@ def _measure(
         subjects: dict[str, int] = {}
         for question in rounds:
             subjects[question.subject] = max(
-                subjects.get(question.subject, 1), beyond(statistic_of(question.metric))
+                subjects.get(question.subject, 1), least_in_round(statistic_of(question.metric))
             )
         task = Task(
             command,

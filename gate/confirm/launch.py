@@ -16,7 +16,7 @@ from gate.confirm.course import Course, Stop, alone
 from gate.confirm.sides import Side
 from gate.evidence import ONE_SHOT_ERROR, Pair
 from gate.model import TAILS
-from gate.statistics import beyond
+from gate.statistics import least_in_round
 from gate.units import UnitError, convert
 
 ROUND_SECONDS: Final = 0.05
@@ -131,7 +131,7 @@ def _rounds(subject: str, order: tuple[Child, Child], task: Task, pace: Pace) ->
         if None in measured.values():
             return {}
         for statistic, after in measured["head"].items():
-            if calls * each >= beyond(statistic):
+            if calls * each >= least_in_round(statistic):
                 values.setdefault(statistic, []).append((measured["base"].get(statistic, 0.0), after))
     name, _, labels = subject.partition("{")
     suffix = f"{{{labels}" if labels else ""

@@ -47,6 +47,41 @@ def test_a_suspect_that_was_not_reached_is_inconclusive():
     assert "not compared with the base on this machine: 1" in one(verdict, "environment").message
 
 
+def test_a_suspect_that_base_and_head_do_not_share_is_inconclusive_for_its_own_reason():
+    verdict = judged(200, Confirmation(not_comparable=("x.p50",)))
+    finding = one(verdict, "regression")
+    assert (finding.state, verdict.exit_code) == ("inconclusive", 3)
+    assert finding.message.startswith("base and head gave nothing to compare")
+
+
+def test_what_fell_to_nothing_is_red_by_history():
+    """It has no ratio, and more time would give none."""
+    rate = metric("cache.hit_rate", 0.0, "ratio", better="higher")
+    before = history("cache.hit_rate", [0.8] * 8, unit="ratio", better="higher")
+    verdict = judge(run_of(suite_run([rate])), before, policy_of(), confirmation=Confirmation())
+    assert (one(verdict, "regression").state, verdict.exit_code) == ("suspect", 1)
+    errors = metric("load.error_rate", 0.04, "ratio")
+    before = history("load.error_rate", [0.0] * 8, unit="ratio")
+    asked = Confirmation(not_comparable=("load.error_rate",))
+    verdict = judge(run_of(suite_run([errors])), before, policy_of(), confirmation=asked)
+    assert (one(verdict, "regression").state, verdict.exit_code) == ("suspect", 1)
+
+
+@pytest.mark.parametrize("ratios", [[0.5] * 3, [0.4, -0.2, 0.3]])
+def test_where_nothing_changed_no_comparison_makes_it_red(ratios: list[float]):
+    verdict = judged(200, Confirmation(shown("x.p50", ratios, error=0.05)), changed=False)
+    assert (one(verdict, "regression").state, verdict.exit_code) == ("machine", 0)
+
+
+def test_a_failure_among_the_others_is_told_as_such():
+    run = run_of(suite_run([], [outcome(result="failed")]))
+    reruns = {NODEID: Rerun(head=(2, 2), base=(0, 1), alone=False)}
+    verdict = judge(run, history("x.p50", STEADY), policy_of(), confirmation=Confirmation(reruns=reruns))
+    finding = one(verdict, "new-failure")
+    assert finding.level == "fail"
+    assert "among the others (alone it passes)" in finding.message
+
+
 def test_no_suspect_that_stays_open_is_said_with_what_is_not_excluded():
     evidence = shown("x.p50", [0.04, 0.12, 0.08], error=0.03)
     verdict = judged(100, Confirmation(evidence))

@@ -10,6 +10,7 @@ from gate.evidence import (
     LOOKS,
     MAX_LAUNCHES,
     MIN_LAUNCHES,
+    ONE_SHOT_ERROR,
     PRIOR_SPREAD,
     Evidence,
     Pair,
@@ -167,3 +168,27 @@ def test_what_is_called_visible_is_seen(launches: int, error: float):
         weighed([rnd.gauss(shift, spread) for _ in range(launches)], 20, error).low > 0 for _ in range(2000)
     )
     assert 0.93 < found / 2000 < 0.998
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.05, 0.1, 0.2, 0.3])
+def test_what_is_measured_once_may_be_as_noisy_as_it_likes(spread: float):
+    """Durations and peaks move by more than any prior knows; the error rate holds all the same."""
+    chance = random.Random(11)
+    trials, wrong = 2_000, 0
+    for _ in range(trials):
+        pairs: list[Pair] = []
+        for launches in LOOKS[:6]:
+            while len(pairs) < launches:
+                ratio = chance.gauss(0, spread)
+                pairs.append(Pair(ratio, ONE_SHOT_ERROR, 1.0, math.exp(ratio), once=True))
+            if weigh("a", pairs, 1).decide("lower", 0.0) == "confirmed":
+                wrong += 1
+                break
+    assert wrong / trials < 2 * ERROR_RATE * error_share(1)
+
+
+def test_what_is_measured_once_and_steady_is_decided_early():
+    pairs = [Pair(0.0, ONE_SHOT_ERROR, 1.0, 1.0, once=True)] * 4
+    assert weigh("a", pairs, 1).decide("lower", 0.2) == "cleared"
+    slower = [Pair(0.5, ONE_SHOT_ERROR, 1.0, 1.65, once=True)] * 4
+    assert weigh("a", slower, 1).decide("lower", 0.2) == "confirmed"

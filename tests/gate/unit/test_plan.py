@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from gate.confirm.impact import changed_functions, reaches
 from gate.confirm.plan import Costs, in_order_of_suspicion, next_batch, questions_about
@@ -68,6 +69,19 @@ def test_what_cannot_be_compared_is_not_asked():
         msgspec_metric("e.p95", count=20),
     )  # fmt: skip
     assert names(judged, []) == ["d.p50"]
+
+
+def test_a_side_may_be_silent_for_as_long_as_its_suite_takes():
+    judged = run(metric("a.p50"))
+
+    def patience(seconds: float) -> float:
+        suite = replace_struct(judged.suites["api"], seconds=seconds)
+        (question,) = in_order_of_suspicion(Run({"api": suite}), POLICY, [], frozenset())
+        return question.patience
+
+    assert patience(2) < patience(100)
+    assert patience(100) > 3 * 100
+    assert patience(0) == patience(1e6) == POLICY.suites["api"].timeout.to("s"), "unknown: its time limit"
 
 
 def msgspec_metric(name: str, count: int) -> Metric:

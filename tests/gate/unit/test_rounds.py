@@ -2,16 +2,21 @@
 
 import math
 import random
+import sys
 from statistics import median
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.confirm.launch import _paired
+from gate.confirm.child import Task
+from gate.confirm.launch import Pace, _paired
+from gate.evidence import Pair
 from gate.measure.latency import without_spells
-from gate.model import quantile
+from gate.model import quantile, summarise
 
+launch_module = sys.modules["gate.confirm.launch"]  # the package's name stands for the function
 latencies = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60)
 
 
@@ -70,3 +75,47 @@ def test_without_a_median_a_tail_speaks_for_itself():
 
 def test_what_has_no_logarithm_is_no_pair():
     assert _paired({"p50": [(1.0, 1.0)], "p95": [(0.0, 1.0)]})["p95"] is None
+
+
+class Scripted:
+    """A side that answers rounds by itself."""
+
+    def __init__(self, name: str, seconds: float, slow: int) -> None:
+        self.side, self.seconds, self.each = SimpleNamespace(name=name), seconds, 1
+        self.asked: list[int] = []
+        self._slow, self._chance = slow, random.Random(slow)
+
+    def ask(self, calls: int, _: str) -> dict[str, float]:
+        self.asked.append(calls)
+        latencies = [
+            self.seconds * (2 if self._chance.randrange(100) < self._slow else 1) for _ in range(calls)
+        ]
+        return summarise(latencies) | {"p95": p95(without_spells(latencies)), "cpu": self.seconds}
+
+
+def rounds(monkeypatch: pytest.MonkeyPatch, seconds: float, least: int) -> tuple[dict[str, Pair], int]:
+    """What rounds say where 2 % of the base's calls and 12 % of the head's take twice as long."""
+    sides = Scripted("base", seconds, 2), Scripted("head", seconds, 12)
+    clock = iter(range(10**6))
+    monkeypatch.setattr(
+        launch_module, "time", SimpleNamespace(monotonic=lambda: 2 * least * seconds * next(clock))
+    )
+    pace = Pace(2, 1.5, math.inf)
+    found = launch_module._rounds("a", sides, Task("", [], {"a": least}), pace)  # type: ignore[arg-type]
+    return found, sides[0].asked[-1]
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.005, 0.02])
+def test_a_round_has_as_many_calls_as_its_percentile_needs(monkeypatch: pytest.MonkeyPatch, seconds: float):
+    found, calls = rounds(monkeypatch, seconds, 40)
+    assert calls >= 40
+    assert found["a.p95"].ratio > math.log(1.3), "the tail is seen"
+    assert found["a.p50"].ratio == pytest.approx(0)
+
+
+def test_without_enough_calls_a_percentile_says_nothing(monkeypatch: pytest.MonkeyPatch):
+    """It would be the median under another name, and cleared."""
+    found, calls = rounds(monkeypatch, 0.2, 20)
+    assert calls < 40
+    assert "a.p95" not in found
+    assert "a.p50" in found

@@ -49,6 +49,11 @@ def test_the_delay_is_beyond_any_tolerance(tolerance):
     assert (2.0 + target.delay) / 2.0 >= 1.5 * (1 + target.tolerance)
 
 
+def test_the_delay_is_beyond_the_floor():
+    policy = policy_of({"big.p50": "{tolerance: 5 %, floor: 50 ms}"})
+    assert chosen(timed("big", 2.0, "t.py::test_b"), policy=policy).delay == 100
+
+
 DOCUMENT = {
     "version": 1,
     "suites": {"api": {"run": "pytest"}},
