@@ -61,16 +61,12 @@ def alone(base: Course, head: Course, here: Stop | None, there: Stop | None) -> 
         return _within(base, head, here, there)
     if here.test not in head.places:
         return True, False
-    if there.test not in base.places:
-        return False, True
     first = head.places[here.test] < head.places[there.test]
     return first, not first
 
 
 def _within(base: Course, head: Course, here: Stop, there: Stop) -> tuple[bool, bool]:
-    """The same for two operations of one test."""
-    ours, theirs = base.known.get(here.test), head.known.get(here.test)
-    if ours is None or theirs is None:
-        return True, True  # to the end of the test: the next launch will know
-    here_only, there_only = here.operation not in theirs, there.operation not in ours
+    """The same for two operations of one test. In the first launch nothing is known: both, to its end."""
+    here_only = here.operation not in head.known.get(here.test, ())
+    there_only = there.operation not in base.known.get(here.test, ())
     return here_only or not there_only, there_only

@@ -170,11 +170,11 @@ def test_what_is_called_visible_is_seen(launches: int, error: float):
     assert 0.93 < found / 2000 < 0.998
 
 
-@pytest.mark.parametrize("spread", [0.01, 0.05, 0.1, 0.2, 0.3])
+@pytest.mark.parametrize("spread", [0.01, 0.05, 0.2])
 def test_what_is_measured_once_may_be_as_noisy_as_it_likes(spread: float):
     """Durations and peaks move by more than any prior knows; the error rate holds all the same."""
     chance = random.Random(11)
-    trials, wrong = 2_000, 0
+    trials, wrong = 4_000, 0
     for _ in range(trials):
         pairs: list[Pair] = []
         for launches in LOOKS[:6]:
@@ -184,7 +184,7 @@ def test_what_is_measured_once_may_be_as_noisy_as_it_likes(spread: float):
             if weigh("a", pairs, 1).decide("lower", 0.0) == "confirmed":
                 wrong += 1
                 break
-    assert wrong / trials < 2 * ERROR_RATE * error_share(1)
+    assert wrong / trials < 1.2 * ERROR_RATE * error_share(1)
 
 
 def test_what_is_measured_once_and_steady_is_decided_early():
