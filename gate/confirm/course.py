@@ -61,7 +61,7 @@ def alone(base: Course, head: Course, here: Stop | None, there: Stop | None) -> 
         return _within(base, head, here, there)
     if here.test not in head.places:
         return True, False
-    first = head.places[here.test] < head.places[there.test]
+    first = head.places[here.test] < head.places.get(there.test, -1)
     return first, not first
 
 
