@@ -64,6 +64,8 @@ class Evidence:
     base: float
     head: float
     """Medians over the launches, in the unit of the suites."""
+    last: float = 0.0
+    """What the margin around the estimate will be when all the launches there may be are made."""
 
     @property
     def change(self) -> float:
@@ -91,17 +93,16 @@ class Evidence:
         return "cleared" if estimate + margin < acceptable else "inconclusive"
 
     def hopeless(self, better: Better, tolerance: float, floor: float = 0.0) -> bool:
-        """Whether all the launches there may be would hardly decide it: the margin shrinks with their root.
+        """Whether all the launches there may be would hardly decide it.
 
         Giving up early confirms nothing, so it costs nothing of the error rate; what it saves is time for
         metrics that can be decided.
         """
-        launches = len(self.ratios)
-        if launches < _PATIENCE:
+        if len(self.ratios) < _PATIENCE:
             return False
-        estimate, margin, acceptable = self._worsening(better, tolerance, floor)
+        estimate, _, acceptable = self._worsening(better, tolerance, floor)
         enough = estimate if estimate > acceptable else acceptable - estimate
-        return margin * math.sqrt(launches / MAX_LAUNCHES) > _HOPE * enough
+        return self.last > _HOPE * enough
 
     def _worsening(self, better: Better, tolerance: float, floor: float) -> tuple[float, float, float]:
         """Estimate, half the interval and what is acceptable: log ratios, positive when worse."""
@@ -231,13 +232,18 @@ def weigh(metric: str, pairs: Sequence[Pair], rank: int) -> Evidence:
     total = math.fsum(weights)
     estimate = math.fsum(w * pair.ratio for w, pair in zip(weights, pairs, strict=True)) / total
     residuals = math.fsum(w * (pair.ratio - estimate) ** 2 for w, pair in zip(weights, pairs, strict=True))
-    if len(pairs) > 2 and any(pair.once for pair in pairs):
+    once = len(pairs) > 2 and any(pair.once for pair in pairs)
+    if once:
         degrees: float = len(pairs) - 1
         scale = max(1.0, residuals / degrees)
     else:
         degrees = PRIOR_LAUNCHES + len(pairs) - 1
         scale = (PRIOR_LAUNCHES + residuals) / degrees
     margin = t_quantile(1 - _error(rank), degrees) * math.sqrt(scale / total)
+    # The margin shrinks with the root of the launches; where they alone tell the noise, so does Student's t.
+    last = margin * math.sqrt(len(pairs) / MAX_LAUNCHES)
+    if once:
+        last *= t_quantile(1 - _error(rank), MAX_LAUNCHES - 1) / t_quantile(1 - _error(rank), degrees)
     return Evidence(
         metric,
         tuple(pair.ratio for pair in pairs),
@@ -247,6 +253,7 @@ def weigh(metric: str, pairs: Sequence[Pair], rank: int) -> Evidence:
         estimate + margin,
         median(pair.base for pair in pairs),
         median(pair.head for pair in pairs),
+        last,
     )
 
 

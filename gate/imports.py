@@ -3,6 +3,10 @@
 import os
 import sys
 from pathlib import Path
+from typing import Final
+
+SHARED: Final = {"UV_NO_SYNC": "1"}
+"""Environment variables of processes that use it: `uv run` would install the copy into the original's."""
 
 
 def moved_imports(top: Path, tree: Path) -> list[str]:
@@ -19,8 +23,11 @@ def moved_imports(top: Path, tree: Path) -> list[str]:
     return list(dict.fromkeys(moved))
 
 
-def link_environments(top: Path, tree: Path, target: Path | None = None) -> list[Path]:
-    """Link the virtual environments inside `top` into `tree`: a suite's command may be `.venv/bin/pytest`.
+def link_environment(top: Path, tree: Path, target: Path | None = None) -> Path | None:
+    """Link this gate's environment, if it lies in `top`, into `tree`: a command may be `.venv/bin/pytest`.
+
+    Of no other environment it is known what its import paths are. Nobody may synchronise it for the copy:
+    `SHARED`.
 
     Args:
         top: the work tree.
@@ -28,16 +35,15 @@ def link_environments(top: Path, tree: Path, target: Path | None = None) -> list
         target: what to link instead, an environment of the copy's own.
 
     Returns:
-        What was linked, relative to the tree.
+        What was linked, relative to the tree; None if there is nothing to link.
     """
-    found = {Path(sys.prefix).resolve(), *(file.parent.resolve() for file in top.glob("*/pyvenv.cfg"))}
-    linked: list[Path] = []
-    for environment in sorted(found):
-        if environment == top or not environment.is_relative_to(top):
-            continue
-        place = environment.relative_to(top)
-        if not os.path.lexists(tree / place):
-            (tree / place).parent.mkdir(parents=True, exist_ok=True)
-            (tree / place).symlink_to(target or environment, target_is_directory=True)
-            linked.append(place)
-    return linked
+    prefix = Path(sys.prefix)
+    environment = prefix.parent.resolve() / prefix.name  # may be a link itself
+    if environment == top or not environment.is_relative_to(top):
+        return None
+    place = environment.relative_to(top)
+    if os.path.lexists(tree / place):
+        return None
+    (tree / place).parent.mkdir(parents=True, exist_ok=True)
+    (tree / place).symlink_to(target or environment, target_is_directory=True)
+    return place

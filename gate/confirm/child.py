@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from gate.confirm.course import Course, Stop
 from gate.confirm.sides import Side
+from gate.imports import SHARED
 from gate.variables import (
     BATON_VARIABLE,
     PROGRESS_VARIABLE,
@@ -71,8 +72,10 @@ class Child:
     log: Path
     patience: float
     course: Course
+    stop: Stop | None = None
+    """Where it stopped last."""
     waits: bool = False
-    """At a stop, for the baton."""
+    """There, for the baton."""
     seconds: float = 0.0
     """What one call of the operation there takes, roughly."""
     each: int = 1
@@ -89,11 +92,13 @@ class Child:
         """
         while message := self._hear():
             if "test" in message:
-                stop = Stop(message["test"], message.get("ready", ""))
-                self.course.arrive(stop)
+                self.stop = Stop(message["test"], message.get("ready", ""))
+                self.course.arrive(self.stop)
                 self.waits = True
                 self.seconds, self.each = message.get("seconds", 0.0), message.get("each", 1)
-                return stop
+                return self.stop
+            if "values" in message:  # of a test that went on alone: nobody asked
+                self._say(0)
             self.course.announce(message.get("tests", ()))
             self.ended = message.get("ended", self.ended)
         return None
@@ -127,7 +132,7 @@ class Child:
     def _say(self, calls: int) -> None:
         """Hand the baton over for a round of calls; 0: go on with the test."""
         with suppress(BrokenPipeError):
-            os.write(self.commands, json.dumps({"calls": calls}).encode() + b"\n")
+            os.write(self.commands, json.dumps({"calls": calls, "at": self.stop}).encode() + b"\n")
 
     def _hear(self) -> dict[str, Any] | None:
         """The next message; None when the process has closed its end."""
@@ -232,6 +237,7 @@ def side_environment(side: Side, seed: int) -> dict[str, str]:
         # What is compared is chosen by name, whichever shard it was measured in.
         SHARD_VARIABLE: "1",
         SHARDS_VARIABLE: "1",
+        **(SHARED if side.shared else {}),
     }
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
         # Nothing may be written beside the sources; compiling everything anew in each launch costs seconds.

@@ -144,6 +144,7 @@ def _measure(
     parts: dict[tuple[str, bool], list[Question]] = {}
     for question in batch:
         parts.setdefault((question.command, _apart(question, batch)), []).append(question)
+    starts: dict[str, float] = defaultdict(float)
     for (command, _), part in parts.items():
         rounds = [question for question in part if question.repeatable]
         once = [question for question in part if not question.repeatable]
@@ -161,13 +162,14 @@ def _measure(
             patience=max(question.patience for question in part),
         )
         done = launch(sides, task, pace, state.courses[command])
-        state.costs.starts[command] = max(0.5, done.seconds - sum(done.measuring.values()))
+        starts[command] += max(0.5, done.seconds - sum(done.measuring.values()))
+        state.costs.starts[command] = starts[command]
         state.costs.subjects |= done.measuring
         for question in part:
             if question.metric in done.pairs:
                 state.pairs[question.metric].append(done.pairs[question.metric])
                 state.missed.pop(question.metric, None)
-            else:
+            elif not done.cut:
                 state.missed[question.metric] = state.missed.get(question.metric, 0) + 1
 
 

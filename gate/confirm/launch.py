@@ -37,6 +37,8 @@ class LaunchResult:
     """How long it took altogether."""
     measuring: dict[str, float] = field(default_factory=dict[str, float])
     """Subject, or test measured as a whole -> how long that took."""
+    cut: bool = False
+    """The deadline came before its end."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,10 @@ def launch(sides: tuple[Side, Side], task: Task, pace: Pace, courses: tuple[Cour
                     at[child.side.name] = child.next_stop()
             here, there = at["base"], at["head"]
             apart = alone(*courses, here, there)
-            if not any(apart) and (here is None or there is None):
+            result.cut = time.monotonic() > pace.deadline
+            if result.cut or (not any(apart) and (here is None or there is None)):
                 break
-            if here and not any(apart) and time.monotonic() < pace.deadline:
+            if here and not any(apart):
                 started_at = time.monotonic()
                 result.pairs |= (
                     _rounds(here.operation, order, task, pace) if here.operation else _whole(order, task)

@@ -73,27 +73,39 @@ def run_again(
     }
     for suite in by_suite:
         again = [test for test in failed if test.suite == suite and test.nodeid in found]
-        passing = [test for test in again if found[test.nodeid].head[0] == 1]
-        left = budget - (time.monotonic() - begun)
-        if passing and 0 < 2 * seconds.get(suite, 0.0) < left:
+        passing: list[TestOutcome] = [test for test in again if found[test.nodeid].head[0] == 1]
+        pairs: list[tuple[Mapping[str, TestOutcome], Mapping[str, TestOutcome]]] = []
+        while passing and len(pairs) < TIMES:
+            left = budget - (time.monotonic() - begun)
+            if not 0 < 2 * seconds.get(suite, 0.0) < left:
+                break
             listen(f"confirm: {len(passing)} failing tests pass alone, all of {suite} is run again")
             head, base = (
                 _run(side, policy.suites[suite], (), policy, number=TIMES, seconds=left / 2)
                 for side in sides[::-1]
             )
-            found |= _among_the_others(passing, head, base)
+            pairs.append((head, base))
+            passing = [test for test in passing if test.nodeid in head and head[test.nodeid].failed and base]
+        found |= _among_the_others(passing, pairs)
     return found
 
 
 def _among_the_others(
-    passing: Sequence[TestOutcome], head: Mapping[str, TestOutcome], base: Mapping[str, TestOutcome]
+    passing: Sequence[TestOutcome],
+    pairs: Sequence[tuple[Mapping[str, TestOutcome], Mapping[str, TestOutcome]]],
 ) -> dict[str, Rerun]:
-    """Of tests that pass alone, those that failed again when their whole suite was run on both sides."""
-    return {
-        name: replace(_rerun(test, [head[name]], [base[name]] if name in base else []), alone=False)
-        for test in passing
-        if (name := test.nodeid) in head and head[name].failed
-    }
+    """Tests that pass alone and failed whenever their whole suite was run on the head; more than once.
+
+    Args:
+        passing: the tests.
+        pairs: what the runs of head and base gave.
+    """
+    found: dict[str, Rerun] = {}
+    for name, test in ((test.nodeid, test) for test in passing if len(pairs) > 1):
+        on_base = [base[name] for _, base in pairs if name in base]
+        if len({outcome.failed for outcome in on_base}) < 2:  # else it is flaky on the base
+            found[name] = replace(_rerun(test, [head[name] for head, _ in pairs], on_base), alone=False)
+    return found
 
 
 def _rerun(test: TestOutcome, head: Sequence[TestOutcome], base: Sequence[TestOutcome]) -> Rerun:

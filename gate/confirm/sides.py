@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ import psutil
 
 import gate
 from gate.git import GitError, add_worktree, prune_worktrees, remove_worktree, top_level, worktrees
-from gate.imports import link_environments, moved_imports
+from gate.imports import link_environment, moved_imports
 
 _PREFIX: Final = "gate-confirm-"
 _LOCK: Final = ".lock"
@@ -38,6 +38,8 @@ class Side:
     """Where its `python` and `pytest` lie."""
     scratch: Path
     """A directory of its own, for what must not be written beside the sources."""
+    shared: bool = False
+    """Whether a link in it leads to the environment of the work tree."""
 
 
 @contextmanager
@@ -70,12 +72,14 @@ def two_sides(root: Path, base: str, head: str = "", install: str = "") -> Gener
             ruler = _ruler(directory)
             before, after = check_out("base", base), check_out("head", head) if head else top
             sides = [_side("base", root, top, before, ruler), _side("head", root, top, after, ruler)]
-            environment = directory / "environment"
-            link_environments(top, before, environment if install else None)
-            if head:
-                link_environments(top, after)
             if install:
+                environment = directory / "environment"
+                link_environment(top, before, environment)
                 sides[0] = _with_own_dependencies(sides[0], install, environment)
+            elif link_environment(top, before):
+                sides[0] = replace(sides[0], shared=True)
+            if head and link_environment(top, after):
+                sides[1] = replace(sides[1], shared=True)
             yield sides[0], sides[1]
         finally:
             _clear(directory, top, trees)
@@ -173,7 +177,7 @@ def _with_own_dependencies(side: Side, install: str, environment: Path) -> Side:
         if done.returncode != 0:
             tail = "\n".join((done.stdout + done.stderr).decode(errors="replace").splitlines()[-10:])
             raise GitError(f"the base's dependencies cannot be installed with {install!r}:\n{tail}")
-    return Side(side.name, side.root, side.python_path, scripts, side.scratch)
+    return replace(side, scripts=scripts)
 
 
 def _sweep(top: Path) -> None:

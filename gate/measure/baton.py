@@ -10,8 +10,9 @@ One JSON line per message. Out: `{"tests": [nodeid, ...]}` before the first test
 name, "seconds": s, "each": n}` at an operation, with what a call takes and the latencies it gives, and then
 `{"round": {statistic: value}}` for each round, tails of repeated calls without the slow spells of the
 machine; `{"test": nodeid}` before a test that is measured as a whole, and after it `{"values": {metric:
-{"value": v, "unit": u}}}`, empty if it failed; `{"ended": status}` at pytest's end. In: `{"calls": n}` for
-a round of n calls, `{"calls": 0}` to go on.
+{"value": v, "unit": u}}}`, empty if it failed; `{"ended": status}` at pytest's end. In: `{"calls": n, "at":
+[nodeid, name]}` for a round of n calls, none to go on; what is for a stop that a time limit has ended is
+skipped.
 """
 
 import gc
@@ -81,14 +82,14 @@ class Baton:
         if self._turn:
             self._settle()
             self._say(test=nodeid)
-            self._next()
+            self._next("")
 
     def end(self, values: Mapping[str, Mapping[str, float | str]]) -> None:
         """It is over; one that is measured as a whole hands over its values, with their units."""
         if self._turn:
             self._turn = False
             self._say(values=values)
-            self._next()
+            self._next("")
 
     def close(self, status: int) -> None:
         """Pytest is over, with this exit status."""
@@ -116,7 +117,7 @@ class Baton:
                 calls *= 2
             recorder.add(seconds / calls * 1e3)
             self._say(test=self._test, ready=recorder.name, seconds=seconds / calls, each=1)
-            while calls := self._next():
+            while calls := self._next(recorder.name):
                 gc.collect()
                 latencies: list[float] = []
                 cpu = time.process_time()
@@ -139,7 +140,7 @@ class Baton:
         if wanted:
             seconds = time.perf_counter() - started
             self._say(test=self._test, ready=name, seconds=seconds, each=users * requests)
-            while calls := self._next():
+            while calls := self._next(name):
                 metrics = await drive(request, users, requests, calls)
                 values = summarise(metrics.latencies) | {"throughput": metrics.throughput}
                 self._say(round=values)
@@ -153,11 +154,13 @@ class Baton:
                     os.sched_setaffinity(int(thread.name), {self._core})
         self._core = -1
 
-    def _next(self) -> int:
-        line = self._commands.readline()
-        if not line:  # the controller is gone: nobody needs this process any more
-            os._exit(1)
-        return int(json.loads(line)["calls"])
+    def _next(self, operation: str) -> int:
+        """The next command for this operation, or for the test as a whole."""
+        while line := self._commands.readline():
+            message = json.loads(line)
+            if message["at"] == [self._test, operation]:
+                return int(message["calls"])
+        os._exit(1)  # the controller is gone: nobody needs this process any more
 
     def _say(self, **message: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
         os.write(self._answers, json.dumps(message).encode() + b"\n")

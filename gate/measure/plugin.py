@@ -33,8 +33,11 @@ RUN_SCHEMA: Final = "gate.run/1"
 _LONGEST: Final = 300
 """Characters of a failure that another attempt followed."""
 
-_NO_WORKERS: Final[dict[str, Any]] = {"numprocesses": None, "dist": "no", "distload": False, "tx": []}
-"""Options of pytest-xdist, as they are without it."""
+_IN_A_COMPARISON: Final[dict[str, Any]] = {
+    "numprocesses": None, "dist": "no", "distload": False, "tx": [], "maxfail": 0,
+}  # fmt: skip
+"""Options of pytest-xdist, as they are without it: its workers would not hold the baton. And a test that
+fails ends nothing."""
 
 _measures = pytest.StashKey[Measure]()
 _owners = pytest.StashKey[dict[str, str]]()
@@ -46,9 +49,9 @@ _failure = pytest.StashKey[str]()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
-    """In a comparison: one process, whatever pytest-xdist was told; its workers would not hold the baton."""
+    """In a comparison: one process, to its end, whatever the command says."""
     if os.environ.get(BATON_VARIABLE):
-        for name, value in _NO_WORKERS.items():
+        for name, value in _IN_A_COMPARISON.items():
             if hasattr(config.option, name):
                 setattr(config.option, name, value)
     return (yield)

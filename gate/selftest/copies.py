@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from gate.git import GitError, head_commit, top_level
-from gate.imports import link_environments, moved_imports
+from gate.imports import SHARED, link_environment, moved_imports
 
 _GRACE: Final = 20.0
 """Seconds that a command may take to clean up after SIGTERM."""
@@ -126,7 +126,8 @@ def throw_away_copy(root: Path, listen: Callable[[str], None]) -> Generator[Copy
             _git(directory, environment, "init", "--quiet", str(tree))
         for file in _files(top, environment):
             _copy(top / file, tree / file)
-        for place in link_environments(top, tree):
+        if place := link_environment(top, tree):
+            environment |= SHARED
             exclude = tree / ".git" / "info" / "exclude"
             exclude.parent.mkdir(exist_ok=True)
             with exclude.open("a", encoding="utf-8") as file:

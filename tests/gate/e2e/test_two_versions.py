@@ -113,7 +113,7 @@ def test_a_failure_that_only_the_whole_suite_shows_is_new(repository: Project):
     assert code == 1, text
     finding = of_test(verdict, "test_other")
     assert (finding["kind"], finding["level"]) == ("new-failure", "fail"), text
-    assert "failed in 2 of 2 runs of the head, 0 of 1 on the base, among the others" in finding["message"]
+    assert "0 of 3 on the base, among the others (alone it passes)" in finding["message"]
 
 
 def test_the_command_may_name_an_environment_inside_the_project(repository: Project):

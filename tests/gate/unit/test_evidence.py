@@ -192,3 +192,21 @@ def test_what_is_measured_once_and_steady_is_decided_early():
     assert weigh("a", pairs, 1).decide("lower", 0.2) == "cleared"
     slower = [Pair(0.5, ONE_SHOT_ERROR, 1.0, 1.65, once=True)] * 4
     assert weigh("a", slower, 1).decide("lower", 0.2) == "confirmed"
+
+
+def test_what_is_measured_once_is_not_given_up_while_launches_could_decide_it():
+    """Each launch makes Student's t narrower there, beside the root."""
+    chance = random.Random(5)
+    decided = 0
+    for _ in range(100):
+        pairs: list[Pair] = []
+        for launches in LOOKS:
+            while len(pairs) < launches:
+                pairs.append(Pair(chance.gauss(0, 0.04), ONE_SHOT_ERROR, 1.0, 1.0, once=True))
+            evidence = weigh("a", pairs, 30)
+            if evidence.decide("lower", 0.1) == "cleared":
+                decided += 1
+                break
+            if evidence.hopeless("lower", 0.1):
+                break
+    assert decided > 90

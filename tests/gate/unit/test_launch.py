@@ -1,0 +1,275 @@
+"""One launch with real batons over real pipes, both sides as threads: who waits for whom, what is lost."""
+
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gate.confirm.child import Child, LaunchError, Task
+from gate.confirm.course import Course
+from gate.confirm.launch import LaunchResult, Pace
+from gate.confirm.sides import Side
+from gate.evidence import Pair
+from gate.measure.baton import Baton
+from gate.measure.latency import PerformanceBaseline
+
+launch_module = sys.modules["gate.confirm.launch"]  # the package's name stands for the function
+
+
+def work() -> None:
+    sum(range(1000))
+
+
+def slow() -> None:
+    sum(range(3000))
+
+
+@dataclass
+class Test:
+    """A test of one side."""
+
+    __test__ = False
+
+    name: str
+    operations: dict[str, Callable[[], None]] = field(default_factory=dict)
+    values: dict[str, tuple[float, str]] = field(default_factory=dict)
+    fails: bool = False
+    """Before it measures anything."""
+
+
+def run(tests: list[Test], baton: Baton) -> int:
+    """What the plugin does."""
+    status = 0
+    baton.announce([test.name for test in tests])
+    for test in tests:
+        baton.begin(test.name)
+        values = {name: {"value": value, "unit": unit} for name, (value, unit) in test.values.items()}
+        try:
+            assert not test.fails
+            for name, operation in test.operations.items():
+                for _ in baton.fill(PerformanceBaseline(name)):
+                    operation()
+        except (AssertionError, OSError):
+            status, values = 1, {}
+        baton.end(values)
+    baton.close(status)
+    return status
+
+
+@pytest.fixture(autouse=True)
+def _threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(_: int) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(os, "_exit", leave)  # a side whose controller is gone
+    monkeypatch.setattr(launch_module, "quietest_core", lambda: -1)
+    monkeypatch.setattr(launch_module, "ROUND_SECONDS", 0.002)
+
+
+@contextmanager
+def closing_descriptor(descriptor: int) -> Generator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+ROUNDS = threading.Event()
+"""A round was asked for."""
+
+
+class Watched(Child):
+    def ask(self, calls: int, key: str) -> Any:
+        answer = super().ask(calls, key)
+        ROUNDS.set()
+        return answer
+
+
+@dataclass
+class Rig:
+    """Two sides and what is asked of them."""
+
+    directory: Path
+    monkeypatch: pytest.MonkeyPatch
+    courses: tuple[Course, Course] = field(default_factory=lambda: (Course(), Course()))
+    seconds: float = 60.0
+    patience: float = 10.0
+
+    def launch(
+        self,
+        base: list[Test],
+        head: list[Test],
+        whole: tuple[str, ...] = (),
+        units: dict[str, str] | None = None,
+    ) -> LaunchResult:
+        scripts = {"base": base, "head": head}
+
+        @contextmanager
+        def started(
+            side: Side, task: Task, course: Course, directory: Path, *, seed: int, core: int
+        ) -> Generator[Child]:
+            commands_out, commands_in = os.pipe()
+            answers_out, answers_in = os.pipe()
+            baton = Baton(commands_out, answers_in, frozenset(task.subjects), frozenset(task.whole), core)
+            log = directory / f"{side.name}.log"
+            log.write_text(f"seed {seed}")
+
+            def body() -> None:
+                with (
+                    suppress(BrokenPipeError, SystemExit),
+                    closing(baton._commands),
+                    closing_descriptor(answers_in),
+                ):
+                    run([test for test in scripts[side.name] if test.name in task.tests], baton)
+
+            thread = threading.Thread(target=body, daemon=True)
+            thread.start()
+            process: Any = SimpleNamespace(wait=lambda timeout: thread.join(timeout) or 0)
+            child = Watched(side, process, commands_in, answers_out, log, task.patience, course)
+            try:
+                yield child
+            finally:
+                if child.commands >= 0:
+                    os.close(child.commands)
+                thread.join(5)
+                os.close(answers_out)
+
+        self.monkeypatch.setattr(launch_module, "started", started)
+        sides = tuple(Side(name, self.directory, "", self.directory, self.directory) for name in scripts)
+        tests = [test.name for test in (*base, *head)]
+        subjects = {name: 1 for test in (*base, *head) for name in test.operations}
+        task = Task(
+            "pytest", list(dict.fromkeys(tests)), subjects, whole, units or {}, patience=self.patience
+        )
+        pace = Pace(2, 0.01, time.monotonic() + self.seconds)
+        return launch_module.launch(sides, task, pace, self.courses)
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    return Rig(tmp_path, monkeypatch)
+
+
+A, B, C = (Test(f"t.py::{name}", {f"x.{name}": work}) for name in "abc")
+NEW = Test("t.py::new", {"x.new": work})
+
+
+def medians(result: LaunchResult) -> dict[str, Pair]:
+    return {name: pair for name, pair in result.pairs.items() if name.endswith(".p50")}
+
+
+def test_everything_that_both_have_is_measured(rig: Rig):
+    result = rig.launch([A, B, C], [A, B, Test(C.name, {"x.c": slow})])
+    assert set(medians(result)) == {"x.a.p50", "x.b.p50", "x.c.p50"}
+    assert result.pairs["x.c.p50"].ratio > math.log(1.5)
+    assert set(result.measuring) == {"x.a", "x.b", "x.c"}
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_test_of_one_side_costs_nobody_anything(rig: Rig, place: int, *, removed: bool):
+    more = [*[A, B, C][:place], NEW, *[A, B, C][place:]]
+    sides = (more, [A, B, C]) if removed else ([A, B, C], more)
+    assert set(medians(rig.launch(*sides))) == {"x.a.p50", "x.b.p50", "x.c.p50"}
+
+
+def test_an_operation_of_one_side_costs_the_rest_of_its_test_once(rig: Rig):
+    base = [Test("t.py::a", {"x.a": work, "x.aa": work}), B]
+    head = [Test("t.py::a", {"x.new": work, "x.a": work, "x.aa": work}), B]
+    assert set(medians(rig.launch(base, head))) == {"x.b.p50"}
+    assert set(medians(rig.launch(base, head))) == {"x.a.p50", "x.aa.p50", "x.b.p50"}
+
+
+def test_a_failure_of_one_side_costs_its_own_comparison(rig: Rig):
+    assert set(medians(rig.launch([Test(A.name, fails=True), B], [A, B]))) == {"x.b.p50"}
+    assert set(medians(rig.launch([A, B], [A, Test(B.name, fails=True)]))) == {"x.a.p50"}
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_failure_in_the_rounds_costs_its_own_comparison(rig: Rig, *, both: bool):
+    ROUNDS.clear()
+
+    def weary() -> None:
+        if ROUNDS.is_set():
+            raise OSError("no more")
+        work()
+
+    base = [Test(A.name, {"x.a": weary if both else work}), B, C]
+    result = rig.launch(base, [Test(A.name, {"x.a": weary}), B, C])
+    assert set(medians(result)) == {"x.b.p50", "x.c.p50"}
+
+
+def peak(value: float, unit: str = "MB") -> dict[str, tuple[float, str]]:
+    return {"x.peak": (value, unit)}
+
+
+def test_values_are_compared_in_the_unit_that_was_asked_for(rig: Rig):
+    base, head = Test(A.name, values=peak(2)), Test(A.name, values=peak(2200, "kB"))
+    pair = rig.launch([base], [head], (A.name,), {"x.peak": "GB"}).pairs["x.peak"]
+    assert pair.ratio == pytest.approx(math.log(1.1))
+    assert (pair.base, pair.head) == pytest.approx((0.002, 0.0022))
+    assert pair.once
+    assert not rig.launch([base], [Test(A.name, values=peak(2, "s"))], (A.name,), {"x.peak": "MB"}).pairs
+
+
+def test_a_test_as_a_whole_that_one_side_lacks_is_left_alone(rig: Rig):
+    new = Test(NEW.name, values={"x.new": (1.0, "s")})
+    known = Test(A.name, values=peak(2))
+    for sides in (([known, B], [new, known, B]), ([new, known, B], [known, B])):
+        result = rig.launch(*sides, (A.name, NEW.name), {"x.peak": "MB", "x.new": "s"})
+        assert set(result.pairs) >= {"x.peak", "x.b.p50"}
+        assert "x.new" not in result.pairs
+
+
+def test_a_test_as_a_whole_that_fails_has_no_values(rig: Rig):
+    fails = Test(A.name, values=peak(2), fails=True)
+    result = rig.launch([fails, B], [Test(A.name, values=peak(2)), B], (A.name,), {"x.peak": "MB"})
+    assert set(medians(result)) == {"x.b.p50"}
+    assert "x.peak" not in result.pairs
+
+
+def test_an_operation_is_no_stop_while_its_test_is_measured_as_a_whole(rig: Rig):
+    both = Test(A.name, {"x.a": work}, peak(2))
+    result = rig.launch([both], [both], (A.name,), {"x.peak": "MB"})
+    assert set(result.pairs) == {"x.peak"}
+
+
+def test_after_the_deadline_nothing_is_waited_for(rig: Rig):
+    rig.seconds = -1
+    known = Test(A.name, values=peak(2))
+    result = rig.launch([known, B], [known, B], (A.name,), {"x.peak": "MB"})
+    assert (result.pairs, result.cut) == ({}, True)
+
+
+def test_a_side_that_is_silent_hangs(rig: Rig):
+    asleep = Test(A.name, {"x.a": lambda: time.sleep(0.5)})
+    rig.patience = 0.2
+    with pytest.raises(LaunchError, match="the head side hangs: no sign of life"):
+        rig.launch([A], [asleep])
+
+
+def test_a_command_for_a_stop_that_is_over_is_skipped():
+    """A time limit ended the test while its side waited there."""
+    commands_out, commands_in = os.pipe()
+    answers_out, answers_in = os.pipe()
+    baton = Baton(commands_out, answers_in, frozenset({"x.a"}), frozenset())
+    baton.begin("t.py::a")
+    os.write(
+        commands_in, b'{"calls": 7, "at": ["t.py::old", "x.old"]}\n{"calls": 0, "at": ["t.py::a", "x.a"]}\n'
+    )
+    for _ in baton.fill(PerformanceBaseline("x.a")):
+        work()
+    baton._commands.close()
+    os.close(answers_in)
+    with os.fdopen(answers_out) as answers:
+        assert '"round"' not in answers.read()
+    os.close(commands_in)
