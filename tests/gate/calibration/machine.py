@@ -81,7 +81,7 @@ def plan() -> Iterator[Trial]:
         yield Trial("whole", number, 0.05)
         yield Trial("whole", number, 0.10, budget=60)
         yield Trial("neutral", number, budget=60)
-        yield Trial("unchanged", number, budget=60 if number % 2 else 180)
+        yield Trial("unchanged", number, budget=60 if number % 4 else 180)
 
 
 def main(directory: Path, minutes: float, kinds: Collection[str] = ()) -> None:
