@@ -165,10 +165,12 @@ Injected is a loop at the beginning of one function of the reference service. Ho
 its operation is measured first, base beside head, once per kind of machine
 ([turns](calibration/turns.json)).
 
-Only trials of the code as it is count here. Those of [earlier versions](calibration/earlier.jsonl) are
-kept: {earlier} trials, the first 24 of them with launches of one length and on a slower day of the
-machine. Beside some of the trials short commands ran now and then (formatters, tests); none was taken out
-for that.
+Only trials of the code as it is count here. The first 117 ran before base and head could have different
+tests; for operations that both have, rounds and judgement are the same since. Those of
+[earlier versions](calibration/earlier.jsonl) are kept: {earlier} trials, the first 24 of them with launches
+of one length and on a slower day of the machine. Beside some of the trials short commands ran now and then
+(formatters, tests); none was taken out for that. Of the whole line on unchanged code two trials ran at a
+time, a core for each.
 
 ## Is unchanged code accused?
 
@@ -191,7 +193,8 @@ those of a trial divided by four, the slowest is the 95th percentile.
 
 One function, chosen at random, is made slower; then `gate run` and `gate check --base`, with a tolerance of
 2 % for +5 % and 5 % for +10 %. *Named* means that a metric of the changed operation is confirmed; an
-accusation is unrelated if the operation runs nothing that was changed.
+accusation is unrelated if the operation runs nothing that was changed. A slower look-up of the cache is
+run by hits and misses: it counts as named where the miss is, though the hit was confirmed each time.
 
 {whole}
 
@@ -204,7 +207,7 @@ accusation is unrelated if the operation runs nothing that was changed.
   wide default tolerance of tails.
 - +3 % of CPU time now and then: launches differ by 2 %.
 - Throughput depends on the machine. On the Intel one launches of a load differed by 5 %, on the AMD one
-  by 2 %. There one round differs from the next by 10 to 20 %, whatever is measured in it, and a round of a
+  by 2 %. On the Intel one a round differs from the next by 10 to 20 %, whatever is in it, and a round of a
   load is at least one pass of all its users: with fifty a launch has 4 to 8 rounds, where an operation has
   10 to 20. On 61 launches of unchanged code none of ten other estimates (means, trimmed means, Hodges &
   Lehmann's, ratios of medians, of quantiles and of minima) was steadier than the median of the rounds'
