@@ -35,6 +35,7 @@ from tests.gate.calibration.workshop import (
     neutral_edit,
     noisy_neighbour,
     remark_everywhere,
+    remember,
 )
 
 RECORD: Final = "machine.jsonl"
@@ -249,6 +250,25 @@ def _seconds(place: Place, metrics: dict[str, Metric]) -> float:
     return 1 / value if place in LOADS else value / 1e3
 
 
+_ACCEPTED: Final = 5
+_accepted: dict[str, bytes] = {}
+
+
+def _memory() -> dict[str, bytes]:
+    """The baseline with accepted runs of this machine, by path; measured once per process.
+
+    Without them history would say nothing of times here, and could accuse nobody.
+    """
+    if not _accepted:
+        with tempfile.TemporaryDirectory() as name, copy_of_repository(Path(name), "10 %") as root:
+            for number in range(_ACCEPTED):
+                _gate(root, "run", "--quiet")
+                _gate(root, "baseline", "update", "--commit", f"{number:040x}")
+            files = (root / "tests" / "baseline").rglob("*.jsonl")
+            _accepted.update({str(file.relative_to(root)): file.read_bytes() for file in files})
+    return _accepted
+
+
 def _whole(trial: Trial) -> dict[str, Any]:
     """The whole line: one function gets slower, `gate run`, then `gate check --base`."""
     place = random.Random(trial.name).choice((*PLACES, CACHE))
@@ -263,7 +283,9 @@ def _whole(trial: Trial) -> dict[str, Any]:
 
 def _neutral(trial: Trial) -> dict[str, Any]:
     """The whole line with an edit that changes nothing."""
+    memory = _memory()
     with tempfile.TemporaryDirectory() as name, copy_of_repository(Path(name), _tolerances(trial)) as root:
+        remember(root, memory)
         edit = neutral_edit(root, trial.number)
         found = _checked(root, trial)
     return {**found, "edit": edit, "summary": f"{edit}; {_outcome(found)}"}
@@ -274,7 +296,9 @@ def _unchanged(trial: Trial) -> dict[str, Any]:
 
     Without any difference there would be no comparison: a suspicion would be the machine's.
     """
+    memory = _memory()
     with tempfile.TemporaryDirectory() as name, copy_of_repository(Path(name), _tolerances(trial)) as root:
+        remember(root, memory)
         remark_everywhere(root)
         found = _checked(root, trial)
     return {**found, "summary": _outcome(found)}
