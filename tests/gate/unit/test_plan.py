@@ -110,7 +110,8 @@ def test_a_launch_carries_what_the_budget_can_still_decide():
     some = len(batch(judged, {}, 60))
     assert 0 < some < 40
     assert len(batch(judged, {}, 90)) > some
-    assert batch(judged, {}, 10) == []
+    assert batch(judged, {}, 10, Costs(starts={"pytest a": 5.0})) == []
+    assert batch(judged, {}, 10) == ["m00.p50"], "what a start takes is only assumed: it is tried"
 
 
 def test_suspicions_share_a_launch_only_as_far_as_the_budget_has_six_of_it():
