@@ -11,7 +11,11 @@ from tests.gate.e2e.conftest import Project
 CODE = "def work():\n    return sum(range(20_000))\n\n\ndef other():\n    return sum(range(20_000))\n"
 
 TESTS = """
+import pytest
+
 from app import other, work
+
+pytestmark = pytest.mark.measure(seconds=0.1)
 
 def test_work(measure):
     assert measure("app.work", work) == 199990000

@@ -24,6 +24,8 @@ TESTS = """
 import pytest
 from service import serve
 
+pytestmark = pytest.mark.measure(seconds=0.1)
+
 @pytest.mark.parametrize("name", ["list", "show", "find", "save", "drop"])
 def test_serve(name, measure):
     assert measure(f"api.{name}", serve, 20_000) == 199990000

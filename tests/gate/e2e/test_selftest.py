@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 TESTS = """
+import pytest
+
+pytestmark = pytest.mark.measure(seconds=0.1)
+
 def home():
     return sum(range(2000))
 

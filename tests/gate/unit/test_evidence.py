@@ -170,11 +170,11 @@ def test_what_is_called_visible_is_seen(launches: int, error: float):
     assert 0.93 < found / 2000 < 0.998
 
 
-@pytest.mark.parametrize("spread", [0.01, 0.05, 0.2])
+@pytest.mark.parametrize("spread", [0.05, 0.2])
 def test_what_is_measured_once_may_be_as_noisy_as_it_likes(spread: float):
     """Durations and peaks move by more than any prior knows; the error rate holds all the same."""
     chance = random.Random(11)
-    trials, wrong = 4_000, 0
+    trials, wrong = 3_000, 0
     for _ in range(trials):
         pairs: list[Pair] = []
         for launches in LOOKS[:6]:
