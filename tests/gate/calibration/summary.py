@@ -183,6 +183,9 @@ run is left open (exit 3) where the machine was too busy for a load to be a meas
 
 {same}
 
+The one red run broke an absolute limit: 50 users of the buyer bot, p95 over 400 ms, on the one core that two
+trials at a time leave to each. Limits are promises about a machine and are not compared with the base.
+
 ## What `gate confirm` sees
 
 Four operations of the zero-delay profile are asked about at once, other ones in each trial. The seconds are
