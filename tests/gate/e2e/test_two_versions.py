@@ -74,7 +74,7 @@ def test_rounds_and_values_of_one_test_are_both_compared_in_the_unit_of_the_base
     code, verdict, text = check(repository)
     assert code == 0, text
     assert states(verdict)["app.size"] == "cleared", text
-    asked = ("app.mixed.p50", "app.size", "test.duration{test=test_api.py::test_mixed}")
+    asked = ("app.mixed.p50", "app.size")
     result = repository.gate("confirm", *asked, "--base", "main", "--budget", "40 s", "--json", "c.json")
     assert result.code in {0, 3}, result.text
     record = json.loads((repository.root / "c.json").read_text())
