@@ -179,7 +179,8 @@ Tolerance 2 % for the first two rows, the default of 10 % for the whole line: `g
 remarks, with a budget of 60 s. In the last row every file of the service has a remark at its end and no
 instruction differs; every fourth trial has the default budget of 180 s, the rest 60 s. Five accepted runs
 of the machine are in the baseline (not in that of the first eight neutral edits), so history can accuse. A
-run is left open (exit 3) where the machine was too busy for a load to be a measurement.
+run is left open (exit 3) where the machine was too busy for a load to be a measurement (twice) or a suspected
+tail stayed undecided (once).
 
 {same}
 
