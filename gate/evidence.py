@@ -239,11 +239,12 @@ def weigh(metric: str, pairs: Sequence[Pair], rank: int) -> Evidence:
     else:
         degrees = PRIOR_LAUNCHES + len(pairs) - 1
         scale = (PRIOR_LAUNCHES + residuals) / degrees
-    margin = t_quantile(1 - _error(rank), degrees) * math.sqrt(scale / total)
+    quantile = t_quantile(1 - _error(rank), degrees)
+    margin = quantile * math.sqrt(scale / total)
     # The margin shrinks with the root of the launches; where they alone tell the noise, so does Student's t.
     last = margin * math.sqrt(len(pairs) / MAX_LAUNCHES)
     if once:
-        last *= t_quantile(1 - _error(rank), MAX_LAUNCHES - 1) / t_quantile(1 - _error(rank), degrees)
+        last *= t_quantile(1 - _error(rank), MAX_LAUNCHES - 1) / quantile
     return Evidence(
         metric,
         tuple(pair.ratio for pair in pairs),

@@ -275,6 +275,11 @@ class Run(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
 
     @property
+    def seconds(self) -> dict[str, float]:
+        """How long each suite took, where its report says."""
+        return {name: suite.seconds for name, suite in self.suites.items() if suite.seconds}
+
+    @property
     def commit(self) -> str:
         """The commit that was measured, empty if no report says."""
         return next(

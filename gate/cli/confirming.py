@@ -119,11 +119,10 @@ def _asked(subjects: tuple[str, ...], policy: Policy, thresholds: Path) -> list[
         for metric in suite.metrics.values()
         if (history := suite.history(metric.name))
     } | run.metrics
-    seconds = {name: suite.seconds for name, suite in run.suites.items() if suite.seconds}
     questions: dict[str, Question] = {}
     for subject in subjects:
         try:
-            found = questions_about(subject, metrics.values(), policy, seconds)
+            found = questions_about(subject, metrics.values(), policy, run.seconds)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         if not found:

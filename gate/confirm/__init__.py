@@ -78,12 +78,11 @@ def confirm(
     budget = math.inf if policy.confirm == "all" else policy.budget.to("s")
     amounts = f"{_amount(len(questions), 'metric')}, {_amount(len(failed), 'failing test')}"
     listen(f"confirm: {amounts}, base {base[:12]} beside the head")
-    seconds = {name: suite.seconds for name, suite in run.suites.items()}
     try:
         with two_sides(root, base, install=install) as sides:
             begun = time.monotonic()
             share = budget * _RERUN_SHARE
-            reruns = run_again(sides, failed, policy, seconds, share, listen=listen) if failed else {}
+            reruns = run_again(sides, failed, policy, run.seconds, share, listen=listen) if failed else {}
             left = budget - (time.monotonic() - begun)
             ranks = places_of(run, policy) if apart else ALL_RANKS
             result = compare(sides, questions, left, listen, ranks=ranks)

@@ -151,8 +151,7 @@ def in_order_of_suspicion(
     """
     strength = {name: place for place, name in enumerate(suspects)}
     executed = {name: code for suite in run.suites.values() for name, code in suite.executed.items()}
-    seconds = {name: suite.seconds for name, suite in run.suites.items() if suite.seconds}
-    asked = (_question(metric, policy, seconds) for metric in run.metrics.values())
+    asked = (_question(metric, policy, run.seconds) for metric in run.metrics.values())
     questions = [question for question in asked if question]
     places: dict[str, tuple[int, int, int]] = {}
     for question in questions:
