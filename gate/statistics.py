@@ -317,11 +317,14 @@ def needed_for(statistic: str) -> int:
     return 1 if quantile is None else round(20 / (1 - quantile))
 
 
-def least_in_round(statistic: str) -> int:
-    """How many measurements one of many rounds needs for a percentile: two beyond it, 2 / (1 - p); else one.
+def least_in_block(statistic: str) -> int:
+    """How many measurements one of many blocks needs for a percentile: two beyond it, 2 / (1 - p).
 
-    With fewer, interpolation makes it a value of the middle in most rounds, whatever the tail does.
+    With fewer, interpolation makes it a value of the middle in most blocks, whatever the tail does. A spread
+    needs ten, everything else one.
     """
+    if statistic == "std":
+        return 10
     return needed_for(statistic) // 10 if statistic in {"p95", "p99"} else 1
 
 

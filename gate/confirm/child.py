@@ -50,9 +50,8 @@ class Task:
     """The suite's command."""
     tests: Sequence[str]
     """The tests to run (nodeids)."""
-    subjects: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Operations to measure in rounds (metric names without statistic), and how many latencies a round
-    must have for what is asked of them."""
+    subjects: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """Operations to measure in rounds (metric names without statistic) -> statistics that are asked for."""
     whole: Sequence[str] = ()
     """Tests to measure as a whole, in turns (nodeids)."""
     units: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -103,8 +102,13 @@ class Child:
             self.ended = message.get("ended", self.ended)
         return None
 
-    def ask(self, calls: int, key: str) -> Any:  # noqa: ANN401 - whatever the key stands for
+    def ask(self, calls: int, key: str, *, close: bool = False) -> Any:  # noqa: ANN401 - what the key stands for
         """Hand the baton over and wait for the figures under a key.
+
+        Args:
+            calls: of the operation; any number for a test that is measured as a whole.
+            key: of the answer.
+            close: whether a block of rounds ends with this one.
 
         Returns:
             The figures; None if the test ended without them, and then it waits no longer at this stop.
@@ -114,7 +118,7 @@ class Child:
         """
         if not self.waits:
             return None
-        self._say(calls)
+        self._say(calls, close=close)
         message = self._hear()
         if message is not None and key in message:
             return message[key]
@@ -129,10 +133,11 @@ class Child:
             self.waits = False
             self._say(0)
 
-    def _say(self, calls: int) -> None:
+    def _say(self, calls: int, *, close: bool = False) -> None:
         """Hand the baton over for a round of calls; 0: go on with the test."""
+        command = {"calls": calls, "at": self.stop, "close": close}
         with suppress(BrokenPipeError):
-            os.write(self.commands, json.dumps({"calls": calls, "at": self.stop}).encode() + b"\n")
+            os.write(self.commands, json.dumps(command).encode() + b"\n")
 
     def _hear(self) -> dict[str, Any] | None:
         """The next message; None when the process has closed its end."""

@@ -19,7 +19,6 @@ from gate.confirm.plan import Costs, Question, next_batch
 from gate.confirm.sides import Side
 from gate.evidence import MAX_LAUNCHES, Decision, Evidence, Pair, weigh
 from gate.model import statistic_of
-from gate.statistics import least_in_round
 
 _FIRST: Final = 0.5
 """Part of the budget in which nothing else is measured while a suspicion is open."""
@@ -148,11 +147,10 @@ def _measure(
     for (command, _), part in parts.items():
         rounds = [question for question in part if question.repeatable]
         once = [question for question in part if not question.repeatable]
-        subjects: dict[str, int] = {}
+        subjects: dict[str, frozenset[str]] = {}
         for question in rounds:
-            subjects[question.subject] = max(
-                subjects.get(question.subject, 1), least_in_round(statistic_of(question.metric))
-            )
+            asked = subjects.get(question.subject, frozenset[str]())
+            subjects[question.subject] = asked | {statistic_of(question.metric)}
         task = Task(
             command,
             tests=list(dict.fromkeys(question.nodeid for question in part)),

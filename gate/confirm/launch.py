@@ -3,28 +3,29 @@
 import math
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 from gate.confirm.child import Child, Task, started
 from gate.confirm.cores import quietest_core
 from gate.confirm.course import Course, Stop, alone
+from gate.confirm.rounds import Values, paired, ratio_of_medians
 from gate.confirm.sides import Side
-from gate.evidence import ONE_SHOT_ERROR, Pair
-from gate.model import TAILS
-from gate.statistics import least_in_round
+from gate.evidence import Pair
+from gate.statistics import least_in_block
 from gate.units import UnitError, convert
 
-ROUND_SECONDS: Final = 0.05
-"""How long one side measures before it passes the baton."""
+ROUND_SECONDS: Final = 0.01
+"""How long one side measures before it passes the baton; one call at least."""
 MIN_ROUNDS: Final = 4
-MAX_ROUNDS: Final = 32
-LONGEST_ROUND: Final = 1.0
-"""Seconds that a round may last so that a percentile of it says something."""
+"""Or blocks of them."""
+MAX_ROUNDS: Final = 200
+"""Or blocks of them."""
+LONGEST_BLOCK: Final = 1.0
+"""Seconds that one side may take for the measurements that a percentile needs."""
 
 
 @dataclass
@@ -112,40 +113,55 @@ def _rounds(subject: str, order: tuple[Child, Child], task: Task, pace: Pace) ->
     Args:
         subject: the operation.
         order: the side that begins, and the other one.
-        task: says how many latencies a round must have.
+        task: says which statistics are asked for.
         pace: the share is for all rounds; after the deadline only the first few are still made.
     """
     each = order[0].each
-    least = math.ceil(task.subjects.get(subject, 1) / each)
-    calls = _calls(max(child.seconds for child in order), least)
+    calls = _calls(max(child.seconds for child in order))
     begun = time.monotonic()
     for child in order:
-        child.ask(calls, "round")  # not counted: the first round warms the caches that the wait has cooled
+        child.ask(calls, "round", close=True)  # not counted: it warms the caches that the wait has cooled
     lasted = max(1e-7, (time.monotonic() - begun) / 2 / calls)  # and tells what a warm call takes
-    calls = _calls(lasted, least)
+    calls = _calls(lasted)
+    block = _block(task.subjects.get(subject, ()), calls * each, lasted * calls)
     pair = 2 * max(ROUND_SECONDS, lasted * calls)
-    rounds = min(MAX_ROUNDS, max(MIN_ROUNDS, 2 * round(pace.share / pair / 2)))
-    values: dict[str, list[tuple[float, float]]] = {}
-    for number in range(rounds):
-        if number >= MIN_ROUNDS and time.monotonic() > pace.deadline:
+    number = block * min(MAX_ROUNDS, max(MIN_ROUNDS, 2 * round(pace.share / pair / block / 2)))
+    rounds: list[tuple[Values, Values]] = []
+    blocks: list[tuple[Values, Values]] = []
+    while len(rounds) < number:
+        if len(rounds) >= MIN_ROUNDS * block and time.monotonic() > pace.deadline:
             break
-        turn = order if number % 2 == 0 else order[::-1]
-        measured = {child.side.name: child.ask(calls, "round") for child in turn}
+        turn = order if len(rounds) % 2 == 0 else order[::-1]
+        close = (len(rounds) + 1) % block == 0
+        measured = {child.side.name: child.ask(calls, "round", close=close) for child in turn}
         if None in measured.values():
             return {}
-        for statistic, after in measured["head"].items():
-            if calls * each >= least_in_round(statistic):
-                values.setdefault(statistic, []).append((measured["base"].get(statistic, 0.0), after))
+        before, after = measured["base"], measured["head"]
+        if close:
+            blocks.append((before.pop("block"), after.pop("block")))
+        rounds.append((before, after))
     name, _, labels = subject.partition("{")
     suffix = f"{{{labels}" if labels else ""
-    found = {f"{name}.{statistic}{suffix}": pair for statistic, pair in _paired(values).items()}
-    return {metric: pair for metric, pair in found.items() if pair}
+    found = paired(rounds, blocks)
+    return {
+        f"{name}.{statistic}{suffix}": pair
+        for statistic, pair in found.items()
+        if calls * each * block >= least_in_block(statistic)
+    }
 
 
-def _calls(seconds: float, least: int) -> int:
-    """Calls of a round: as many as fit, or as a percentile needs, if that is not too long."""
-    calls = max(1, round(ROUND_SECONDS / max(seconds, 1e-7)))
-    return max(calls, least) if least * seconds <= LONGEST_ROUND else calls
+def _calls(seconds: float) -> int:
+    """Calls of a round: as many as fit."""
+    return max(1, round(ROUND_SECONDS / max(seconds, 1e-7)))
+
+
+def _block(statistics: Collection[str], latencies: int, seconds: float) -> int:
+    """How many rounds of so many latencies and seconds make a block that has enough for what is asked.
+
+    What would take longer than `LONGEST_BLOCK` is not compared.
+    """
+    blocks = (math.ceil(least_in_block(statistic) / latencies) for statistic in statistics)
+    return max((block for block in blocks if block * seconds <= LONGEST_BLOCK), default=1)
 
 
 def _whole(order: tuple[Child, Child], task: Task) -> dict[str, Pair]:
@@ -158,43 +174,5 @@ def _whole(order: tuple[Child, Child], task: Task) -> dict[str, Pair]:
                 convert(measured[side][metric]["value"], measured[side][metric]["unit"], task.units[metric])
                 for side in ("base", "head")
             )
-            found[metric] = _pair([(before, after)])
+            found[metric] = ratio_of_medians([(before, after)])
     return {metric: pair for metric, pair in found.items() if pair}
-
-
-def _paired(values: Mapping[str, list[tuple[float, float]]]) -> dict[str, Pair | None]:
-    """What the rounds say of each statistic, given its (base, head) values in every round.
-
-    A tail is taken as the median times how much longer than it the tail is: two ratios that move less from
-    round to round than their product.
-    """
-    found = {name: _pair(pairs) for name, pairs in values.items()}
-    if middle := found.get("p50"):
-        for name in TAILS & values.keys():
-            rounds = zip(values[name], values["p50"], strict=True)
-            lengths = [(before / base, after / head) for (before, after), (base, head) in rounds]
-            found[name] = _product(middle, _pair(lengths))
-    return found
-
-
-def _product(one: Pair, other: Pair | None) -> Pair | None:
-    if other is None:
-        return None
-    error = math.hypot(one.error, other.error)
-    return Pair(one.ratio + other.ratio, error, one.base * other.base, one.head * other.head)
-
-
-def _pair(values: list[tuple[float, float]]) -> Pair | None:
-    """The medians of (base, head) values; None where a value has no logarithm.
-
-    The standard error of a median is 1.2533 times that of the mean for normal noise; its spread is taken
-    from the median absolute deviation (e.g. Huber & Ronchetti, "Robust Statistics", ch. 1).
-    """
-    if not all(min(pair) > 0 and math.isfinite(max(pair)) for pair in values):
-        return None
-    ratios = [math.log(after / before) for before, after in values]
-    ratio = median(ratios)
-    spread = 1.4826 * median(abs(other - ratio) for other in ratios)
-    error = 1.2533 * spread / math.sqrt(len(ratios)) if len(ratios) > 1 else ONE_SHOT_ERROR
-    before, after = median(before for before, _ in values), median(after for _, after in values)
-    return Pair(ratio, error, before, after, once=len(values) == 1)

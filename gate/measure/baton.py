@@ -8,31 +8,41 @@ process, by one side while the other waits before the same test.
 
 One JSON line per message. Out: `{"tests": [nodeid, ...]}` before the first test; `{"test": nodeid, "ready":
 name, "seconds": s, "each": n}` at an operation, with what a call takes and the latencies it gives, and then
-`{"round": {statistic: value}}` for each round, tails of repeated calls without the slow spells of the
-machine; `{"test": nodeid}` before a test that is measured as a whole, and after it `{"values": {metric:
-{"value": v, "unit": u}}}`, empty if it failed; `{"ended": status}` at pytest's end. In: `{"calls": n, "at":
-[nodeid, name]}` for a round of n calls, none to go on; what is for a stop that a time limit has ended is
+`{"round": {statistic: value}}` for each round, with `"block": {statistic: multiple of the median}` in the one
+that closes a block of rounds, of repeated calls without the slow spells of the machine; `{"test": nodeid}`
+before a test that is measured as a whole, and after it `{"values": {metric: {"value": v, "unit": u}}}`, empty
+if it failed; `{"ended": status}` at pytest's end. In: `{"calls": n, "at": [nodeid, name], "close": whether it
+closes a block}` for a round of n calls, none to go on; what is for a stop that a time limit has ended is
 skipped.
 """
 
 import gc
 import json
+import math
 import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from gate.measure.latency import PerformanceBaseline, settled_heap, without_spells
 from gate.measure.load import LoadTestMetrics, Request, drive
-from gate.model import TAILS, summarise
+from gate.model import summarise
 from gate.variables import BATON_VARIABLE
 
 _WARM_UP: Final = 3
 _TIMEABLE: Final = 10e-3
 """Seconds of a block of calls from which its duration tells what one call takes."""
+
+
+class _Command(NamedTuple):
+    """What the controller wants."""
+
+    calls: int
+    close: bool
+    """Whether a block of rounds ends with this one."""
 
 
 class Baton:
@@ -117,18 +127,22 @@ class Baton:
                 calls *= 2
             recorder.add(seconds / calls * 1e3)
             self._say(test=self._test, ready=recorder.name, seconds=seconds / calls, each=1)
-            while calls := self._next(recorder.name):
+            block: list[float] = []
+            while (command := self._next(recorder.name)).calls:
                 gc.collect()
                 latencies: list[float] = []
                 cpu = time.process_time()
-                for _ in range(calls):
+                for _ in range(command.calls):
                     begun = time.perf_counter_ns()
                     yield
                     latencies.append((time.perf_counter_ns() - begun) / 1e6)
-                cpu = (time.process_time() - cpu) * 1e3 / calls
-                calm = summarise(without_spells(latencies))
-                tails = {statistic: calm[statistic] for statistic in TAILS}
-                self._say(round=summarise(latencies) | tails | {"cpu": cpu})
+                cpu = (time.process_time() - cpu) * 1e3 / command.calls
+                block += latencies
+                values: dict[str, Any] = _middle(latencies) | {"cpu": cpu}
+                if command.close:
+                    values["block"] = _shape(without_spells(block))
+                    block.clear()
+                self._say(round=values)
 
     async def load(self, name: str, request: Request, users: int, requests: int) -> LoadTestMetrics:
         """Drive a load once, and again for every round."""
@@ -140,9 +154,14 @@ class Baton:
         if wanted:
             seconds = time.perf_counter() - started
             self._say(test=self._test, ready=name, seconds=seconds, each=users * requests)
-            while calls := self._next(name):
-                metrics = await drive(request, users, requests, calls)
-                values = summarise(metrics.latencies) | {"throughput": metrics.throughput}
+            block: list[float] = []
+            while (command := self._next(name)).calls:
+                metrics = await drive(request, users, requests, command.calls)
+                block += metrics.latencies
+                values: dict[str, Any] = _middle(metrics.latencies) | {"throughput": metrics.throughput}
+                if command.close:
+                    values["block"] = _shape(block)
+                    block.clear()
                 self._say(round=values)
         return metrics
 
@@ -154,13 +173,26 @@ class Baton:
                     os.sched_setaffinity(int(thread.name), {self._core})
         self._core = -1
 
-    def _next(self, operation: str) -> int:
+    def _next(self, operation: str) -> _Command:
         """The next command for this operation, or for the test as a whole."""
         while line := self._commands.readline():
             message = json.loads(line)
             if message["at"] == [self._test, operation]:
-                return int(message["calls"])
+                return _Command(message["calls"], message["close"])
         os._exit(1)  # the controller is gone: nobody needs this process any more
 
     def _say(self, **message: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
         os.write(self._answers, json.dumps(message).encode() + b"\n")
+
+
+def _middle(latencies: Sequence[float]) -> dict[str, float]:
+    """What a short round says of latencies."""
+    values = summarise(latencies)
+    return {statistic: values[statistic] for statistic in ("p50", "mean")}
+
+
+def _shape(latencies: Sequence[float]) -> dict[str, float]:
+    """Everything else of them, as multiples of the median: what needs more than a short round."""
+    values = summarise(latencies)
+    middle = values["p50"] or math.inf  # the clock may be too coarse for the operation
+    return {statistic: values[statistic] / middle for statistic in ("p95", "p99", "std")}

@@ -71,14 +71,14 @@ def without_spells(latencies: Sequence[float]) -> list[float]:
     calls: it is what stands out of the calls around.
 
     Args:
-        latencies: in the order in which they were measured, at least one, all positive.
+        latencies: in the order in which they were measured, at least one.
 
     Returns:
         As many, in the same unit; their level is the median of all.
     """
     level = median(latencies)
     return [
-        level * value / median(latencies[max(0, place - _AROUND) : place + _AROUND + 1])
+        level * value / (median(latencies[max(0, place - _AROUND) : place + _AROUND + 1]) or 1.0)
         for place, value in enumerate(latencies)
     ]
 

@@ -14,7 +14,7 @@ STEADY = (100, 101, 99, 100, 100, 101, 99, 100, 100, 100)
 
 
 def shown(name: str, ratios: list[float], error: float = 0.001) -> dict[str, Evidence]:
-    pairs = [Pair(ratio, error, 100.0, 100.0 * math.exp(ratio)) for ratio in ratios]
+    pairs = [Pair(ratio, error, 100.0, 100.0 * math.exp(ratio), 20) for ratio in ratios]
     return {name: weigh(name, pairs, 1)}
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.confirm.rounds import ratio_of_medians
 from gate.evidence import (
     ERROR_RATE,
     LOOKS,
@@ -19,9 +20,11 @@ from gate.evidence import (
     weigh,
 )
 
+ROUNDS = 20
+
 
 def pairs(ratios: list[float], error: float = 0.002, base: float = 1.0) -> list[Pair]:
-    return [Pair(ratio, error, base, base * math.exp(ratio)) for ratio in ratios]
+    return [Pair(ratio, error, base, base * math.exp(ratio), ROUNDS) for ratio in ratios]
 
 
 def weighed(ratios: list[float], rank: int = 1, error: float = 0.002) -> Evidence:
@@ -124,7 +127,7 @@ def test_the_floor_is_a_tolerance_too():
 
 def test_a_launch_with_a_noisy_neighbour_counts_for_little():
     good = pairs([0.001, -0.002, 0.003], error=0.003)
-    bad = Pair(2.0, 0.6, 1.0, 7.4)
+    bad = Pair(2.0, 0.6, 1.0, 7.4, ROUNDS)
     assert abs(weigh("a.p50", [*good, bad], 1).estimate) < 0.005
 
 
@@ -147,6 +150,43 @@ def test_launches_that_lie_further_apart_than_their_rounds_say(error: float):
     spread = 2 * math.hypot(PRIOR_SPREAD, error)
     wrong = sum(_wrong(rnd, 1, spread, error) for _ in range(10_000))
     assert wrong <= 10_000 * 2 * ERROR_RATE
+
+
+@pytest.mark.parametrize("rounds", [4, 6, 12])
+@pytest.mark.parametrize("speeds", [(1.0,), (1.0, 1.0, 2.0)], ids=["one speed", "some rounds at half speed"])
+def test_few_rounds_that_agree_by_chance_accuse_nobody(rounds: int, speeds: tuple[float, ...]):
+    """3,000 trials from the rounds up: what four rounds say of their error is little more than a guess."""
+    rnd = random.Random(rounds)
+
+    def measured() -> float:
+        return rnd.choice(speeds) * math.exp(rnd.gauss(0, 0.1))
+
+    def launch() -> Pair:
+        pair = ratio_of_medians([(measured(), measured()) for _ in range(rounds)])
+        assert pair
+        return pair
+
+    trials, wrong = 3_000, 0
+    for _ in range(trials):
+        seen: list[Pair] = []
+        for launches in LOOKS[:6]:
+            seen += [launch() for _ in range(launches - len(seen))]
+            if weigh("a", seen, 1).decide("lower", 0.0) == "confirmed":
+                wrong += 1
+                break
+    assert wrong / trials < 1.3 * ERROR_RATE * error_share(1)
+
+
+def test_a_launch_that_looks_steadier_than_all_others_does_not_decide_alone():
+    noisy = pairs([-0.02, 0.01], error=0.2)
+    lucky = Pair(0.33, 0.03, 1.0, 1.39, 4)
+    assert weigh("a", [lucky, *noisy], 1).decide("lower", 0.1) == "inconclusive"
+
+
+@given(ratios)
+def test_what_is_shown_of_both_sides_is_what_was_estimated(values: list[float]):
+    evidence = weighed(values)
+    assert evidence.head / evidence.base == pytest.approx(1 + evidence.change)
 
 
 def _spoiled(rnd: random.Random, metrics: int, spread: float, error: float) -> bool:
@@ -180,7 +220,7 @@ def test_what_is_measured_once_may_be_as_noisy_as_it_likes(spread: float):
         for launches in LOOKS[:6]:
             while len(pairs) < launches:
                 ratio = chance.gauss(0, spread)
-                pairs.append(Pair(ratio, ONE_SHOT_ERROR, 1.0, math.exp(ratio), once=True))
+                pairs.append(Pair(ratio, ONE_SHOT_ERROR, 1.0, math.exp(ratio), rounds=1))
             if weigh("a", pairs, 1).decide("lower", 0.0) == "confirmed":
                 wrong += 1
                 break
@@ -188,9 +228,9 @@ def test_what_is_measured_once_may_be_as_noisy_as_it_likes(spread: float):
 
 
 def test_what_is_measured_once_and_steady_is_decided_early():
-    pairs = [Pair(0.0, ONE_SHOT_ERROR, 1.0, 1.0, once=True)] * 4
+    pairs = [Pair(0.0, ONE_SHOT_ERROR, 1.0, 1.0, rounds=1)] * 4
     assert weigh("a", pairs, 1).decide("lower", 0.2) == "cleared"
-    slower = [Pair(0.5, ONE_SHOT_ERROR, 1.0, 1.65, once=True)] * 4
+    slower = [Pair(0.5, ONE_SHOT_ERROR, 1.0, 1.65, rounds=1)] * 4
     assert weigh("a", slower, 1).decide("lower", 0.2) == "confirmed"
 
 
@@ -202,7 +242,7 @@ def test_what_is_measured_once_is_not_given_up_while_launches_could_decide_it():
         pairs: list[Pair] = []
         for launches in LOOKS:
             while len(pairs) < launches:
-                pairs.append(Pair(chance.gauss(0, 0.04), ONE_SHOT_ERROR, 1.0, 1.0, once=True))
+                pairs.append(Pair(chance.gauss(0, 0.04), ONE_SHOT_ERROR, 1.0, 1.0, rounds=1))
             evidence = weigh("a", pairs, 30)
             if evidence.decide("lower", 0.1) == "cleared":
                 decided += 1

@@ -1,5 +1,6 @@
 """One launch with real batons over real pipes, both sides as threads: who waits for whom, what is lost."""
 
+import json
 import math
 import os
 import sys
@@ -88,8 +89,8 @@ ROUNDS = threading.Event()
 
 
 class Watched(Child):
-    def ask(self, calls: int, key: str) -> Any:
-        answer = super().ask(calls, key)
+    def ask(self, calls: int, key: str, *, close: bool = False) -> Any:
+        answer = super().ask(calls, key, close=close)
         ROUNDS.set()
         return answer
 
@@ -146,7 +147,7 @@ class Rig:
         self.monkeypatch.setattr(launch_module, "started", started)
         sides = tuple(Side(name, self.directory, "", self.directory, self.directory) for name in scripts)
         tests = [test.name for test in (*base, *head)]
-        subjects = {name: 1 for test in (*base, *head) for name in test.operations}
+        subjects = {name: frozenset({"p50"}) for test in (*base, *head) for name in test.operations}
         task = Task(
             "pytest", list(dict.fromkeys(tests)), subjects, whole, units or {}, patience=self.patience
         )
@@ -217,7 +218,7 @@ def test_values_are_compared_in_the_unit_that_was_asked_for(rig: Rig):
     pair = rig.launch([base], [head], (A.name,), {"x.peak": "GB"}).pairs["x.peak"]
     assert pair.ratio == pytest.approx(math.log(1.1))
     assert (pair.base, pair.head) == pytest.approx((0.002, 0.0022))
-    assert pair.once
+    assert pair.rounds == 1
     assert not rig.launch([base], [Test(A.name, values=peak(2, "s"))], (A.name,), {"x.peak": "MB"}).pairs
 
 
@@ -263,9 +264,8 @@ def test_a_command_for_a_stop_that_is_over_is_skipped():
     answers_out, answers_in = os.pipe()
     baton = Baton(commands_out, answers_in, frozenset({"x.a"}), frozenset())
     baton.begin("t.py::a")
-    os.write(
-        commands_in, b'{"calls": 7, "at": ["t.py::old", "x.old"]}\n{"calls": 0, "at": ["t.py::a", "x.a"]}\n'
-    )
+    for calls, stop in ((7, ["t.py::old", "x.old"]), (0, ["t.py::a", "x.a"])):
+        os.write(commands_in, json.dumps({"calls": calls, "at": stop, "close": True}).encode() + b"\n")
     for _ in baton.fill(PerformanceBaseline("x.a")):
         work()
     baton._commands.close()

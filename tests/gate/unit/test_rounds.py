@@ -1,20 +1,24 @@
-"""What rounds say of a tail: spells of the machine taken out, the operation's own tail kept."""
+"""What short rounds say of medians, averages and tails, on a machine that changes its speed."""
 
 import math
 import random
 import sys
-from statistics import median
+from collections.abc import Callable
+from statistics import fmean, median
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.confirm.child import Task
-from gate.confirm.launch import Pace, _paired
+from gate.confirm.launch import LONGEST_BLOCK, Pace
+from gate.confirm.rounds import paired, ratio_of_medians
 from gate.evidence import Pair
+from gate.measure.baton import _middle, _shape
 from gate.measure.latency import without_spells
-from gate.model import quantile, summarise
+from gate.model import quantile
 
 launch_module = sys.modules["gate.confirm.launch"]  # the package's name stands for the function
 latencies = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60)
@@ -54,68 +58,148 @@ def test_a_handful_of_calls_stays_as_it_is(values: list[float]):
     assert without_spells(values) == pytest.approx(values)
 
 
-def test_a_tail_is_the_median_times_its_length():
-    chance = random.Random(1)
-    speeds = [chance.choice((1.0, 1.5)) for _ in range(12)]
-    p50 = [(speed, 1.02 * speed) for speed in speeds]
-    tail = [(2 * base, 3 * head) for base, head in p50]
-    found = _paired({"p50": p50, "p95": tail, "cpu": p50})
-    assert found["p95"] is not None
-    assert found["p50"] is not None
+@pytest.mark.parametrize("values", [[0.0] * 5, [0.0, 0.0, 0.0, 1.0]])
+def test_a_clock_too_coarse_for_the_operation_breaks_nothing(values: list[float]):
+    assert all(map(math.isfinite, _shape(without_spells(values)).values()))
+
+
+def speeds(number: int, seed: int) -> list[float]:
+    """How fast the machine is in each round: now and then half as fast for some rounds."""
+    chance, slow, found = random.Random(seed), False, []
+    for _ in range(number):
+        slow = chance.random() < (0.7 if slow else 0.1)
+        found.append((2.0 if slow else 1.0) * math.exp(chance.gauss(0, 0.01)))
+    return found
+
+
+def two_sides(seed: int, p50: float, cpu: Callable[[int], float]) -> list[tuple[dict[str, float], ...]]:
+    """Rounds of (base, head); every value of a round is as much slower as the machine is then."""
+    base, head = speeds(60, 2 * seed), speeds(60, 2 * seed + 1)
+    return [
+        ({"p50": b, "cpu": b}, {"p50": a * p50, "cpu": a * p50 * cpu(number)})
+        for number, (b, a) in enumerate(zip(base, head, strict=True))
+    ]
+
+
+def cpu_of(rounds: list[Any]) -> Pair:
+    return paired(rounds)["cpu"]
+
+
+def test_spells_of_the_machine_hardly_touch_an_average():
+    seen = [cpu_of(two_sides(seed, 1.0, lambda _: 1.0)).ratio for seed in range(40)]
+    plain = [
+        math.log(fmean(after["cpu"] for _, after in rounds) / fmean(before["cpu"] for before, _ in rounds))
+        for rounds in (two_sides(seed, 1.0, lambda _: 1.0) for seed in range(40))
+    ]
+    assert max(map(abs, seen)) < 0.2 * max(map(abs, plain))
+
+
+def test_what_an_operation_does_now_and_then_is_in_its_average():
+    """Every sixth round does work that the others do not: no median would see it."""
+    found = cpu_of(two_sides(1, 1.0, lambda number: 1.6 if number % 6 == 0 else 1.0))
+    assert found.ratio == pytest.approx(math.log(1.1), abs=0.015)
+    assert found.error < 0.05
+
+
+def test_an_average_moves_with_the_median():
+    assert cpu_of(two_sides(3, 1.2, lambda _: 1.0)).ratio == pytest.approx(math.log(1.2), abs=0.02)
+
+
+def test_a_tail_is_the_median_times_its_multiple():
+    machine = speeds(12, 1)
+    rounds = [({"p50": speed}, {"p50": 1.02 * speed}) for speed in machine]
+    found = paired(rounds, [({"p95": 2.0}, {"p95": 3.0})] * 4)
     assert found["p95"].ratio == pytest.approx(math.log(1.02 * 1.5))
-    assert found["p95"].base == pytest.approx(2 * median(speeds))
-    assert found["p95"].head == pytest.approx(3 * 1.02 * median(speeds))
+    assert found["p95"].base == pytest.approx(2 * median(machine))
+    assert found["p95"].head == pytest.approx(3 * 1.02 * median(machine))
+    assert (found["p50"].rounds, found["p95"].rounds) == (12, 4)
 
 
-def test_without_a_median_a_tail_speaks_for_itself():
-    found = _paired({"p95": [(1.0, 1.1), (1.0, 1.1)]})
-    assert found["p95"] is not None
-    assert found["p95"].ratio == pytest.approx(math.log(1.1))
+@pytest.mark.parametrize("wrong", [0.0, math.inf])
+def test_what_has_no_logarithm_is_no_pair(wrong: float):
+    same: dict[str, float] = {"p50": 1.0, "cpu": 1.0}
+    found = paired([(same, {"p50": 1.0, "cpu": wrong})] * 4, [({"p95": wrong}, {"p95": 1.0})])
+    assert set(found) == {"p50"}
 
 
-def test_what_has_no_logarithm_is_no_pair():
-    assert _paired({"p50": [(1.0, 1.0)], "p95": [(0.0, 1.0)]})["p95"] is None
+def test_what_only_one_side_has_is_no_pair():
+    assert set(paired([({"p50": 1.0}, {"p50": 1.0, "cpu": 1.0})] * 4)) == {"p50"}
+
+
+@pytest.mark.parametrize("number", [2, 4, 5, 9, 20, 100])
+def test_the_error_of_few_rounds_is_right_on_average(number: int):
+    """The error squared is the variance that the median really has, within what the factors can do."""
+    chance = random.Random(number)
+    pairs = [
+        ratio_of_medians([(1.0, math.exp(chance.gauss(0, 0.1))) for _ in range(number)]) for _ in range(4_000)
+    ]
+    stated = fmean(pair.error for pair in pairs if pair)
+    really = math.sqrt(fmean(pair.ratio**2 for pair in pairs if pair))
+    assert 0.9 < stated / really < 1.3
 
 
 class Scripted:
-    """A side that answers rounds by itself."""
+    """A side that answers rounds by itself: of so many calls in a hundred it takes twice as long."""
 
     def __init__(self, name: str, seconds: float, slow: int) -> None:
         self.side, self.seconds, self.each = SimpleNamespace(name=name), seconds, 1
-        self.asked: list[int] = []
+        self.asked: list[tuple[int, bool]] = []
         self._slow, self._chance = slow, random.Random(slow)
+        self._block: list[float] = []
 
-    def ask(self, calls: int, _: str) -> dict[str, float]:
-        self.asked.append(calls)
-        latencies = [
-            self.seconds * (2 if self._chance.randrange(100) < self._slow else 1) for _ in range(calls)
-        ]
-        return summarise(latencies) | {"p95": p95(without_spells(latencies)), "cpu": self.seconds}
+    def ask(self, calls: int, _: str, *, close: bool) -> dict[str, Any]:
+        self.asked.append((calls, close))
+        taken = [self.seconds * (1 + (self._chance.randrange(100) < self._slow)) for _ in range(calls)]
+        self._block += taken
+        values: dict[str, Any] = _middle(taken) | {"cpu": self.seconds}
+        if close:
+            values["block"] = _shape(without_spells(self._block))
+            self._block.clear()
+        return values
 
 
-def rounds(monkeypatch: pytest.MonkeyPatch, seconds: float, least: int) -> tuple[dict[str, Pair], int]:
+def rounds(monkeypatch: pytest.MonkeyPatch, seconds: float, *asked: str) -> tuple[dict[str, Pair], Scripted]:
     """What rounds say where 2 % of the base's calls and 12 % of the head's take twice as long."""
     sides = Scripted("base", seconds, 2), Scripted("head", seconds, 12)
     clock = iter(range(10**6))
+    calls = max(1, round(launch_module.ROUND_SECONDS / seconds))
     monkeypatch.setattr(
-        launch_module, "time", SimpleNamespace(monotonic=lambda: 2 * least * seconds * next(clock))
+        launch_module, "time", SimpleNamespace(monotonic=lambda: 2 * calls * seconds * next(clock))
     )
-    pace = Pace(2, 1.5, math.inf)
-    found = launch_module._rounds("a", sides, Task("", [], {"a": least}), pace)  # type: ignore[arg-type]
-    return found, sides[0].asked[-1]
+    task = Task("", [], {"a": frozenset(asked)})
+    found = launch_module._rounds("a", sides, task, Pace(2, 1.5, math.inf))  # type: ignore[arg-type]
+    return found, sides[0]
 
 
-@pytest.mark.parametrize("seconds", [0.001, 0.005, 0.02])
-def test_a_round_has_as_many_calls_as_its_percentile_needs(monkeypatch: pytest.MonkeyPatch, seconds: float):
-    found, calls = rounds(monkeypatch, seconds, 40)
-    assert calls >= 40
+@pytest.mark.parametrize("seconds", [0.0001, 0.001, 0.005, 0.02])
+def test_a_block_has_as_many_calls_as_its_percentile_needs(monkeypatch: pytest.MonkeyPatch, seconds: float):
+    found, side = rounds(monkeypatch, seconds, "p50", "p95")
+    counted = side.asked[1:]  # the first one warms up
+    blocks = sum(close for _, close in counted)
+    assert blocks >= launch_module.MIN_ROUNDS
+    assert counted[-1][1], "the last round closes a block"
+    assert sum(calls for calls, _ in counted) / blocks >= 40
+    assert found["a.p95"].rounds == blocks
     assert found["a.p95"].ratio > math.log(1.3), "the tail is seen"
     assert found["a.p50"].ratio == pytest.approx(0)
 
 
+def test_rounds_stay_short_whatever_is_asked(monkeypatch: pytest.MonkeyPatch):
+    """A percentile that needs many calls makes blocks longer, and no round."""
+    one, other = (rounds(monkeypatch, 0.004, *asked)[1] for asked in (("p50",), ("p50", "p95", "p99")))
+    assert {calls for calls, _ in one.asked} == {calls for calls, _ in other.asked}
+    assert len(other.asked) > len(one.asked)
+
+
 def test_without_enough_calls_a_percentile_says_nothing(monkeypatch: pytest.MonkeyPatch):
     """It would be the median under another name, and cleared."""
-    found, calls = rounds(monkeypatch, 0.2, 20)
-    assert calls < 40
+    found, _ = rounds(monkeypatch, 0.2, "p50", "p95")
     assert "a.p95" not in found
     assert "a.p50" in found
+
+
+def test_a_percentile_that_takes_too_long_costs_no_other_one_its_comparison(monkeypatch: pytest.MonkeyPatch):
+    assert 40 * 0.02 <= LONGEST_BLOCK < 200 * 0.02
+    found, _ = rounds(monkeypatch, 0.02, "p95", "p99")
+    assert "a.p95" in found
+    assert "a.p99" not in found
