@@ -155,7 +155,7 @@ def test_launches_that_lie_further_apart_than_their_rounds_say(error: float):
 @pytest.mark.parametrize("rounds", [4, 6, 12])
 @pytest.mark.parametrize("speeds", [(1.0,), (1.0, 1.0, 2.0)], ids=["one speed", "some rounds at half speed"])
 def test_few_rounds_that_agree_by_chance_accuse_nobody(rounds: int, speeds: tuple[float, ...]):
-    """3,000 trials from the rounds up: what four rounds say of their error is little more than a guess."""
+    """1,500 trials from the rounds up: what four rounds say of their error is little more than a guess."""
     rnd = random.Random(rounds)
 
     def measured() -> float:
@@ -166,7 +166,7 @@ def test_few_rounds_that_agree_by_chance_accuse_nobody(rounds: int, speeds: tupl
         assert pair
         return pair
 
-    trials, wrong = 3_000, 0
+    trials, wrong = 1_500, 0
     for _ in range(trials):
         seen: list[Pair] = []
         for launches in LOOKS[:6]:

@@ -258,18 +258,43 @@ def test_a_side_that_is_silent_hangs(rig: Rig):
         rig.launch([A], [asleep])
 
 
-def test_a_command_for_a_stop_that_is_over_is_skipped():
-    """A time limit ended the test while its side waited there."""
+def measured(operation: Callable[[], None], *commands: tuple[int, list[str]]) -> list[dict[str, Any]]:
+    """What a baton says that gets these commands (calls and a stop) for the operation x.a of t.py::a."""
     commands_out, commands_in = os.pipe()
     answers_out, answers_in = os.pipe()
     baton = Baton(commands_out, answers_in, frozenset({"x.a"}), frozenset())
     baton.begin("t.py::a")
-    for calls, stop in ((7, ["t.py::old", "x.old"]), (0, ["t.py::a", "x.a"])):
+    for calls, stop in (*commands, (0, HERE)):
         os.write(commands_in, json.dumps({"calls": calls, "at": stop, "close": True}).encode() + b"\n")
     for _ in baton.fill(PerformanceBaseline("x.a")):
-        work()
+        operation()
     baton._commands.close()
     os.close(answers_in)
-    with os.fdopen(answers_out) as answers:
-        assert '"round"' not in answers.read()
     os.close(commands_in)
+    with os.fdopen(answers_out) as answers:
+        return [json.loads(line) for line in answers]
+
+
+HERE = ["t.py::a", "x.a"]
+
+
+def test_a_command_for_a_stop_that_is_over_is_skipped():
+    """A time limit ended the test while its side waited there."""
+    answers = measured(work, (7, ["t.py::old", "x.old"]))
+    assert [set(answer) for answer in answers] == [{"test", "ready", "seconds", "each"}]
+
+
+def test_the_cold_calls_at_the_beginning_of_a_round_do_not_count():
+    """The other side has had the caches; a call that is long is not made in vain."""
+    calls: list[float] = []
+
+    def cold_twice() -> None:
+        """The warm-up and the measuring of its length are four calls, the rounds twelve, four and one."""
+        calls.append(0.3 if len(calls) in {4, 5, 16} else 0.011)
+        time.sleep(calls[-1])
+
+    *_, long, short, single = measured(cold_twice, (10, HERE), (4, HERE), (1, HERE))
+    assert len(calls) == 4 + 12 + 4 + 1
+    assert long["round"]["block"]["p95"] < 8
+    assert short["round"]["block"]["p95"] > 8
+    assert single["round"]["p50"] > 9
