@@ -42,12 +42,11 @@ class Pair:
     """One metric in one launch."""
 
     ratio: float
-    """log(head / base): the median over the rounds."""
+    """log(head / base), over all rounds."""
     error: float
-    """Standard error of that median, as the rounds show it."""
+    """Its standard error, as the rounds show it."""
     base: float
-    head: float
-    """Medians of both sides, in the unit that the question was asked in."""
+    """What the base measured, in the unit that the question was asked in."""
     rounds: int
     """How many there were; 1: it is measured once per process, and no rounds show its error."""
 
@@ -267,8 +266,8 @@ def _believable(pairs: Sequence[Pair]) -> list[float]:
     """The variance of each launch's ratio as its rounds show it, but not smaller than is likely.
 
     Four rounds of one speed are soon found on a machine of many speeds, and would outweigh every other
-    launch. So a launch is at least as uncertain as one that has seen one round more, with the usual
-    variance of all launches (moderation as in Smyth 2004, "Linear models and empirical Bayes methods").
+    launch. So the usual variance of the launches counts for one degree of freedom beside those that the
+    rounds have (moderation as in Smyth 2004, "Linear models and empirical Bayes methods").
     """
     usual = median(pair.error**2 for pair in pairs)
     variances: list[float] = []

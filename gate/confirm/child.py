@@ -121,6 +121,7 @@ class Child:
         self._say(calls, close=close)
         message = self._hear()
         if message is not None and key in message:
+            self.seconds = message.get("seconds", self.seconds)
             return message[key]
         self.waits = False
         if message is not None:

@@ -22,8 +22,6 @@ ROUND_SECONDS: Final = 0.01
 """How long one side measures before it passes the baton; one call at least."""
 MIN_ROUNDS: Final = 4
 """Or blocks of them."""
-MAX_ROUNDS: Final = 200
-"""Or blocks of them."""
 LONGEST_BLOCK: Final = 1.0
 """Seconds that one side may take for the measurements that a percentile needs."""
 
@@ -114,25 +112,24 @@ def _rounds(subject: str, order: tuple[Child, Child], task: Task, pace: Pace) ->
         subject: the operation.
         order: the side that begins, and the other one.
         task: says which statistics are asked for.
-        pace: the share is for all rounds; after the deadline only the first few are still made.
+        pace: the share is for all rounds, but the first few are made however long they take.
     """
+    asked = task.subjects.get(subject, frozenset[str]())
     each = order[0].each
+    guess = [child.seconds for child in order]
+    for (
+        child
+    ) in order:  # not counted: it warms the caches that the wait has cooled, and tells what a call takes
+        child.ask(_calls(max(guess)), "round", close=True)
     calls = _calls(max(child.seconds for child in order))
-    begun = time.monotonic()
-    for child in order:
-        child.ask(calls, "round", close=True)  # not counted: it warms the caches that the wait has cooled
-    lasted = max(1e-7, (time.monotonic() - begun) / 2 / calls)  # and tells what a warm call takes
-    calls = _calls(lasted)
-    block = _block(task.subjects.get(subject, ()), calls * each, lasted * calls)
-    pair = 2 * max(ROUND_SECONDS, lasted * calls)
-    number = block * min(MAX_ROUNDS, max(MIN_ROUNDS, 2 * round(pace.share / pair / block / 2)))
+    block = _block(asked, calls * each, calls * min(*guess, *(child.seconds for child in order)))
+    least = MIN_ROUNDS * max(1, block)
+    end = min(time.monotonic() + pace.share, pace.deadline)
     rounds: list[tuple[Values, Values]] = []
     blocks: list[tuple[Values, Values]] = []
-    while len(rounds) < number:
-        if len(rounds) >= MIN_ROUNDS * block and time.monotonic() > pace.deadline:
-            break
+    while len(rounds) < least or len(rounds) % math.lcm(2, max(1, block)) or time.monotonic() < end:
         turn = order if len(rounds) % 2 == 0 else order[::-1]
-        close = (len(rounds) + 1) % block == 0
+        close = block > 0 and (len(rounds) + 1) % block == 0
         measured = {child.side.name: child.ask(calls, "round", close=close) for child in turn}
         if None in measured.values():
             return {}
@@ -146,22 +143,28 @@ def _rounds(subject: str, order: tuple[Child, Child], task: Task, pace: Pace) ->
     return {
         f"{name}.{statistic}{suffix}": pair
         for statistic, pair in found.items()
-        if calls * each * block >= least_in_block(statistic)
+        if calls * each * max(1, block) >= least_in_block(statistic)
     }
 
 
 def _calls(seconds: float) -> int:
-    """Calls of a round: as many as fit."""
-    return max(1, round(ROUND_SECONDS / max(seconds, 1e-7)))
+    """Calls of a round: as many as fit, but an odd number, so that its median is one of them."""
+    return round(ROUND_SECONDS / max(seconds, 1e-7)) | 1
 
 
 def _block(statistics: Collection[str], latencies: int, seconds: float) -> int:
-    """How many rounds of so many latencies and seconds make a block that has enough for what is asked.
+    """How many rounds make a block that has enough latencies for what is asked; 0: nothing asks for one.
 
     What would take longer than `LONGEST_BLOCK` is not compared.
+
+    Args:
+        statistics: what is asked for.
+        latencies: of a round.
+        seconds: that one side takes for a round.
     """
-    blocks = (math.ceil(least_in_block(statistic) / latencies) for statistic in statistics)
-    return max((block for block in blocks if block * seconds <= LONGEST_BLOCK), default=1)
+    needed = (least_in_block(statistic) for statistic in statistics)
+    blocks = (math.ceil(least / latencies) for least in needed if least > 1)
+    return max((block for block in blocks if block * seconds <= LONGEST_BLOCK), default=0)
 
 
 def _whole(order: tuple[Child, Child], task: Task) -> dict[str, Pair]:

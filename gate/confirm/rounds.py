@@ -20,10 +20,10 @@ def paired(
 ) -> dict[str, Pair]:
     """What both sides measured, as one ratio per statistic with its standard error.
 
-    A spell of the machine is as long as some rounds and makes everything in them slower. Medians pass over
-    it; an average must not, since what an operation does now and then would pass unseen with it. So an
-    average is taken as the median times how much larger than it the average is, and this factor, which
-    spells hardly touch, is averaged over all rounds. Tails and spreads are such factors from the start.
+    A spell of the machine is as long as some rounds and makes everything in them slower. The median of the
+    rounds passes over it. An average must not pass over anything, since what an operation does now and then
+    would go unseen with it: it is the mean of all rounds on both sides, and its error says how much the
+    machine has moved it. A tail or a spread is taken as the median times how many times the median it is.
 
     Args:
         rounds: (base, head) in each round. Rounds are short, so that both sides meet the same machine.
@@ -32,12 +32,11 @@ def paired(
     Returns:
         By statistic; without those of which a value has no logarithm.
     """
-    values = _by_statistic(rounds)
-    found = {statistic: ratio_of_medians(pairs) for statistic, pairs in values.items()}
+    found = {
+        statistic: (_ratio_of_means if statistic in _AVERAGES else ratio_of_medians)(pairs)
+        for statistic, pairs in _by_statistic(rounds).items()
+    }
     if middle := found.get("p50"):
-        for statistic in _AVERAGES & values.keys():
-            both = zip(values[statistic], values["p50"], strict=True)
-            found[statistic] = _product(middle, _ratio_of_means([(b / x, a / y) for (b, a), (x, y) in both]))
         for statistic, pairs in _by_statistic(blocks).items():
             found[statistic] = _product(middle, ratio_of_medians(pairs))
     return {statistic: pair for statistic, pair in found.items() if pair}
@@ -58,8 +57,7 @@ def ratio_of_medians(values: Sequence[tuple[float, float]]) -> Pair | None:
     number = len(ratios)
     spread = 1.4826 * _FEW.get(number, number / (number - 0.8)) * median(abs(r - ratio) for r in ratios)
     error = 1.2533 * spread / math.sqrt(number) if number > 1 else ONE_SHOT_ERROR
-    before, after = median(before for before, _ in values), median(after for _, after in values)
-    return Pair(ratio, error, before, after, number)
+    return Pair(ratio, error, median(before for before, _ in values), number)
 
 
 def _ratio_of_means(values: Sequence[tuple[float, float]]) -> Pair | None:
@@ -73,14 +71,14 @@ def _ratio_of_means(values: Sequence[tuple[float, float]]) -> Pair | None:
     before, after = fmean(before for before, _ in values), fmean(after for _, after in values)
     differences = [b / after - a / before for a, b in values]
     error = stdev(differences) / math.sqrt(len(values)) if len(values) > 1 else ONE_SHOT_ERROR
-    return Pair(math.log(after / before), error, before, after, len(values))
+    return Pair(math.log(after / before), error, before, len(values))
 
 
 def _product(one: Pair, other: Pair | None) -> Pair | None:
     if other is None:
         return None
     error, rounds = math.hypot(one.error, other.error), min(one.rounds, other.rounds)
-    return Pair(one.ratio + other.ratio, error, one.base * other.base, one.head * other.head, rounds)
+    return Pair(one.ratio + other.ratio, error, one.base * other.base, rounds)
 
 
 def _positive(values: Sequence[tuple[float, float]]) -> bool:

@@ -8,15 +8,13 @@ process, by one side while the other waits before the same test.
 
 One JSON line per message. Out: `{"tests": [nodeid, ...]}` before the first test; `{"test": nodeid, "ready":
 name, "seconds": s, "each": n}` at an operation, with what a call takes and the latencies it gives, and then
-`{"round": {statistic: value}}` for each round, with `"block": {statistic: multiple of the median}` in the one
-that closes a block of rounds, of repeated calls without the slow spells of the machine; `{"test": nodeid}`
-before a test that is measured as a whole, and after it `{"values": {metric: {"value": v, "unit": u}}}`, empty
-if it failed; `{"ended": status}` at pytest's end. In: `{"calls": n, "at": [nodeid, name], "close": whether it
-closes a block}` for a round of n calls, none to go on; what is for a stop that a time limit has ended is
-skipped.
+`{"round": {statistic: value}, "seconds": s}` for each round; where it closes a block of rounds its values have
+`"block": {statistic: multiple of the median}`, without slow spells of the machine. `{"test": nodeid}` before a
+test that is measured as a whole, and after it `{"values": {metric: {"value": v, "unit": u}}}`, empty if it
+failed; `{"ended": status}` at pytest's end. In: `{"calls": n, "at": [nodeid, name], "close": whether it closes
+a block}` for a round of n calls, none to go on; what is for a stop that a time limit has ended is skipped.
 """
 
-import gc
 import json
 import math
 import os
@@ -33,11 +31,6 @@ from gate.model import summarise
 from gate.variables import BATON_VARIABLE
 
 _WARM_UP: Final = 3
-_COLD: Final = 2
-"""Calls at the beginning of a round that do not count: the other side has had the caches. The first takes two
-to four times as long, the second a tenth longer; among ten calls that would be the tail."""
-_FEW: Final = 5
-"""Of fewer calls none is left out: they are so long that it makes no difference."""
 _TIMEABLE: Final = 10e-3
 """Seconds of a block of calls from which its duration tells what one call takes."""
 
@@ -134,42 +127,41 @@ class Baton:
             self._say(test=self._test, ready=recorder.name, seconds=seconds / calls, each=1)
             block: list[float] = []
             while (command := self._next(recorder.name)).calls:
-                gc.collect()
-                for _ in range(min(_COLD, command.calls // _FEW)):
+                for _ in range(_cold(command.calls)):
                     yield
                 latencies: list[float] = []
-                cpu = time.process_time()
+                cpu, started = time.process_time(), time.perf_counter()
                 for _ in range(command.calls):
                     begun = time.perf_counter_ns()
                     yield
                     latencies.append((time.perf_counter_ns() - begun) / 1e6)
                 cpu = (time.process_time() - cpu) * 1e3 / command.calls
+                seconds = (time.perf_counter() - started) / command.calls
                 block += latencies
                 values: dict[str, Any] = _middle(latencies) | {"cpu": cpu}
                 if command.close:
                     values["block"] = _shape(without_spells(block))
                     block.clear()
-                self._say(round=values)
+                self._say(round=values, seconds=seconds)
 
     async def load(self, name: str, request: Request, users: int, requests: int) -> LoadTestMetrics:
         """Drive a load once, and again for every round."""
         wanted = name in self._subjects and not self._turn
         if wanted:
             self._settle()
-        started = time.perf_counter()
-        metrics = await drive(request, users, requests)
-        if wanted:
-            seconds = time.perf_counter() - started
-            self._say(test=self._test, ready=name, seconds=seconds, each=users * requests)
-            block: list[float] = []
-            while (command := self._next(name)).calls:
-                metrics = await drive(request, users, requests, command.calls)
-                block += metrics.latencies
-                values: dict[str, Any] = _middle(metrics.latencies) | {"throughput": metrics.throughput}
-                if command.close:
-                    values["block"] = _shape(block)
-                    block.clear()
-                self._say(round=values)
+        with settled_heap():
+            metrics = await drive(request, users, requests)
+            if wanted:
+                self._say(test=self._test, ready=name, seconds=metrics.duration, each=users * requests)
+                block: list[float] = []
+                while (command := self._next(name)).calls:
+                    metrics = await drive(request, users, requests, command.calls)
+                    values: dict[str, Any] = _middle(metrics.latencies) | {"throughput": metrics.throughput}
+                    block += [latency / (values["p50"] or 1.0) for latency in metrics.latencies]
+                    if command.close:
+                        values["block"] = _shape(block)
+                        block.clear()
+                    self._say(round=values, seconds=metrics.duration / command.calls)
         return metrics
 
     def _settle(self) -> None:
@@ -190,6 +182,15 @@ class Baton:
 
     def _say(self, **message: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
         os.write(self._answers, json.dumps(message).encode() + b"\n")
+
+
+def _cold(calls: int) -> int:
+    """Calls at the beginning of a round that do not count, beside so many: the other side has had the caches.
+
+    The first one takes up to four times as long, the second a tenth longer; among few calls that would be
+    the tail. A single call is so long that it makes no difference.
+    """
+    return 2 if calls >= 10 else int(calls > 1)
 
 
 def _middle(latencies: Sequence[float]) -> dict[str, float]:

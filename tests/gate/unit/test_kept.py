@@ -17,7 +17,7 @@ FLOATS = st.floats(-0.5, 0.5)
 
 @st.composite
 def confirmations(draw: st.DrawFn) -> Confirmation:
-    pairs = [Pair(r, 0.01, 1.0, 2.0, 20) for r in draw(st.lists(FLOATS, min_size=1, max_size=5))]
+    pairs = [Pair(r, 0.01, 1.0, 20) for r in draw(st.lists(FLOATS, min_size=1, max_size=5))]
     names = draw(st.lists(st.sampled_from(("a.p50", "b.cpu", "c{x=1}.p95")), unique=True))
     return Confirmation(
         evidence={name: weigh(name, pairs, rank) for rank, name in enumerate(names, start=1)},
