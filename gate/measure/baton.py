@@ -8,11 +8,12 @@ process, by one side while the other waits before the same test.
 
 One JSON line per message. Out: `{"tests": [nodeid, ...]}` before the first test; `{"test": nodeid, "ready":
 name, "seconds": s, "each": n}` at an operation, with what a call takes and the latencies it gives, and then
-`{"round": {statistic: value}, "seconds": s}` for each round; where it closes a block of rounds its values have
-`"block": {statistic: multiple of the median}`, without slow spells of the machine. `{"test": nodeid}` before a
-test that is measured as a whole, and after it `{"values": {metric: {"value": v, "unit": u}}}`, empty if it
-failed; `{"ended": status}` at pytest's end. In: `{"calls": n, "at": [nodeid, name], "close": whether it closes
-a block}` for a round of n calls, none to go on; what is for a stop that a time limit has ended is skipped.
+`{"round": {statistic: value}, "seconds": s}` for each round; where it closes a block of rounds its values
+have `"block": {statistic: multiple of the median}`, without slow spells of the machine. `{"test": nodeid}`
+before a test that is measured as a whole, and after it `{"values": {metric: {"value": v, "unit": u}}}`,
+empty if it failed; `{"ended": status}` at pytest's end. In: `{"calls": n, "at": [nodeid, name], "close":
+whether it closes a block}` for a round of n calls, none to go on; what is for a stop that a time limit has
+ended is skipped.
 """
 
 import json
@@ -27,10 +28,14 @@ from typing import Any, Final, NamedTuple, Self
 
 from gate.measure.latency import PerformanceBaseline, settled_heap, without_spells
 from gate.measure.load import LoadTestMetrics, Request, drive
-from gate.model import summarise
+from gate.model import quantile, summarise
 from gate.variables import BATON_VARIABLE
 
 _WARM_UP: Final = 3
+SPREAD: Final = "spread"
+"""Of a round: the 80 % quantile of its latencies over the 20 % one. Not compared itself."""
+_ENOUGH: Final = 9
+"""Latencies from which on a fifth of odd ones does not reach their median."""
 _TIMEABLE: Final = 10e-3
 """Seconds of a block of calls from which its duration tells what one call takes."""
 
@@ -194,9 +199,11 @@ def _cold(calls: int) -> int:
 
 
 def _middle(latencies: Sequence[float]) -> dict[str, float]:
-    """What a short round says of latencies."""
-    values = summarise(latencies)
-    return {statistic: values[statistic] for statistic in ("p50", "mean")}
+    """What a short round says of latencies; how wide their middle is, if they are enough to tell."""
+    values, ordered = summarise(latencies), sorted(latencies)
+    low, high = quantile(ordered, 0.2), quantile(ordered, 0.8)
+    spread = {SPREAD: high / low} if len(ordered) >= _ENOUGH and low > 0 else {}
+    return {statistic: values[statistic] for statistic in ("p50", "mean")} | spread
 
 
 def _shape(latencies: Sequence[float]) -> dict[str, float]:
