@@ -12,6 +12,8 @@ from tests.gate.calibration.machine import RECORD, plan
 
 EARLIER: Final = "earlier.jsonl"
 """Trials of earlier versions of the comparison."""
+BEFORE: Final = "rounds of 50 ms"
+"""The `version` of the last of them: all that were planned."""
 
 Line = dict[str, Any]
 _SIZES: Final = (0.10, 0.05, 0.03)
@@ -20,55 +22,48 @@ _SIZES: Final = (0.10, 0.05, 0.03)
 def main(directory: Path) -> None:
     """Write the page from the record."""
     lines = [json.loads(line) for line in (directory / RECORD).read_text().splitlines()]
-    earlier = len((directory / EARLIER).read_text().splitlines())
+    earlier = [json.loads(line) for line in (directory / EARLIER).read_text().splitlines()]
     directory.with_suffix(".md").write_text(page(lines, earlier), encoding="utf-8")
 
 
-def page(lines: Sequence[Line], earlier: int) -> str:
+_SAME: Final = ("unchanged code", "trials", "metrics compared", "confirmed", "red runs", "left open (exit 3)")
+_POWER: Final = (
+    "injected", "judged by", "p50", "CPU", "p95", "throughput", "seconds per operation", "the slowest",
+)  # fmt: skip
+_WHOLE: Final = (
+    "injected", "budget", "trials", "named", "with an unrelated accusation", "check, median", "longest",
+)  # fmt: skip
+
+
+def page(lines: Sequence[Line], earlier: Sequence[Line]) -> str:
     """The page as Markdown."""
-    planned = sum(1 for _ in plan())
+    before = [line for line in earlier if line.get("version") == BEFORE]
     return TEXT.format(
         done=len(lines),
-        earlier=earlier,
-        planned=planned,
-        throughput=_table(["throughput", *map(_percent, _SIZES)], _by_machine(lines)),
-        machines=", ".join(f"{n} on {cpu}" for cpu, n in Counter(line["cpu"] for line in lines).items()),
-        same=_table(
-            ["unchanged code", "trials", "metrics compared", "confirmed", "red runs", "left open (exit 3)"],
-            _unchanged(lines),
-        ),
-        power=_table(
-            [
-                "injected",
-                "judged by",
-                "p50",
-                "CPU",
-                "p95",
-                "throughput",
-                "seconds per operation",
-                "the slowest",
-            ],
-            _power(lines),
-        ),
-        whole=_table(
-            [
-                "injected",
-                "budget",
-                "trials",
-                "named",
-                "with an unrelated accusation",
-                "check, median",
-                "longest",
-            ],
-            _whole(lines),
-        ),
+        earlier=len(earlier),
+        before=len(before),
+        planned=sum(1 for _ in plan()),
+        machines=_machines(lines),
+        machines_before=_machines(before),
+        same=_table(_SAME, _unchanged(lines)),
+        same_before=_table(_SAME, _unchanged(before)),
+        power=_table(_POWER, _power(lines)),
+        power_before=_table(_POWER, _power(before)),
+        whole_before=_table(_WHOLE, _whole(before)),
+        throughput=_table(["throughput", *map(_percent, _SIZES)], _by_machine(before)),
     )
+
+
+def _machines(lines: Sequence[Line]) -> str:
+    return ", ".join(f"{n} on {cpu}" for cpu, n in Counter(line["cpu"] for line in lines).items())
 
 
 def _unchanged(lines: Sequence[Line]) -> list[list[str]]:
     rows: list[list[str]] = []
     for noisy, label in ((False, "the same on both sides"), (True, "the same, busy loop on every core")):
         trials = [line for line in lines if line["kind"] == "same" and line["neighbour"] == noisy]
+        if not trials:
+            continue
         answers = [answer for line in trials for answer in line["answers"]]
         rows.append([label, str(len(trials)), str(len(answers)), str(_confirmed(answers)), "–", "–"])
     for kind, label in (
@@ -76,6 +71,8 @@ def _unchanged(lines: Sequence[Line]) -> list[list[str]]:
         ("unchanged", "remarks, the whole line"),
     ):
         trials = [line for line in lines if line["kind"] == kind]
+        if not trials:
+            continue
         confirmed = sum(len(line["confirmed"]) for line in trials)
         exits = Counter(line["exit"] for line in trials)
         rows.append([label, str(len(trials)), "all of them", str(confirmed), str(exits[1]), str(exits[3])])

@@ -24,6 +24,7 @@ from gate.measure.baton import Baton
 from gate.measure.latency import PerformanceBaseline
 
 launch_module = sys.modules["gate.confirm.launch"]  # the package's name stands for the function
+baton_module = sys.modules["gate.measure.baton"]
 
 
 def work() -> None:
@@ -297,3 +298,23 @@ def test_the_cold_calls_at_the_beginning_of_a_round_do_not_count():
     assert len(calls) == 4 + 13 + 4 + 1
     assert max(long["round"]["mean"], short["round"]["mean"]) < 25
     assert single["round"]["p50"] > 9
+
+
+def test_a_call_that_lost_its_core_is_no_part_of_the_tail(monkeypatch: pytest.MonkeyPatch):
+    """As long as most have kept it; the average has all of them."""
+    lost, calls = [0], [0]
+
+    def interrupted(every: int) -> Callable[[], None]:
+        def operation() -> None:
+            calls[0] += 1
+            gone = calls[0] % every == 0
+            lost[0] += gone
+            time.sleep(0.05 if gone else 0.001)
+
+        return operation
+
+    monkeypatch.setattr(baton_module, "_losses", lambda: lost[0])
+    few, most = (measured(interrupted(every), (15, HERE))[-1]["round"] for every in (6, 1))
+    assert few["block"]["p95"] < 20
+    assert few["mean"] > 5
+    assert most["block"], "what always loses it is what it is"
