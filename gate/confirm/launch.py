@@ -117,9 +117,8 @@ def _rounds(subject: str, order: tuple[Child, Child], task: Task, pace: Pace) ->
     asked = task.subjects.get(subject, frozenset[str]())
     each = order[0].each
     guess = [child.seconds for child in order]
-    for (
-        child
-    ) in order:  # not counted: it warms the caches that the wait has cooled, and tells what a call takes
+    # Not counted: it warms the caches that the wait has cooled, and tells what a call takes.
+    for child in order:
         child.ask(_calls(max(guess)), "round", close=True)
     calls = _calls(max(child.seconds for child in order))
     block = _block(asked, calls * each, calls * min(*guess, *(child.seconds for child in order)))
