@@ -173,8 +173,10 @@ def test_the_error_of_few_rounds_is_right_on_average(number: int):
 class Scripted:
     """A side that answers rounds by itself: of so many calls in a hundred it takes twice as long."""
 
-    def __init__(self, name: str, seconds: float, slow: int, cold: float, clock: list[float]) -> None:
-        self.side, self.seconds, self.each = SimpleNamespace(name=name), seconds, 1
+    def __init__(
+        self, name: str, seconds: float, slow: int, clock: list[float], early: float = 1, cold: float = 1
+    ) -> None:
+        self.side, self.seconds, self.each = SimpleNamespace(name=name), early * seconds, 1
         self.asked: list[tuple[int, bool]] = []
         self._usual, self._slow, self._cold, self._clock = seconds, slow, cold, clock
         self._chance = random.Random(slow)
@@ -198,25 +200,26 @@ def rounds(
     monkeypatch: pytest.MonkeyPatch,
     seconds: float,
     *asked: str,
-    cold: float = 1.0,
+    early: float = 1,
+    cold: float = 1,
     deadline: float = math.inf,
 ) -> tuple[dict[str, Pair], Scripted]:
     """What rounds say where 2 % of the base's calls and 12 % of the head's take twice as long."""
     clock = [0.0]
     monkeypatch.setattr(launch_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    sides: Any = (Scripted("base", seconds, 2, cold, clock), Scripted("head", seconds, 12, 1.0, clock))
+    sides: Any = (Scripted("base", seconds, 2, clock, early, cold), Scripted("head", seconds, 12, clock))
     task = Task("", [], {"a": frozenset(asked)})
     found = launch_module._rounds("a", sides, task, Pace(2, 1.5, deadline))
     return found, sides[0]
 
 
 @pytest.mark.parametrize("seconds", [0.0001, 0.001, 0.005, 0.024])
-@pytest.mark.parametrize("cold", [1.0, 2.0])
+@pytest.mark.parametrize(("early", "cold"), [(1, 1), (1, 2), (2, 1)])
 def test_a_block_has_as_many_calls_as_its_percentile_needs(
-    monkeypatch: pytest.MonkeyPatch, seconds: float, cold: float
+    monkeypatch: pytest.MonkeyPatch, seconds: float, early: float, cold: float
 ):
-    """Also where the first round meets a spell of the machine."""
-    found, side = rounds(monkeypatch, seconds, "p50", "p95", cold=cold)
+    """Also where a spell of the machine meets the first round, or the calls before it that tell its length."""
+    found, side = rounds(monkeypatch, seconds, "p50", "p95", early=early, cold=cold)
     counted = side.asked[1:]  # the first one warms up
     blocks = sum(close for _, close in counted)
     assert blocks >= launch_module.MIN_ROUNDS
