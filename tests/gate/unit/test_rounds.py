@@ -174,7 +174,7 @@ class Scripted:
     """A side that answers rounds by itself: of so many calls in a hundred it takes twice as long."""
 
     def __init__(
-        self, name: str, seconds: float, slow: int, clock: list[float], early: float = 1, cold: float = 1
+        self, name: str, seconds: float, slow: int, clock: list[float], *, early: float = 1, cold: float = 1
     ) -> None:
         self.side, self.seconds, self.each = SimpleNamespace(name=name), early * seconds, 1
         self.asked: list[tuple[int, bool]] = []
@@ -207,7 +207,10 @@ def rounds(
     """What rounds say where 2 % of the base's calls and 12 % of the head's take twice as long."""
     clock = [0.0]
     monkeypatch.setattr(launch_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    sides: Any = (Scripted("base", seconds, 2, clock, early, cold), Scripted("head", seconds, 12, clock))
+    sides: Any = (
+        Scripted("base", seconds, 2, clock, early=early, cold=cold),
+        Scripted("head", seconds, 12, clock),
+    )
     task = Task("", [], {"a": frozenset(asked)})
     found = launch_module._rounds("a", sides, task, Pace(2, 1.5, deadline))
     return found, sides[0]
@@ -218,7 +221,7 @@ def rounds(
 def test_a_block_has_as_many_calls_as_its_percentile_needs(
     monkeypatch: pytest.MonkeyPatch, seconds: float, early: float, cold: float
 ):
-    """Also where a spell of the machine meets the first round, or the calls before it that tell its length."""
+    """Also where a spell of the machine meets the first round, or the calls before that tell its length."""
     found, side = rounds(monkeypatch, seconds, "p50", "p95", early=early, cold=cold)
     counted = side.asked[1:]  # the first one warms up
     blocks = sum(close for _, close in counted)
