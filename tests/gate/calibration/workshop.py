@@ -13,6 +13,7 @@ from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
 _SPIN: Final = "for _ in range({turns}): pass"
+_BUSY: Final = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 _IDENTITY: Final = ("-c", "user.name=calibration", "-c", "user.email=calibration@example.invalid")
 
 
@@ -161,8 +162,8 @@ def _find(tree: ast.AST, path: list[str]) -> ast.FunctionDef | ast.AsyncFunction
 
 @contextmanager
 def noisy_neighbour(*, wanted: bool) -> Generator[None]:
-    """A busy loop on every core that this process may use, while the block runs."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in _cores()] if wanted else []
+    """A busy loop on every core that this process may use, while the block runs and not after its end."""
+    loops = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in _cores()] if wanted else []
     try:
         yield
     finally:
