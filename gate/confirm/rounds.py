@@ -9,7 +9,7 @@ from gate.evidence import ONE_SHOT_ERROR, Pair
 from gate.measure.baton import SPREAD
 
 STEADY: Final = 1.25
-"""Spread below which single calls do not move the median of their round. On a noisy machine half of the
+"""Spread below which single calls do not move the median of their round. Beside busy loops half of the
 rounds of one operation had up to 1.16; a third of the calls at twice the time make it 2."""
 _AVERAGES: Final = frozenset({"mean", "cpu"})
 _FEW: Final = {2: 1.196, 3: 1.495, 4: 1.363, 5: 1.206, 6: 1.200, 7: 1.140, 8: 1.129, 9: 1.107}

@@ -14,6 +14,8 @@ EARLIER: Final = "earlier.jsonl"
 """Trials of earlier versions of the comparison."""
 BEFORE: Final = "rounds of 50 ms"
 """The `version` of the last of them: all that were planned."""
+BUSY: Final = "turns of 10 ms, busy loops beside all"
+"""The `version` of trials that busy loops ran beside which nobody had meant."""
 
 Line = dict[str, Any]
 _SIZES: Final = (0.10, 0.05, 0.03)
@@ -38,6 +40,7 @@ _WHOLE: Final = (
 def page(lines: Sequence[Line], earlier: Sequence[Line]) -> str:
     """The page as Markdown."""
     before = [line for line in earlier if line.get("version") == BEFORE]
+    busy = [line for line in earlier if line.get("version") == BUSY]
     return TEXT.format(
         done=len(lines),
         earlier=len(earlier),
@@ -48,6 +51,9 @@ def page(lines: Sequence[Line], earlier: Sequence[Line]) -> str:
         same=_table(_SAME, _unchanged(lines)),
         same_before=_table(_SAME, _unchanged(before)),
         power=_table(_POWER, _power(lines)),
+        same_busy=_table(_SAME, _unchanged(busy)),
+        power_busy=_table(_POWER, _power(busy)),
+        busy=len(busy),
         power_before=_table(_POWER, _power(before)),
         whole=_table(_WHOLE, _whole(lines)),
         whole_before=_table(_WHOLE, _whole(before)),
@@ -163,11 +169,11 @@ Injected is a loop at the beginning of one function of the reference service. Ho
 its operation is measured first, base beside head, once per kind of machine
 ([turns](calibration/turns.json)).
 
-Only trials of the code as it is count in the first sections; three of them (the first of unchanged code
-and of throughput) ran before calls that lost their core were left out of tails. All planned trials of the
-version before, which took turns every 50 ms, are [further down](#before-turns-of-50-ms). Those of
-[earlier versions](calibration/earlier.jsonl) are kept too, {earlier} in all. Beside some trials short
-commands ran now and then (formatters, tests); none was taken out for that.
+Only trials of the code as it is count in the first two sections. {busy} more of it ran beside
+[busy loops](#beside-busy-loops), and all planned trials of the version before, which took turns every 50 ms,
+are [further down](#before-turns-of-50-ms). Those of [earlier versions](calibration/earlier.jsonl) are kept
+too, {earlier} in all. Beside some trials short commands ran now and then (formatters, tests); none was taken
+out for that.
 
 ## Is unchanged code accused?
 
@@ -183,13 +189,22 @@ those of a trial divided by four, the slowest is the 95th percentile.
 
 {power}
 
-These trials ran on a noisy day. In the same hour launches of unchanged code differed, with the version before
-and with turns of 10 ms, by 6.1 and 0.8 % (p50), 5.8 and 1.2 % (CPU), 6.1 and 2.6 % (p95), 6.1 and 1.8 %
-(throughput). On the days of the trials below they had differed by 0.8, 2.0, 2.6 and 3.9 %.
-
 The whole line, as [below](#before-turns-of-50-ms):
 
 {whole}
+
+## Beside busy loops
+
+A trial that was stopped had left a busy loop on every core, so all of these ran beside them, and those of the
+rows that say so beside two on every core. Three of them (the first of unchanged code and of throughput) came
+before calls that lost their core were left out of tails.
+
+{same_busy}
+
+{power_busy}
+
+Beside the same loops, minutes apart, launches of unchanged code differed by 6.1 % (p50), 5.8 % (CPU), 6.1 %
+(p95) and 6.1 % (throughput) with turns of 50 ms, and by 0.8, 1.2, 2.6 and 1.8 % with turns of 10 ms.
 
 ## What is missed, and why
 
