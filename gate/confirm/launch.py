@@ -122,11 +122,11 @@ def _rounds(subject: str, order: tuple[Child, Child], task: Task, pace: Pace) ->
         child.ask(_calls(max(guess)), "round", close=True)
     calls = _calls(max(child.seconds for child in order))
     block = _block(asked, calls * each, calls * min(*guess, *(child.seconds for child in order)))
-    least = MIN_ROUNDS * max(1, block)
+    length = max(1, block)
     end = min(time.monotonic() + pace.share, pace.deadline)
     rounds: list[tuple[Values, Values]] = []
     blocks: list[tuple[Values, Values]] = []
-    while len(rounds) < least or len(rounds) % math.lcm(2, max(1, block)) or time.monotonic() < end:
+    while len(rounds) < MIN_ROUNDS * length or len(rounds) % math.lcm(2, length) or time.monotonic() < end:
         turn = order if len(rounds) % 2 == 0 else order[::-1]
         close = block > 0 and (len(rounds) + 1) % block == 0
         measured = {child.side.name: child.ask(calls, "round", close=close) for child in turn}
@@ -142,7 +142,7 @@ def _rounds(subject: str, order: tuple[Child, Child], task: Task, pace: Pace) ->
     return {
         f"{name}.{statistic}{suffix}": pair
         for statistic, pair in found.items()
-        if calls * each * max(1, block) >= least_in_block(statistic)
+        if calls * each * length >= least_in_block(statistic)
     }
 
 

@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final, NamedTuple, Self
 
 from gate.measure.latency import PerformanceBaseline, settled_heap, without_spells
@@ -213,10 +214,10 @@ def _cold(calls: int) -> int:
 
 def _middle(latencies: Sequence[float]) -> dict[str, float]:
     """What a short round says of latencies; how wide their middle is, if they are enough to tell."""
-    values, ordered = summarise(latencies), sorted(latencies)
+    ordered = sorted(latencies)
     low, high = quantile(ordered, 0.2), quantile(ordered, 0.8)
     spread = {SPREAD: high / low} if len(ordered) >= _ENOUGH and low > 0 else {}
-    return {statistic: values[statistic] for statistic in ("p50", "mean")} | spread
+    return {"p50": quantile(ordered, 0.5), "mean": fmean(ordered)} | spread
 
 
 def _shape(latencies: Sequence[float]) -> dict[str, float]:
