@@ -16,7 +16,6 @@ BEFORE: Final = "rounds of 50 ms"
 """The `version` of the last of them: all that were planned."""
 BUSY: Final = "turns of 10 ms, busy loops beside all"
 """The `version` of trials that busy loops ran beside which nobody had meant."""
-
 TWO: Final = "two gates on the same cores"
 """The `version` of trials of the whole line with unchanged code that took each other's cores."""
 
@@ -40,13 +39,12 @@ _WHOLE: Final = (
 )  # fmt: skip
 
 
-_LOADS: Final = ("throughput", "+10 %", "+5 %", "+3 %")
-
-
 def page(lines: Sequence[Line], earlier: Sequence[Line]) -> str:
     """The page as Markdown."""
     before = [line for line in earlier if line.get("version") == BEFORE]
     busy = [line for line in earlier if line.get("version") == BUSY]
+    two = [line for line in earlier if line.get("version") == TWO]
+    by_size = ("throughput", *map(_percent, _SIZES))
     return TEXT.format(
         done=len(lines),
         earlier=len(earlier),
@@ -60,12 +58,13 @@ def page(lines: Sequence[Line], earlier: Sequence[Line]) -> str:
         same_busy=_table(_SAME, _unchanged(busy)),
         power_busy=_table(_POWER, _power(busy)),
         busy=len(busy),
-        two=sum(line.get("version") == TWO for line in earlier),
+        two=len(two),
+        same_two=_table(_SAME, _unchanged(two)),
         power_before=_table(_POWER, _power(before)),
         whole=_table(_WHOLE, _whole(lines)),
         whole_before=_table(_WHOLE, _whole(before)),
-        loads=_table(_LOADS, _throughput(lines, lambda _, answer: subject_of(answer["metric"]))),
-        throughput=_table(_LOADS, _throughput(before, lambda line, _: line["cpu"])),
+        loads=_table(by_size, _throughput(lines, lambda _, answer: subject_of(answer["metric"]))),
+        throughput=_table(by_size, _throughput(before, lambda line, _: line["cpu"])),
     )
 
 
@@ -172,7 +171,8 @@ its operation is measured first, base beside head, once per kind of machine
 ([turns](calibration/turns.json)).
 
 Only trials of the code as it is count in the first two sections. There two of the whole line ran at a time,
-with a core each but for five of +5 %; all others ran alone. {busy} more ran beside
+but for the first of +5 % and of +10 %: with a core each, or in five of +5 % on the same cores. All others ran
+alone; the first beside busy loops met the end of a whole line. {busy} more ran beside
 [busy loops](#beside-busy-loops), and all planned trials of the version before, which took turns every 50 ms,
 are [further down](#before-turns-of-50-ms). Those of [earlier versions](calibration/earlier.jsonl) are kept
 too, {earlier} in all. Beside some trials short commands ran now and then (formatters, tests); none was taken
@@ -184,10 +184,13 @@ Tolerance 2 %: much smaller than the default of 10 %, so that most of these ques
 is asked again and again. The whole line has the default tolerance and is described
 [below](#before-turns-of-50-ms). It is left open (exit 3) where a load was no measurement: with both cores
 busy, the hypervisor gave more than a tenth of them to others at times. The red run broke an absolute limit:
-50 users of the buyer bot on one core. {two} more trials of the whole line, two at a time on the same cores,
-accused nothing; five of them were left open.
+50 users of the buyer bot on one core.
 
 {same}
+
+{two} more trials of the whole line took each other's cores:
+
+{same_two}
 
 ## What `gate confirm` sees
 
@@ -226,8 +229,8 @@ Beside the same loops, minutes apart, launches of unchanged code differed by 6.1
   the blocks. Such a metric stays undecided and is given up after the sixth launch, never confirmed by luck.
   Hence the wide default tolerance of tails.
 - +3 % of CPU time now and then, for the same reason: launches differ by 1 to 2 %.
-- Throughput of a load of 50 users at +5 %: the rounds of one launch tell it to 2 to 6 % only. What every
-  request does is seen in the operations of the endpoints long before.
+- Throughput of a load of 50 users at +5 and +3 %: the rounds of one launch tell it to some percent only. What
+  every request does is seen in the operations of the endpoints, at +3 % already.
 - A phase of an operation that is longer than a round and takes less than half of the time looks like a spell
   of the machine; only history and averages of calls that are not alike show it.
 
