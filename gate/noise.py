@@ -11,7 +11,7 @@ import msgspec
 from gate.evidence import PRIOR_SPREAD, visible
 from gate.model import STATISTICS, TAILS, Better, Metric, SuiteRun, quantile
 from gate.policy import LIMITS, OFF, Policy, Rule
-from gate.statistics import moves, pooled_noise, screen, shift
+from gate.statistics import enough_for, moves, pooled_noise, screen, shift
 from gate.units import Quantity, convert, format_change, format_value
 
 POWER: Final = 1.645
@@ -46,7 +46,7 @@ class Noise(msgspec.Struct, frozen=True):
     confirm: float | None
     """The same for a comparison of base and head; None: this metric cannot be compared so."""
     tolerance: float | None
-    """Of the policy; None: off."""
+    """Of the policy; None: off, or a percentile of too few calls to be compared."""
 
     @property
     def seen(self) -> float | None:
@@ -81,8 +81,12 @@ def measure_noise(runs: Sequence[Mapping[str, SuiteRun]], policy: Policy) -> lis
                 last[metric.name] = metric
                 values.setdefault(metric.name, []).append(metric.value)
     rules = {name: policy.rule(last[name]) for name in last if len(values[name]) > 1 and not last[name].exact}
-    judged = {name: rule for name, rule in rules.items() if rule.tolerance != OFF or _has_limit(rule)}
-    compared = [name for name, rule in judged.items() if rule.tolerance != OFF]
+    compared = {
+        name
+        for name, rule in rules.items()
+        if rule.tolerance != OFF and enough_for(last[name].statistic, last[name].count)
+    }
+    judged = {name: rule for name, rule in rules.items() if name in compared or _has_limit(rule)}
     priors = {  # as the judge does: tails move much more than everything else
         tail: pooled_noise(
             [moves(values[name], "lower") for name in compared if (last[name].statistic in TAILS) == tail]
@@ -95,7 +99,7 @@ def measure_noise(runs: Sequence[Mapping[str, SuiteRun]], policy: Policy) -> lis
             rule,
             values[name],
             prior=priors[last[name].statistic in TAILS],
-            compared=len(compared),
+            metrics=len(compared) if name in compared else 0,
             confirm=policy.confirm != "off",
         )
         for name, rule in judged.items()
@@ -108,17 +112,18 @@ def _has_limit(rule: Rule) -> bool:
 
 
 def _noise(
-    metric: Metric, rule: Rule, values: Sequence[float], *, prior: float, compared: int, confirm: bool
+    metric: Metric, rule: Rule, values: Sequence[float], *, prior: float, metrics: int, confirm: bool
 ) -> Noise:
+    """One row; `metrics` is how many are compared, 0 where this one is not."""
     centre = median(values)
     spread = robust_sd(values)
-    tolerance = None if rule.tolerance == OFF else rule.tolerance.to("ratio")
+    tolerance = rule.tolerance.to("ratio") if metrics else None
     seen = confirmed = None
     if tolerance is not None and spread is not None:
-        bound = screen(values, centre, rule.better, metrics=compared, prior=prior).bound
+        bound = screen(values, centre, rule.better, metrics=metrics, prior=prior).bound
         seen = math.expm1(min(bound + POWER * spread, _MOST))
         if confirm and metric.statistic in CONFIRMABLE:
-            confirmed = visible(max(PRIOR_SPREAD, spread / BATON_GAIN), LAUNCHES, compared)
+            confirmed = visible(max(PRIOR_SPREAD, spread / BATON_GAIN), LAUNCHES, metrics)
     return Noise(
         metric.name, metric.suite, metric.unit, rule.better, tuple(values), centre, spread, seen, confirmed,
         tolerance,
@@ -198,7 +203,8 @@ def _limit(noise: Noise, key: str, limit: Quantity | None) -> _Change | None:
         f"{100 * abs(math.expm1(distance)):.2g} % {word} it, "
         f"the {'95' if noise.better == 'lower' else '5'} % worst {format_value(tail, noise.unit)}"
     )
-    proposed = convert(noise.centre * math.exp(sign * max(2 * reach, 0.05)), noise.unit, limit.unit)
+    worst = noise.centre * math.exp(sign * max(2 * reach, 0.05))
+    proposed = convert(worst, noise.unit, limit.unit or noise.unit)  # a bare number is in the metric's unit
     return _Change(key, Quantity(_generous(proposed, noise.better), limit.unit), reason)
 
 

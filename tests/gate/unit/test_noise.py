@@ -50,6 +50,16 @@ def test_history_sees_less_than_a_confirmation_and_memory_cannot_be_confirmed():
     assert table["a.peak"].seen == table["a.peak"].screen
 
 
+def test_of_a_percentile_of_too_few_calls_only_a_limit_is_judged():
+    few = [
+        {"api": suite_run([metric("a.p95", value, count=100), metric("b.p95", value, count=100)])}
+        for value in CALM
+    ]
+    (noise,) = measure_noise(few, policy_of({"a.p95": "{target: 20 ms}"}))
+    assert noise.name == "a.p95"
+    assert noise.tolerance is noise.screen is noise.confirm is None
+
+
 def test_a_wild_tail_does_not_blind_the_median():
     wild = measure_noise(runs(a__p50=CALM, a__p95=WILD), policy_of())
     calm = measure_noise(runs(a__p50=CALM, a__p95=CALM), policy_of())
@@ -89,6 +99,7 @@ def test_a_tolerance_below_what_a_confirmation_sees_is_raised():
         ("{target: 10.1 ms}", "a.p50: {target: 11 ms}"),
         ("{target: 9 ms}", "a.p50: {target: 11 ms}"),
         ("{target: 0.01 s}", "a.p50: {target: 0.011 s}"),
+        ("{target: 10}", "a.p50: {target: 11}"),
         ("{warning: 10.1 ms, critical: 10.4 ms}", "a.p50: {warning: 10.4 ms, critical: 10.4 ms}"),
         ("{better: higher, target: 9.9 ms}", "a.p50: {better: higher, target: 9.5 ms}"),
         ("{better: higher, target: 9 ms}", None),
