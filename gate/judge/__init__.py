@@ -104,7 +104,7 @@ def judge(
         run, baseline, policy, changed=changed, confirmation=confirmation, liberal=liberal, void=void
     )
     findings += comparison.findings
-    findings += judge_drift(run, baseline, policy, named=_named(comparison.findings))
+    findings += judge_drift(run, baseline, policy, named=_named(comparison.findings) | void)
     findings += _judged_less(findings) if base and not run.problems else []
     if unconfirmed and any(finding.state == "suspect" for finding in findings):
         findings.append(

@@ -63,7 +63,7 @@ def judge_drift(run: Run, baseline: Baseline, policy: Policy, *, named: frozense
     """Find metrics whose recent level is worse than their reference by more than the tolerance.
 
     A warning, never red: the pull request that happens to be the tenth is not to blame. `named` metrics,
-    which are called slower already, are left out.
+    which are called slower already or were not measured properly, are left out.
 
     Raises:
         LocatedError: an entry's unit does not fit its metric.

@@ -6,13 +6,14 @@ process, stay far below them.
 
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from gate.model import STATISTICS, LoadRun, Metric, SuiteRun
 from gate.policy import LIMITS, OFF, Policy, Rule, split_pattern
 from gate.statistics import needed_for
-from gate.units import convert, format_value
+from gate.units import UnitError, convert, format_value
 from gate.verdict import Finding, Level
 
 MOST_ERRORS: Final = 0.05
@@ -87,16 +88,21 @@ def why_invalid(load: LoadRun, series: Series, policy: Policy, cores: int) -> li
         cores: of the machine; 0 if unknown.
     """
     return [
-        *_errors(load, series["error_rate"], policy),
+        *_errors(load, series.get("error_rate"), policy),
         *_requests(load),
         *_generator(load, series),
         *_machine(load, cores),
     ]
 
 
-def _errors(load: LoadRun, metric: Metric, policy: Policy) -> list[Reason]:
-    rule = policy.rule(metric)
-    given = {name: limit.to("ratio") for name in ("critical", "target") if (limit := getattr(rule, name))}
+def _errors(load: LoadRun, metric: Metric | None, policy: Policy) -> list[Reason]:
+    given: dict[str, float] = {}
+    if metric is not None:
+        rule = policy.rule(metric)
+        for name in ("critical", "target"):
+            if limit := getattr(rule, name):
+                with suppress(UnitError):  # errors per second, say
+                    given[name] = convert(limit.to(metric.unit), metric.unit, "ratio")
     name = min(given, key=lambda key: given[key], default="")
     allowed = given[name] if name else MOST_ERRORS
     if load.error_rate <= allowed:
@@ -128,11 +134,18 @@ def _generator(load: LoadRun, series: Series) -> list[Reason]:
             message = f"the generator itself took {_percent(load.generator)} {of} (at most {_percent(limit)})"
             remedy = "drive it with fewer users" if load.remote else "let each request do more work"
             reasons.append(Reason(message, f"{remedy}, or with a generator of its own"))
-    most = max(MOST_LAG, MOST_LAG_SHARE * convert(series["p50"].value, series["p50"].unit, "ms"))
+    most = max(MOST_LAG, MOST_LAG_SHARE * _milliseconds(series.get("p50")))
     if load.lag is not None and load.lag > most:
         message = f"the generator's event loop was up to {load.lag:.3g} ms late (at most {most:.3g} ms)"
         reasons.append(Reason(message, "keep other work out of the generator's process"))
     return reasons
+
+
+def _milliseconds(latency: Metric | None) -> float:
+    """A latency; 0 where it is not known, or in a unit that we do not know."""
+    with suppress(UnitError):
+        return convert(latency.value, latency.unit, "ms") if latency else 0.0
+    return 0.0
 
 
 def _machine(load: LoadRun, cores: int) -> list[Reason]:
@@ -210,7 +223,7 @@ def _loads(suite: SuiteRun) -> dict[str, dict[str, Metric]]:
     return {
         subject: series
         for subject, series in subjects.items()
-        if {"p50", "throughput", "error_rate"} <= series.keys()
+        if subject in suite.loads or {"p50", "throughput", "error_rate"} <= series.keys()
     }
 
 
@@ -218,7 +231,10 @@ def _as_far_as_known(series: Series) -> LoadRun:
     """What the metrics alone tell, for reports whose producer does not say how it drove the load."""
     requests = series["p50"].count
     rate = series["error_rate"]
-    return LoadRun(requests=requests, errors=round(min(1.0, max(0.0, rate.value)) * requests))
+    share = 0.0
+    with suppress(UnitError):  # errors per second, say
+        share = convert(rate.value, rate.unit, "ratio")
+    return LoadRun(requests=requests, errors=round(min(1.0, max(0.0, share)) * requests))
 
 
 def _percent(share: float) -> str:

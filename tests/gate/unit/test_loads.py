@@ -138,6 +138,53 @@ def test_errors_that_the_policy_allows_are_no_reason():
     assert judged(load(but(errors=200), errors=0.1)).verdict == "inconclusive"
 
 
+@pytest.mark.parametrize("statistics", [{"p50"}, {"p50", "p95"}, {"throughput"}])
+def test_a_load_that_the_report_calls_one_needs_no_other_metrics(statistics: set[str]):
+    def run(how: LoadRun, factor: float) -> SuiteRun:
+        whole = load(how, factor)
+        return suite_run([m for m in whole.metrics.values() if m.statistic in statistics], loads=whole.loads)
+
+    verdict = judged(run(but(errors=2000), 0.01), baseline=baseline_of(*[run(QUIET, 1.0)] * 5))
+    assert [(f.kind, f.level) for f in verdict.findings] == [("invalid-load", "fail")]
+    assert "at most 5 %" in one(verdict, "invalid-load").message
+
+
+def test_an_error_rate_in_percent_is_not_a_hundred_times_as_high():
+    suite = load(None)
+    rate = metric("load.api.error_rate{users=100}", 0.5, "%", count=2000)
+    suite = suite_run([*suite.metrics.values(), rate])
+    assert judged(suite).verdict == "passed"
+    for limit in ("1 %", "0.01", "1"):
+        words = [
+            f.message
+            for f in of_kind(
+                judged(suite, policy_of({"load.*.error_rate": f"{{target: {limit}}}"})), "invalid-load"
+            )
+        ]
+        assert bool(words) is (limit == "0.01"), "a bare number is in the metric's unit"
+
+
+def test_an_error_rate_that_is_no_share_says_nothing_of_single_requests():
+    rate = metric("load.api.error_rate{users=100}", 3.0, "/s", count=2000)
+    suite = suite_run([*load(None).metrics.values(), rate])
+    assert judged(suite, policy_of({"load.*.error_rate": "{target: 5 /s}"})).verdict == "passed"
+
+
+def test_a_latency_in_a_unit_that_we_do_not_know_says_nothing_about_the_lag():
+    odd = [metric(f"load.api.{name}{{users=100}}", 10.0, "ticks", count=2000) for name in ("p50", "p95")]
+    for lag, word in ((5.0, "passed"), (11.0, "inconclusive")):
+        assert judged(suite_run(odd, loads={SUBJECT: but(REMOTE, lag=lag)})).verdict == word
+
+
+def test_a_load_that_was_no_measurement_did_not_drift():
+    def run(median: float, how: LoadRun) -> SuiteRun:
+        return suite_run([metric("load.api.p50{users=100}", median)], loads={SUBJECT: how})
+
+    baseline = baseline_of(*(run(10 * 1.02**step, QUIET) for step in range(10)))
+    assert one(judged(run(10 * 1.02**10, QUIET), baseline=baseline), "drift")
+    assert not of_kind(judged(run(10 * 1.02**10, but(waited=0.4)), baseline=baseline), "drift")
+
+
 def test_all_reasons_are_said_at_once():
     finding = one(judged(load(but(errors=1000, waited=0.4))), "invalid-load")
     assert finding.message.count(";") >= 2
