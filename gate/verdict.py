@@ -160,8 +160,8 @@ STRICTER: Final[frozenset[Kind]] = frozenset(get_args(Kind)) - {"environment", "
 
 
 def strictly(finding: Finding) -> Finding:
-    """The finding in a strict check: a warning fails, unless somebody waived it."""
-    if finding.level == "warn" and finding.kind in STRICTER and finding.state != "waived":
+    """The finding in a strict check: a warning fails, unless somebody waived it or it is the machine's."""
+    if finding.level == "warn" and finding.kind in STRICTER and finding.state not in {"waived", "machine"}:
         return msgspec.structs.replace(finding, level="fail")
     return finding
 

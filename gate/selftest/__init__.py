@@ -13,6 +13,7 @@ from typing import Final
 
 import yaml
 
+from gate.git import tracked_branch
 from gate.model import Run
 from gate.policy import Policy
 from gate.readers import read_run
@@ -44,9 +45,12 @@ def selftest(
 
     Raises:
         SelftestError: the suites do not run in the copy.
-        GitError: there is no git to keep the copy with.
+        GitError: there is no git to keep the copy with, or no remote that has the baseline.
     """
-    with throw_away_copy(thresholds.absolute().parent, listen) as copy:
+    root = thresholds.absolute().parent
+    with throw_away_copy(root, listen) as copy:
+        if branch := policy.baseline_branch:
+            copy.track(branch, tracked_branch(root, branch) if copy.versioned else "")
         policy = _undivided(copy, policy, thresholds.name)
         case, run = _unchanged(copy, policy, thresholds.name)
         show(case)

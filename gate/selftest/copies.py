@@ -1,7 +1,7 @@
 """A throw-away copy of the user's work tree, and the gate's commands in it.
 
 The copy is a repository of its own with the work tree's state as its last commit: what is changed or
-untracked here is committed there. Nothing is ever written to the original.
+untracked here is committed there. Nothing is ever written to the original's files and references.
 """
 
 import os
@@ -90,6 +90,21 @@ class Copy:
             GitError: git refuses.
         """
         _git(self.top, self.environment, *arguments)
+
+    def track(self, branch: str, tip: str) -> None:
+        """Give it an origin that has this commit on a branch, and nothing else.
+
+        Args:
+            branch: its name.
+            tip: a commit of the original; empty: there is no such branch.
+
+        Raises:
+            GitError: git refuses.
+        """
+        self.git("remote", "add", "origin", str(self.directory / "origin"))
+        _git(self.directory, self.environment, "init", "--quiet", "--bare", "origin")
+        if tip:
+            self.git("update-ref", f"refs/remotes/origin/{branch}", tip)
 
     def commit(self, message: str) -> None:
         """Commit everything that is in the copy."""

@@ -86,7 +86,7 @@ def _cost(metric: Metric, run: Run) -> tuple[bool, bool, float]:
 def narrowed(document: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """The policy without promises that the chosen tests do not answer: they would be missing metrics.
 
-    Without the branch of its baseline, too: the copy has no remote.
+    Without the branch of its baseline, too: it cannot hold the throw-away baseline.
     """
     metrics: Mapping[str, Any] = document.get("metrics") or {}
     kept = {

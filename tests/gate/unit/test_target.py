@@ -5,6 +5,7 @@ import yaml
 
 from gate.measure import sabotage
 from gate.policy import Policy
+from gate.selftest.cases import Outcome, green
 from gate.selftest.target import choose, loosened, narrowed, undivided
 from gate.thresholds import parse_policy
 from tests.gate.build import metric, outcome, policy_of, run_of, suite_run
@@ -34,6 +35,11 @@ def test_a_time_without_tolerance_or_not_of_the_fixture_is_not_made_slower():
 def test_a_duration_is_nothing_that_a_test_records():
     name = "test.duration{test=t.py::test_a}"
     assert chosen([metric(name, 1.0, nodeid="t.py::test_a")]).recorded is None
+
+
+@pytest.mark.parametrize(("code", "ok"), [(0, True), (1, False), (2, False), (3, None), (4, False)])
+def test_a_check_that_is_left_open_says_nothing_about_the_gate(code: int, ok: bool | None):
+    assert green(Outcome("word", code)).ok is ok
 
 
 def test_only_tests_that_pass_can_be_made_to_fail():
