@@ -56,8 +56,10 @@ def judge_metrics(
     findings: list[Finding] = []
     candidates: list[Candidate] = []
     counted = 0
+    new: set[str] = set()
     for suite in run.suites.values():
         latest = baseline.latest(suite.name)
+        new |= suite.metrics.keys() - latest.metrics.keys() if latest else set()
         findings += _appeared_or_vanished(suite, latest)
         comparable = baseline.comparable(suite.name, suite.environment)
         for metric in suite.metrics.values():
@@ -80,17 +82,18 @@ def judge_metrics(
     findings += found
     if confirmation:
         told = {finding.subject for finding in findings}
-        findings += _reach(run, confirmation, screened) + _left_open(run, policy, confirmation, told)
+        findings += _reach(run, confirmation, screened, new) + _left_open(run, policy, confirmation, told)
     return Comparison(findings, counted + len(candidates))
 
 
 def as_remembered(run: Run, baseline: Baseline) -> tuple[Run, list[Finding]]:
     """A run with its metrics in the unit and direction that the baseline knows them by.
 
-    What is better, and in which unit, is not for the judged run to change: only the policy may.
+    What is better, in which unit, and whether it is exact, is not for the judged run to change.
 
     Returns:
-        The run, and a finding for every metric whose unit measures something else now.
+        The run, and a finding for every metric whose unit measures something else now, or that is no work
+        count any more.
     """
     suites: dict[str, SuiteRun] = {}
     findings: list[Finding] = []
@@ -100,6 +103,8 @@ def as_remembered(run: Run, baseline: Baseline) -> tuple[Run, list[Finding]]:
         metrics: dict[str, Metric] = {}
         for metric in suite.metrics.values():
             before = known.get(metric.name)
+            if before and before.exact and not metric.exact:
+                findings.append(_not_exact(metric))
             try:
                 metrics[metric.name] = _like(metric, before) if before else metric
             except UnitError:
@@ -110,7 +115,20 @@ def as_remembered(run: Run, baseline: Baseline) -> tuple[Run, list[Finding]]:
 
 def _like(metric: Metric, known: KnownMetric) -> Metric:
     value = convert(metric.value, metric.unit, known.unit)
-    return msgspec.structs.replace(metric, value=value, unit=known.unit, better=known.better)
+    return msgspec.structs.replace(
+        metric, value=value, unit=known.unit, better=known.better, exact=known.exact
+    )
+
+
+def _not_exact(metric: Metric) -> Finding:
+    return Finding(
+        kind="policy-change",
+        level="warn",
+        subject=metric.name,
+        suite=metric.suite,
+        message="was a work count on the baseline and is none now; once accepted, it has a tolerance",
+        nodeids=(metric.nodeid,),
+    )
 
 
 def _unlike(metric: Metric, unit: str) -> Finding:
@@ -218,15 +236,23 @@ def _not_measured(found: Finding, confirmation: Confirmation) -> Finding:
     return msgspec.structs.replace(found, state="inconclusive", message=message)
 
 
-def _reach(run: Run, confirmation: Confirmation, screened: Mapping[str, Screened]) -> list[Finding]:
-    """How far the comparison of base and head came, and how blind the gate is beyond."""
-    if not confirmation.not_reached:
-        return []
+def _reach(
+    run: Run, confirmation: Confirmation, screened: Mapping[str, Screened], new: Collection[str]
+) -> list[Finding]:
+    """How far the comparison of base and head came, and how blind the gate is beyond.
+
+    Of what the base cannot have, `new` metrics, another finding speaks.
+    """
     metrics = run.metrics
-    names = [name for name in confirmation.not_reached if name in metrics]
+    apart = [name for name in confirmation.not_comparable if name in metrics and name not in new]
+    names = [name for name in confirmation.not_reached if name in metrics] + apart
+    if not names:
+        return []
     seen = sorted((screened[name].visible, name) for name in names if name in screened)
     blind = len(names) - len(seen)
     parts = [f"metrics that were not compared with the base on this machine: {len(names)}"]
+    if apart:
+        parts.append(f"{len(apart)} of them because base and head gave nothing to compare")
     if seen:
         (least, best), (most, worst) = seen[0], seen[-1]
         parts.append(
@@ -241,7 +267,7 @@ def _reach(run: Run, confirmation: Confirmation, screened: Mapping[str, Screened
             level="info",
             subject="confirmation",
             message="; ".join(parts),
-            remedy="give the comparison more time: defaults.budget",
+            remedy="give the comparison more time: defaults.budget" if len(names) > len(apart) else "",
         )
     ]
 

@@ -52,6 +52,20 @@ def test_a_suspect_that_base_and_head_do_not_share_is_inconclusive_for_its_own_r
     assert finding.message.startswith("base and head gave nothing to compare")
 
 
+def test_what_base_and_head_do_not_share_is_told_though_nobody_suspects_it():
+    found = one(judged(100, Confirmation(not_comparable=("x.p50", "gone.p50"))), "environment")
+    assert "on this machine: 1; 1 of them because base and head gave nothing to compare" in found.message
+    assert "screened only, smallest visible change" in found.message
+    assert not found.remedy
+
+
+def test_of_a_new_metric_nobody_says_that_the_base_does_not_measure_it():
+    run = run_of(suite_run([metric("x.p50", 100), metric("y.p50", 100)]))
+    asked = Confirmation(not_comparable=("y.p50",))
+    verdict = judge(run, history("x.p50", STEADY), policy_of(), confirmation=asked)
+    assert [f.kind for f in verdict.findings] == ["new-metric"]
+
+
 def test_what_fell_to_nothing_is_red_by_history():
     """It has no ratio, and more time would give none."""
     rate = metric("cache.hit_rate", 0.0, "ratio", better="higher")

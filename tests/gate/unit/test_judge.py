@@ -332,6 +332,14 @@ def test_the_same_large_work_count_is_no_regression():
 
 
 @pytest.mark.parametrize("exact", [True, False])
+def test_whether_a_metric_is_exact_is_not_for_the_head_to_say(exact):
+    baseline = history("a.calls", [100] * 5, "count", exact=exact)
+    verdict = judged([metric("a.calls", 101, "count", exact=not exact)], baseline)
+    assert len(of_kind(verdict, "regression")) == exact
+    assert len(of_kind(verdict, "policy-change")) == exact
+
+
+@pytest.mark.parametrize("exact", [True, False])
 def test_a_unit_that_we_do_not_know_is_compared_too(exact):
     baseline = history("a.tokens", [5], "tokens", exact=exact)
     assert judged([metric("a.tokens", 5, "tokens", exact=exact)], baseline).verdict == "passed"
@@ -658,6 +666,7 @@ def test_where_nothing_changed_a_suspect_is_the_machines_and_never_red():
         finding.message == "100 ms → 150 ms (+50.0 %); nothing changed that it runs, so this is the machine"
     )
     assert verdict.verdict == "passed"
+    assert judge(run, history("a.p50", STEADY), policy_of(), changed=False, strict=True).verdict == "passed"
 
 
 @pytest.mark.parametrize("changed", [True, False])
