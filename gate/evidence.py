@@ -122,7 +122,7 @@ class Rerun:
     head: tuple[int, int]
     """Failures and runs on the head, the first one included."""
     base: tuple[int, int]
-    """Failures and runs on the base; no runs: the test is not there."""
+    """Failures and runs on the base; no runs: it is not there, or there was no time."""
     alike: bool = True
     """Whether a failure on the base had the signature of the head's."""
     alone: bool = True
@@ -159,12 +159,14 @@ class Confirmation:
     not_reached: tuple[str, ...] = ()
     """Metrics that the budget did not suffice for, in order of suspicion."""
     not_comparable: tuple[str, ...] = ()
-    """Metrics that base and head do not both measure."""
+    """Metrics of which base and head gave nothing to compare."""
     notes: tuple[str, ...] = ()
     """What weakens the comparison, a sentence each."""
     interrupted: bool = False
     base: str = ""
     """The commit that the head was compared with."""
+    head: str = ""
+    """The commit that was judged, as its reports name it."""
 
 
 def to_json(confirmation: Confirmation) -> bytes:
@@ -194,6 +196,7 @@ def together(parts: Sequence[Confirmation]) -> Confirmation:
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         interrupted=any(part.interrupted for part in parts),
         base=parts[0].base if parts else "",
+        head=parts[0].head if parts else "",
     )
 
 

@@ -47,6 +47,8 @@ class Sources:
     """Whether the head changes anything that the suites could run; without a base nobody knows."""
     touched: frozenset[str] = frozenset()
     """Files that the head changes, relative to the directory of thresholds.yaml."""
+    first: bool = False
+    """Whether the base has no rules yet, so that they are those of the head."""
 
 
 def load_policy(file: Path) -> Policy:
@@ -110,14 +112,14 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
         LocatedError: thresholds.yaml is missing or wrong.
         GitError: the base cannot be found.
     """
-    policy = load_policy(file)
+    here = load_policy(file)
     if base_ref is None:
-        read, problems = _guarded(lambda: remembered(file, policy, baseline))
-        lost = [] if read.suites or problems or baseline else _no_branch(file.absolute().parent, policy, "")
-        return Sources(policy, read, "", tuple(lost), problems)
+        read, problems = _guarded(lambda: remembered(file, here, baseline))
+        lost = [] if read.suites or problems or baseline else _no_branch(file.absolute().parent, here, "")
+        return Sources(here, read, "", tuple(lost), problems)
     root = file.absolute().parent
     base = merge_base(root, base_ref)
-    policy, notes = _policy_at(root, base, file, policy)
+    policy, notes = _policy_at(root, base, file, here)
     directory = baseline or root / policy.baseline
     names = changed_files(root, base)
     top = top_level(root)
@@ -128,14 +130,14 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
         # out of the change's reach
         read, problems = _guarded(lambda: remembered(file, policy, baseline, base))
         notes += [] if read.suites or problems or baseline else _no_branch(root, policy, base)
-        return Sources(policy, read, base, tuple(notes), problems, changed, touched)
+        return Sources(policy, read, base, tuple(notes), problems, changed, touched, policy is here)
     files = files_at(root, base, directory, ".jsonl")
     read, problems = _guarded(lambda: parse_baseline(files))
     notes += [] if files else _lost(root, base, directory, policy)
-    here = {path.as_posix(): path.read_bytes() for path in directory.rglob("*.jsonl")}
-    if _by_place(here) != _by_place(files):
+    own = {path.as_posix(): path.read_bytes() for path in directory.rglob("*.jsonl")}
+    if _by_place(own) != _by_place(files):
         notes.append(_change(policy.baseline, "the baseline differs from that of the base, which was used"))
-    return Sources(policy, read, base, tuple(notes), problems, changed, touched)
+    return Sources(policy, read, base, tuple(notes), problems, changed, touched, policy is here)
 
 
 def moves_of(run: Run, sources: Sources, root: Path) -> dict[str, str]:

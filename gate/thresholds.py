@@ -140,7 +140,9 @@ TOP: Final = {
     "baseline_branch": _branch(
         "Branch of the remote that holds it, e.g. gate-baseline (default: the code's own)."
     ),
-    "install": _text("Command that installs the dependencies; for the base, where a lock file differs."),
+    "install": _text(
+        "Command that installs all dependencies, the gate too; for a base whose lock file differs."
+    ),
     "libraries": _text(
         "Libraries whose versions move the numbers, e.g. numpy pydantic: part of the environment."
     ),

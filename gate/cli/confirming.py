@@ -153,6 +153,7 @@ def _keep(
     from gate.report.text import log_line
     from gate.sources import load_sources, moves_of
 
+    file.unlink(missing_ok=True)  # what an earlier call measured is no answer to this one
     sources = load_sources(thresholds, baseline, base)
     run = read_reports(reports, sources.policy, thresholds, sources.problems, complete=False)
     complain_of(run.problems)
@@ -160,7 +161,7 @@ def _keep(
         complain("nothing was measured again")
         sys.exit(EXIT_CODES["error"])
     console = console_for(no_color)
-    found = Confirmation(base=sources.base)
+    found = Confirmation(base=sources.base, head=run.commit)
     if sources.policy.confirm != "off":
         root = thresholds.absolute().parent
         history = judge(
@@ -179,6 +180,7 @@ def _keep(
                     None if quiet else console.print(log_line(line), highlight=False, markup=False)
                 ),
                 apart=len(run.suites) == 1,
+                first=sources.first,
             )
         except LaunchError as error:
             complain(f"{error}")

@@ -119,7 +119,7 @@ def check(
     if kept:
         lost = [] if run.problems else [_lost(file) for file in kept if not file.exists()]
         run = Run(suites=run.suites, problems=(*run.problems, *lost))
-        verdict = rejudge(run, confirmation=_kept([file for file in kept if file.exists()], sources))
+        verdict = rejudge(run, confirmation=_kept([file for file in kept if file.exists()], run, sources))
     elif unconfirmed and sources.base and not run.problems:
         verdict = _judge_with_confirmation(run, sources, thresholds, rejudge, console_for(no_color))
     else:
@@ -197,6 +197,7 @@ def _judge_with_confirmation(
             sources.base,
             changed=sources.changed,
             listen=lambda line: console.print(line, highlight=False, markup=False),
+            first=sources.first,
         )
     except LaunchError as error:
         problem = Problem("confirm", str(error), "mend what crashes or hangs, or judge with --no-confirm")
@@ -209,8 +210,8 @@ def _lost(file: Path) -> Problem:
     return Problem(str(file), "the comparison of base and head is missing", remedy)
 
 
-def _kept(files: Sequence[Path], sources: Sources) -> Confirmation:
-    """What was measured elsewhere, if it compares with the same base."""
+def _kept(files: Sequence[Path], run: Run, sources: Sources) -> Confirmation:
+    """What was measured elsewhere, if it compares the same two commits."""
     from gate.evidence import from_json, together
 
     parts: list[Confirmation] = []
@@ -222,5 +223,8 @@ def _kept(files: Sequence[Path], sources: Sources) -> Confirmation:
         if part.base != sources.base:
             known, wanted = part.base[:12] or "nothing", sources.base[:12] or "the work tree (no --base)"
             raise click.UsageError(f"--confirmation {file} compares with {known}, this check with {wanted}")
+        if part.head != run.commit and part.head and run.commit:
+            known, wanted = part.head[:12], run.commit[:12]
+            raise click.UsageError(f"--confirmation {file} is about {known}, the reports are about {wanted}")
         parts.append(part)
     return together(parts)

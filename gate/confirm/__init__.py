@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from gate.confirm.child import LaunchError
 from gate.confirm.compare import ALL_RANKS, Comparison, compare
 from gate.confirm.impact import changed_functions
 from gate.confirm.plan import Question, in_order_of_suspicion, questions_about
 from gate.confirm.rerun import run_again
-from gate.confirm.sides import two_sides
-from gate.evidence import Confirmation
+from gate.confirm.sides import LaunchError, two_sides
+from gate.evidence import Confirmation, Rerun
 from gate.git import changed_files, content_at, top_level
 from gate.model import Run, Shard
 from gate.policy import Policy
@@ -51,6 +50,7 @@ def confirm(
     changed: bool = True,
     listen: Callable[[str], None] = lambda _: None,
     apart: bool = False,
+    first: bool = False,
 ) -> Confirmation:
     """Run failing tests again and compare metrics, base beside head, as the policy says.
 
@@ -63,6 +63,7 @@ def confirm(
         changed: whether anything changed that could slow the code; otherwise no metric is compared.
         listen: called with a line about the progress.
         apart: other machines measure the other suites of the policy, each one suite.
+        first: the base has no rules yet, so its suites need not run.
 
     Raises:
         GitError: the base cannot be checked out.
@@ -73,21 +74,33 @@ def confirm(
     failing = {f.subject for f in verdict.findings if f.kind in {"new-failure", "changed-failure"}}
     failed = [t for suite in run.suites.values() for t in suite.tests.values() if t.nodeid in failing]
     if not questions and not failed:
-        return Confirmation(base=base)
+        return Confirmation(base=base, head=run.commit)
     install, notes = dependencies(names, policy)
     budget = math.inf if policy.confirm == "all" else policy.budget.to("s")
     amounts = f"{_amount(len(questions), 'metric')}, {_amount(len(failed), 'failing test')}"
     listen(f"confirm: {amounts}, base {base[:12]} beside the head")
+    reruns: dict[str, Rerun] = {}
     try:
         with two_sides(root, base, install=install) as sides:
             begun = time.monotonic()
             share = budget * _RERUN_SHARE
-            reruns = run_again(sides, failed, policy, run.seconds, share, listen=listen) if failed else {}
+            if failed:
+                reruns = run_again(sides, failed, policy, run.seconds, share, listen=listen)
             left = budget - (time.monotonic() - begun)
             ranks = places_of(run, policy) if apart else ALL_RANKS
             result = compare(sides, questions, left, listen, ranks=ranks)
     except KeyboardInterrupt:
-        return Confirmation(interrupted=True, base=base)
+        result = Comparison(interrupted=True)
+    except LaunchError as error:
+        if not first or error.side != "base":
+            raise
+        result = Comparison(not_comparable=tuple(question.metric for question in questions))
+        reason = str(error).partition("\n")[0].rstrip(":")
+        notes += (f"the base has no rules yet and was not measured: {reason}",)
+    if result.failing:
+        notes += (
+            f"passes alone and fails beside the base, so it was not compared: {', '.join(result.failing)}",
+        )
     return Confirmation(
         evidence=result.evidence,
         reruns=reruns,
@@ -96,6 +109,7 @@ def confirm(
         notes=notes,
         interrupted=result.interrupted,
         base=base,
+        head=run.commit,
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gate.confirm.course import Course, Stop
-from gate.confirm.sides import Side
+from gate.confirm.sides import LaunchError, Side
 from gate.imports import SHARED
 from gate.variables import (
     BATON_VARIABLE,
@@ -36,10 +36,6 @@ _SHIM: Final = Path(__file__).with_name("shim.py")
 _PADDING: Final = "GATE_PADDING"
 _ROOM: Final = 4096
 """Bytes of paths in the environment that are evened out between the sides."""
-
-
-class LaunchError(Exception):
-    """A side crashed or hung. The message holds the end of its output."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +75,10 @@ class Child:
     """What one call of the operation there takes, roughly."""
     each: int = 1
     """Latencies that a call gives."""
+    errors: float = 0.0
+    """How many of its requests fail, if it is a load: a share."""
+    failed: set[str] = field(default_factory=set[str])
+    """Tests that did not pass in this launch (nodeids)."""
     ended: int | None = None
     """How pytest said it ended."""
     buffer: bytes = b""
@@ -95,9 +95,12 @@ class Child:
                 self.course.arrive(self.stop)
                 self.waits = True
                 self.seconds, self.each = message.get("seconds", 0.0), message.get("each", 1)
+                self.errors = message.get("errors", 0.0)
                 return self.stop
             if "values" in message:  # of a test that went on alone: nobody asked
                 self._say(0)
+            if "failed" in message:
+                self.failed.add(message["failed"])
             self.course.announce(message.get("tests", ()))
             self.ended = message.get("ended", self.ended)
         return None
@@ -146,10 +149,7 @@ class Child:
             selector.register(self.answers, selectors.EVENT_READ)
             while b"\n" not in self.buffer:
                 if not selector.select(timeout=self.patience):
-                    raise LaunchError(
-                        f"the {self.side.name} side hangs: no sign of life for {self.patience:.0f} s"
-                        f"\n{self.tail()}"
-                    )
+                    raise self._error(f"hangs: no sign of life for {self.patience:.0f} s")
                 data = os.read(self.answers, 65536)
                 if not data:
                     return None
@@ -168,14 +168,15 @@ class Child:
         try:
             code = self.process.wait(timeout=self.patience)
         except subprocess.TimeoutExpired:
-            raise LaunchError(f"the {self.side.name} side does not end:\n{self.tail()}") from None
+            raise self._error("does not end") from None
         # A wrapper (make) has exit codes of its own where a test failed.
         if self.ended not in _JUDGED:
-            raise LaunchError(f"the {self.side.name} side ended with exit code {code}:\n{self.tail()}")
+            raise self._error(f"ended with exit code {code}")
 
-    def tail(self) -> str:
-        """The end of what it printed."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+    def _error(self, what: str) -> LaunchError:
+        """What happened to it, and the end of what it printed."""
+        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+        return LaunchError(self.side.name, f"the {self.side.name} side {what}:\n{tail}")
 
 
 @contextmanager

@@ -44,7 +44,9 @@ class Comparison:
     not_reached: tuple[str, ...] = ()
     """Metrics that the budget did not suffice for, in order of suspicion."""
     not_comparable: tuple[str, ...] = ()
-    """Metrics that base and head do not both measure."""
+    """Metrics of which base and head gave nothing to compare."""
+    failing: tuple[str, ...] = ()
+    """Tests of such metrics that fail on the head alone, though they passed in its run (nodeids)."""
 
 
 @dataclass
@@ -58,6 +60,8 @@ class _State:
         default_factory=lambda: defaultdict(lambda: (Course(), Course()))
     )
     """By command: the ways of base and head."""
+    failed: set[str] = field(default_factory=set[str])
+    """Tests that failed on the head alone (nodeids)."""
     missed: dict[str, int] = field(default_factory=dict[str, int])
     """Metric -> launches in a row that should have measured it and did not."""
 
@@ -115,6 +119,8 @@ def compare(
     unmeasured = [metric for metric, found in state.pairs.items() if not found]
     result.not_reached = tuple(metric for metric in unmeasured if metric not in state.gone)
     result.not_comparable = tuple(metric for metric in unmeasured if metric in state.gone)
+    gone = {q.nodeid: None for q in questions if q.metric in result.not_comparable}
+    result.failing = tuple(nodeid for nodeid in gone if nodeid in state.failed)
     return result
 
 
@@ -163,6 +169,7 @@ def _measure(
         starts[command] += max(0.5, done.seconds - sum(done.measuring.values()))
         state.costs.starts[command] = starts[command]
         state.costs.subjects |= done.measuring
+        state.failed |= done.failed
         for question in part:
             if question.metric in done.pairs:
                 state.pairs[question.metric].append(done.pairs[question.metric])

@@ -22,6 +22,8 @@ ROUND_SECONDS: Final = 0.01
 """How long one side measures before it passes the baton; one call at least."""
 MIN_ROUNDS: Final = 4
 """Or blocks of them."""
+MOST_ERRORS: Final = 0.05
+"""Share of a load's requests that may fail on one side alone: a fast error is no fast answer."""
 LONGEST_BLOCK: Final = 1.0
 """Seconds that one side may take for the measurements that a percentile needs."""
 
@@ -36,6 +38,8 @@ class LaunchResult:
     """How long it took altogether."""
     measuring: dict[str, float] = field(default_factory=dict[str, float])
     """Subject, or test measured as a whole -> how long that took."""
+    failed: set[str] = field(default_factory=set[str])
+    """Tests that passed on the base and did not on the head (nodeids)."""
     cut: bool = False
     """The deadline came before its end."""
 
@@ -55,7 +59,8 @@ class Pace:
 def launch(sides: tuple[Side, Side], task: Task, pace: Pace, courses: tuple[Course, Course]) -> LaunchResult:
     """Start both sides and measure the subjects of some tests.
 
-    What only one side has, or what fails there, is in no pair; the rest is compared all the same.
+    What only one side has, or what a test measured that fails there, is in no pair; the rest is compared all
+    the same.
 
     Args:
         sides: base and head.
@@ -67,6 +72,7 @@ def launch(sides: tuple[Side, Side], task: Task, pace: Pace, courses: tuple[Cour
         LaunchError: a side crashed or hangs.
     """
     result = LaunchResult()
+    found: dict[str, dict[str, Pair]] = {}  # by test
     begun = time.monotonic()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=sides[0].scratch)))
@@ -90,9 +96,8 @@ def launch(sides: tuple[Side, Side], task: Task, pace: Pace, courses: tuple[Cour
                 break
             if here and not any(apart):
                 started_at = time.monotonic()
-                result.pairs |= (
-                    _rounds(here.operation, order, task, pace) if here.operation else _whole(order, task)
-                )
+                pairs = _rounds(here.operation, order, task, pace) if here.operation else _whole(order, task)
+                found.setdefault(here.test, {}).update(pairs)
                 result.measuring[here.operation or here.test] = time.monotonic() - started_at
             for child, goes in zip((base, head), apart, strict=True):
                 if goes or not any(apart):
@@ -101,12 +106,17 @@ def launch(sides: tuple[Side, Side], task: Task, pace: Pace, courses: tuple[Cour
         for child in (base, head):
             if at[child.side.name] is None:
                 child.close()
+    for test in found.keys() - base.failed - head.failed:
+        result.pairs |= found[test]
+    result.failed = head.failed - base.failed
     result.seconds = time.monotonic() - begun
     return result
 
 
 def _rounds(subject: str, order: tuple[Child, Child], task: Task, pace: Pace) -> dict[str, Pair]:
-    """Rounds in ABBA order; what they say of each metric, by name. Nothing where a side fails in them.
+    """Rounds in ABBA order; what they say of each metric, by name.
+
+    Nothing where a side fails in them, or where the requests of one side fail and those of the other do not.
 
     Args:
         subject: the operation.
@@ -114,6 +124,8 @@ def _rounds(subject: str, order: tuple[Child, Child], task: Task, pace: Pace) ->
         task: says which statistics are asked for.
         pace: the share is for all rounds, but the first few are made however long they take.
     """
+    if abs(order[0].errors - order[1].errors) > MOST_ERRORS:
+        return {}
     asked = task.subjects.get(subject, frozenset[str]())
     each = order[0].each
     guess = [child.seconds for child in order]

@@ -1,5 +1,6 @@
 """Failing tests, run again on both sides: new, known, or failing only sometimes."""
 
+import shlex
 import subprocess
 import tempfile
 import time
@@ -127,8 +128,8 @@ def _run(
         select, report = Path(name, "select"), Path(name, f"{suite.name}.json")
         select.write_text("\n".join(nodeids), encoding="utf-8")
         variables = side_environment(side, number)
-        options = f"--json-report --json-report-file={report} --json-report-omit=log,streams,keywords"
-        variables["PYTEST_ADDOPTS"] += f" {options}"
+        options = ("--json-report", f"--json-report-file={report}", "--json-report-omit=log,streams,keywords")
+        variables["PYTEST_ADDOPTS"] += f" {shlex.join(options)}"
         process = subprocess.Popen(
             suite.run,
             shell=True,  # the command is the user's own, from the reviewed policy

@@ -15,14 +15,24 @@ from typing import Final
 import psutil
 
 import gate
-from gate.git import GitError, add_worktree, prune_worktrees, remove_worktree, top_level, worktrees
+from gate.git import add_worktree, prune_worktrees, remove_worktree, top_level, worktrees
 from gate.imports import link_environment, moved_imports
 
 _PREFIX: Final = "gate-confirm-"
 _LOCK: Final = ".lock"
 """Suffix of the file beside a directory that the process it belongs to holds, however that process ends."""
 _INSTALL_SECONDS: Final = 600.0
+_PROBE: Final = "import pytest; from importlib.metadata import entry_points as e; e(group='pytest11')['gate']"
 _END_SECONDS: Final = 5.0
+
+
+class LaunchError(Exception):
+    """A side cannot start, crashed or hung. The message holds the end of its output."""
+
+    def __init__(self, side: str, message: str) -> None:
+        super().__init__(message)
+        self.side = side
+        """`base` or `head`."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,8 @@ def two_sides(root: Path, base: str, head: str = "", install: str = "") -> Gener
             empty: it uses those of the head.
 
     Raises:
-        GitError: a side cannot be checked out, or its dependencies cannot be installed.
+        GitError: a side cannot be checked out.
+        LaunchError: the base's dependencies cannot be installed.
     """
     top = top_level(root)
     _sweep(top)
@@ -126,9 +137,10 @@ def end_processes_of(directory: Path) -> None:
 def _side(name: str, root: Path, top: Path, tree: Path, ruler: Path) -> Side:
     scratch = ruler.parent / f"{name}-scratch"
     scratch.mkdir()
-    inner = root.resolve().relative_to(top)
+    place = tree / root.resolve().relative_to(top)
+    place.mkdir(parents=True, exist_ok=True)  # the base need not have it
     scripts = Path(sys.executable).parent
-    return Side(name, tree / inner, _python_path(top, tree, ruler), scripts, scratch)
+    return Side(name, place, _python_path(top, tree, ruler), scripts, scratch)
 
 
 def _ruler(directory: Path) -> Path:
@@ -153,7 +165,11 @@ def _python_path(top: Path, tree: Path, ruler: Path) -> str:
 
 
 def _with_own_dependencies(side: Side, install: str, environment: Path) -> Side:
-    """The side with a virtual environment of its own, filled by the project's own command."""
+    """The side with a virtual environment of its own, filled by the project's own command.
+
+    Raises:
+        LaunchError: the command fails, or what it installs cannot measure.
+    """
     scripts = environment / "bin"
     variables = {
         **os.environ,
@@ -161,7 +177,14 @@ def _with_own_dependencies(side: Side, install: str, environment: Path) -> Side:
         "PATH": os.pathsep.join((str(scripts), os.environ.get("PATH", ""))),
     }
     make = [sys.executable, "-m", "venv", str(environment)]
-    for command in (make, ["/bin/sh", "-c", install]):
+    # Without its own pytest the base would run that of the head, with the head's dependencies.
+    probe = [str(scripts / "python"), "-P", "-c", _PROBE]
+    failed = f"the base's dependencies cannot be installed with {install!r}"
+    for command, problem in (
+        (make, failed),
+        (["/bin/sh", "-c", install], failed),
+        (probe, f"{install!r} must install pytest and regression-gate into $VIRTUAL_ENV, too"),
+    ):
         try:
             done = subprocess.run(
                 command,
@@ -173,10 +196,12 @@ def _with_own_dependencies(side: Side, install: str, environment: Path) -> Side:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise GitError(f"installing the base's dependencies takes too long: {install}") from None
+            raise LaunchError(
+                "base", f"installing the base's dependencies takes too long: {install}"
+            ) from None
         if done.returncode != 0:
             tail = "\n".join((done.stdout + done.stderr).decode(errors="replace").splitlines()[-10:])
-            raise GitError(f"the base's dependencies cannot be installed with {install!r}:\n{tail}")
+            raise LaunchError("base", f"{problem}:\n{tail}")
     return replace(side, scripts=scripts)
 
 

@@ -122,7 +122,7 @@ def _failed(test: TestOutcome, before: KnownTest | None, expected: Expected) -> 
 def _after_rerun(found: Finding, rerun: Rerun, flaky: Level) -> Finding:
     """A failure after its test was run again: sometimes is flaky, in the same way on the base is known."""
     (failed, runs), (base_failed, base_runs) = rerun.head, rerun.base
-    on_base = f"{base_failed} of {base_runs} on the base" if base_runs else "the base does not have it"
+    on_base = f"{base_failed} of {base_runs} on the base" if base_runs else "the base did not run it"
     how = "" if rerun.alone else ", among the others (alone it passes)"
     message = f"failed in {failed} of {runs} runs of the head, {on_base}{how}: {found.message}"
     if rerun.flaky:

@@ -7,11 +7,12 @@ What cannot be repeated in rounds (a peak of memory, the duration of a test) is 
 process, by one side while the other waits before the same test.
 
 One JSON line per message. Out: `{"tests": [nodeid, ...]}` before the first test; `{"test": nodeid, "ready":
-name, "seconds": s, "each": n}` at an operation, with what a call takes and the latencies it gives, and then
-`{"round": {statistic: value}, "seconds": s}` for each round; where it closes a block of rounds its values
-have `"block": {statistic: multiple of the median}`, without slow spells of the machine. `{"test": nodeid}`
-before a test that is measured as a whole, and after it `{"values": {metric: {"value": v, "unit": u}}}`,
-empty if it failed; `{"ended": status}` at pytest's end. In: `{"calls": n, "at": [nodeid, name], "close":
+name, "seconds": s, "each": n}` at an operation, with what a call takes, the latencies it gives and of a load
+`"errors": share`, how many of its requests fail; and then `{"round": {statistic: value}, "seconds": s}` for
+each round; where it closes a block of rounds its values have `"block": {statistic: multiple of the median}`,
+without slow spells of the machine. `{"test": nodeid}` before a test that is measured as a whole, and after it
+`{"values": {metric: {"value": v, "unit": u}}}`, empty if it failed; `{"failed": nodeid}` after any other test
+that did not pass; `{"ended": status}` at pytest's end. In: `{"calls": n, "at": [nodeid, name], "close":
 whether it closes a block}` for a round of n calls, none to go on; what is for a stop that a time limit has
 ended is skipped.
 """
@@ -102,12 +103,17 @@ class Baton:
             self._say(test=nodeid)
             self._next("")
 
-    def end(self, values: Mapping[str, Mapping[str, float | str]]) -> None:
-        """It is over; one that is measured as a whole hands over its values, with their units."""
+    def end(self, values: Mapping[str, Mapping[str, float | str]] | None) -> None:
+        """It is over; one that is measured as a whole hands over its values, with their units.
+
+        None: it did not pass, and what it measured is no measurement.
+        """
         if self._turn:
             self._turn = False
-            self._say(values=values)
+            self._say(values=values or {})
             self._next("")
+        elif values is None:
+            self._say(failed=self._test)
 
     def close(self, status: int) -> None:
         """Pytest is over, with this exit status."""
@@ -166,7 +172,8 @@ class Baton:
         with settled_heap():
             metrics = await drive(request, users, requests)
             if wanted:
-                self._say(test=self._test, ready=name, seconds=metrics.duration, each=users * requests)
+                each, errors = users * requests, metrics.error_rate
+                self._say(test=self._test, ready=name, seconds=metrics.duration, each=each, errors=errors)
                 block: list[float] = []
                 while (command := self._next(name)).calls:
                     metrics = await drive(request, users, requests, command.calls)

@@ -98,7 +98,10 @@ def measure(request: pytest.FixtureRequest) -> Iterator[Measure]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    """In a comparison: a test that is measured as a whole runs while the other side waits."""
+    """In a comparison: a test that is measured as a whole runs while the other side waits.
+
+    What one measured that did not pass at once is no measurement.
+    """
     baton = item.config.stash[_baton]
     if baton is None:
         return (yield)
@@ -106,8 +109,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     try:
         return (yield)
     finally:
-        values: dict[str, dict[str, float | str]] = {}
-        if _durations in item.stash:  # it passed
+        values: dict[str, dict[str, float | str]] | None = None
+        if _durations in item.stash and item.stash[_attempts] == 1:
             measures = item.stash.get(_measures, None)
             recorded = measures.measurements if measures else []
             values = {
@@ -149,6 +152,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         item.user_properties[:] = [*others, ("gate.metrics", text)]
     if call.when == "call" and not call.excinfo and item.config.stash[_baton]:
         item.stash[_durations] = {duration_name(item.nodeid): call.duration}
+    if call.when == "teardown" and call.excinfo and _durations in item.stash:
+        del item.stash[_durations]
     return (yield)
 
 

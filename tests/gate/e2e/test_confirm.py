@@ -1,6 +1,7 @@
 """A suspect is measured again, base beside head: real processes, a real worktree, a real slowdown."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -95,6 +96,121 @@ def test_unchanged_code_is_the_machines_and_never_red(repository: Project):
     assert result.code == 0, result.text
     findings = json.loads((repository.root / "verdict.json").read_text())["findings"]
     assert {finding["state"] for finding in findings if finding["kind"] == "regression"} == {"machine"}
+
+
+UNTIDY = """
+@pytest.fixture(autouse=True)
+def tidy():
+    yield
+    assert work() != 199990000
+"""
+AGAIN = """TRIES = []
+
+@pytest.mark.flaky(reruns=1)
+def test_work(measure):
+    TRIES.append(measure("app.work", work))
+    assert len(TRIES) > 1
+
+def test_other"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "tests"),
+    [
+        ("'error'", TESTS),
+        ("199990000", TESTS + UNTIDY),
+        ("199990000", re.sub("def test_work.*def test_other", AGAIN, TESTS, flags=re.DOTALL)),
+    ],
+    ids=["fails", "fails in its end", "passes when tried again"],
+)
+def test_what_does_not_pass_on_the_base_is_never_called_slower_on_the_head(
+    repository: Project, answer: str, tests: str
+):
+    """The base answers at once, and the change mends it, which takes its time."""
+    app, file = repository.root / "app.py", repository.root / "test_api.py"
+    app.write_text(CODE.replace("    return", f"    return {answer}\n    return", 1))
+    file.write_text(tests)
+    git(repository.root, "rm", "-qr", "tests")
+    git(repository.root, "commit", "-qam", "fast, and not sound")
+    app.write_text(CODE)
+    file.write_text(TESTS)
+    assert repository.gate("run").code == 0
+    result = repository.gate("check", "--base", "main", "--json", "verdict.json")
+    assert result.code == 0, result.text
+    assert "gave nothing to compare" in (repository.root / "verdict.json").read_text()
+
+
+def test_a_test_that_fails_in_the_comparison_alone_is_told(repository: Project):
+    tests = repository.root / "test_api.py"
+    tests.write_text(
+        TESTS.replace("def test_other", "    assert 'GATE_BATON' not in os.environ\n\ndef test_other")
+    )
+    tests.write_text("import os\n" + tests.read_text())
+    assert repository.gate("run").code == 0
+    result = repository.gate("check", "--base", "main", "--json", "verdict.json")
+    assert result.code == 3, result.text
+    note = "passes alone and fails beside the base, so it was not compared: test_api.py::test_work"
+    findings = json.loads((repository.root / "verdict.json").read_text())["findings"]
+    assert [f["level"] for f in findings if f["message"] == note] == ["warn"], result.text
+
+
+@pytest.mark.parametrize(
+    ("place", "command"),
+    [(".", "python -m pytest -q service"), (".", "make -s -C service"), ("service", "python -m pytest -q .")],
+)
+def test_a_base_without_rules_need_not_have_the_suite(repository: Project, place: str, command: str):
+    """The change that brings the gate brings the tests, and perhaps what starts them."""
+    root = repository.root
+    git(root, "rm", "-qr", ".")
+    git(root, "commit", "-qm", "no gate yet")
+    git(root, "switch", "-qc", "gate")
+    (root / "service").mkdir()
+    (root / "service" / "Makefile").write_text("all:\n\tpython -m pytest -q .\n")
+    (root / "service" / "app.py").write_text(CODE)
+    (root / "service" / "test_api.py").write_text(TESTS)
+    (root / ".gitignore").write_text(".gate\n__pycache__\n")
+    (root / place / "thresholds.yaml").write_text(re.sub("run: [^}]*", f"run: {command}", THRESHOLDS))
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "the gate")
+    project = Project(root / place)
+    assert project.gate("run").code == 0
+    result = project.gate("check", "--base", "main")
+    assert result.code == 0, result.text
+    assert "is new in this change" in result.text
+
+
+def test_what_is_kept_never_outlives_the_next_measurement(repository: Project):
+    kept, report = repository.root / ".gate" / "kept.json", repository.report
+    assert repository.gate("run").code == 0
+    assert repository.gate("confirm", "--base", "main", "--keep", kept, "--report", report).code == 0
+    assert kept.exists()
+    assert repository.gate("check", "--base", "main", "--confirmation", kept).code == 0
+    report.write_text("")
+    assert repository.gate("confirm", "--base", "main", "--keep", kept, "--report", report).code == 4
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_base_with_dependencies_of_its_own_is_measured_with_them_or_not_at_all(
+    repository: Project, *, complete: bool
+):
+    """The library of the head is slower than the one that the base's lock file names."""
+    root, rules = repository.root, repository.root / "thresholds.yaml"
+    packages = Path(pytest.__file__).parent.parent
+    given = packages if complete else root
+    rules.write_text(
+        f'install: echo {given} > "$(echo $VIRTUAL_ENV/lib/python*/site-packages)/x.pth"\n'
+        + rules.read_text()
+    )
+    (root / "uv.lock").write_text("1")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "locked")
+    (root / "uv.lock").write_text("2")
+    (root / "app.py").write_text(CODE.replace("    return", "    sum(range(20_000))\n    return", 1))
+    assert repository.gate("run").code == 0
+    result = repository.gate("check", "--base", "main", "--json", "verdict.json")
+    assert result.code == (1 if complete else 4), result.text
+    assert ("must install pytest and regression-gate" in result.text) is not complete
 
 
 def test_a_side_that_crashes_is_an_error_with_its_output(repository: Project):

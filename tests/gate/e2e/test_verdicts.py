@@ -284,7 +284,7 @@ def test_a_strict_check_fails_on_warnings_but_not_on_what_surrounds_a_run(projec
     assert (result.code, failing(verdict)) == (1, {"limit": ["cache.hit_rate"]})
 
 
-def test_a_comparison_with_another_base_is_refused(project: Project):
+def test_a_comparison_of_other_commits_is_refused(project: Project):
     file = project.root / "confirmation.json"
     file.write_text('{"base": "c0ffee"}')
     result = project.gate("check", "--confirmation", file)
@@ -293,6 +293,10 @@ def test_a_comparison_with_another_base_is_refused(project: Project):
     file.write_text("{")
     result = project.gate("check", "--confirmation", file)
     assert (result.code, "no kept confirmation" in result.err) == (2, True)
+    project.edit(lambda document: document["gate"].update(commit="1" * 40))
+    file.write_text(json.dumps({"head": "0" * 40}))
+    result = project.gate("check", "--confirmation", file)
+    assert (result.code, "is about 000000000000, the reports are about" in result.err) == (2, True)
 
 
 def test_waivers_of_a_file_are_honoured_and_recorded(project: Project):

@@ -1,12 +1,13 @@
 """One launch with real batons over real pipes, both sides as threads: who waits for whom, what is lost."""
 
+import asyncio
 import json
 import math
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from gate.confirm.child import Child, LaunchError, Task
+from gate.confirm.child import Child, Task
 from gate.confirm.course import Course
 from gate.confirm.launch import LaunchResult, Pace
-from gate.confirm.sides import Side
+from gate.confirm.sides import LaunchError, Side
 from gate.evidence import Pair
 from gate.measure.baton import Baton
 from gate.measure.latency import PerformanceBaseline
@@ -46,6 +47,18 @@ class Test:
     values: dict[str, tuple[float, str]] = field(default_factory=dict)
     fails: bool = False
     """Before it measures anything."""
+    regrets: bool = False
+    """It fails after everything is measured."""
+    loads: dict[str, float] = field(default_factory=dict)
+    """Load -> the share of its requests that fail."""
+
+
+def request_of(failing: float) -> Callable[[int, int], Awaitable[bool]]:
+    async def request(_: int, index: int) -> bool:
+        await asyncio.sleep(0)
+        return index >= failing * 50
+
+    return request
 
 
 def run(tests: list[Test], baton: Baton) -> int:
@@ -54,14 +67,19 @@ def run(tests: list[Test], baton: Baton) -> int:
     baton.announce([test.name for test in tests])
     for test in tests:
         baton.begin(test.name)
-        values = {name: {"value": value, "unit": unit} for name, (value, unit) in test.values.items()}
+        values: dict[str, Any] | None = {
+            name: {"value": value, "unit": unit} for name, (value, unit) in test.values.items()
+        }
         try:
             assert not test.fails
             for name, operation in test.operations.items():
                 for _ in baton.fill(PerformanceBaseline(name)):
                     operation()
+            for name, failing in test.loads.items():
+                asyncio.run(baton.load(name, request_of(failing), users=2, requests=50))
+            assert not test.regrets
         except (AssertionError, OSError):
-            status, values = 1, {}
+            status, values = 1, None
         baton.end(values)
     baton.close(status)
     return status
@@ -148,7 +166,9 @@ class Rig:
         self.monkeypatch.setattr(launch_module, "started", started)
         sides = tuple(Side(name, self.directory, "", self.directory, self.directory) for name in scripts)
         tests = [test.name for test in (*base, *head)]
-        subjects = {name: frozenset({"p50"}) for test in (*base, *head) for name in test.operations}
+        subjects = {
+            name: frozenset({"p50"}) for test in (*base, *head) for name in (*test.operations, *test.loads)
+        }
         task = Task(
             "pytest", list(dict.fromkeys(tests)), subjects, whole, units or {}, patience=self.patience
         )
@@ -194,6 +214,29 @@ def test_an_operation_of_one_side_costs_the_rest_of_its_test_once(rig: Rig):
 def test_a_failure_of_one_side_costs_its_own_comparison(rig: Rig):
     assert set(medians(rig.launch([Test(A.name, fails=True), B], [A, B]))) == {"x.b.p50"}
     assert set(medians(rig.launch([A, B], [A, Test(B.name, fails=True)]))) == {"x.a.p50"}
+
+
+@pytest.mark.parametrize("test", [A, C])
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_a_test_measured_that_fails_afterwards_is_no_measurement(rig: Rig, test: Test, place: int):
+    """An endpoint that answers with an error at once is no faster than one that works."""
+    sound = [A, B, C]
+    sick = [Test(t.name, t.operations, regrets=t is test) for t in sound]
+    result = rig.launch(*((sick, sound) if place == 0 else (sound, sick)))
+    lost = {f"{name}.p50" for name in test.operations}
+    assert set(medians(result)) == {"x.a.p50", "x.b.p50", "x.c.p50"} - lost
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "compared"), [(0, 0, True), (1, 0, False), (0, 1, False), (1, 1, True)]
+)
+def test_a_load_whose_requests_fail_on_one_side_is_not_compared(
+    rig: Rig, before: int, after: int, *, compared: bool
+):
+    base, head = (Test(A.name, loads={"x.load": failing}) for failing in (before, after))
+    assert set(medians(rig.launch([base, B], [head, B]))) == {"x.b.p50"} | (
+        {"x.load.p50"} if compared else set()
+    )
 
 
 @pytest.mark.parametrize("both", [False, True])

@@ -176,7 +176,8 @@ class Scripted:
     def __init__(
         self, name: str, seconds: float, slow: int, clock: list[float], *, early: float = 1, cold: float = 1
     ) -> None:
-        self.side, self.seconds, self.each = SimpleNamespace(name=name), early * seconds, 1
+        self.side, self.seconds = SimpleNamespace(name=name), early * seconds
+        self.each, self.errors = 1, 0.0
         self.asked: list[tuple[int, bool]] = []
         self._usual, self._slow, self._cold, self._clock = seconds, slow, cold, clock
         self._chance = random.Random(slow)
