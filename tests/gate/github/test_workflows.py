@@ -1,11 +1,13 @@
 """The workflows as GitHub would run them: every way a pull request can end, its check and its comment."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.gate.github.double import Double
 from tests.gate.github.rig import FILES, TOP, Outcome, Rig, git, make_template
@@ -289,6 +291,34 @@ def documented() -> str:
         workflow = workflow.replace(written, here)
     said = 'echo "it says ${{ steps.gate.outputs.verdict }} in ${{ steps.gate.outputs.verdict-json }}"'
     return f"{workflow}      - if: ${{{{ always() }}}}\n        run: {said}\n"
+
+
+@pytest.mark.parametrize("author", [False, True])
+def test_only_the_merge_commit_of_github_names_the_base(author: bool, tmp_path: Path):
+    """An author's own merge has a parent of the pull request, whose rules would judge it."""
+    steps = yaml.safe_load((TOP / "action.yml").read_text())["runs"]["steps"]
+    (script,) = (step["run"] for step in steps if step.get("id") == "base")
+    root = tmp_path / "repository"
+    root.mkdir()
+    git(root, "init", "--quiet", "--initial-branch", "main")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "before")
+    git(root, "switch", "--quiet", "--create", "change")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "change")
+    git(root, "switch", "--quiet", "main")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "newer")
+    into, merged = ("change", "main") if author else ("main", "change")
+    git(root, "switch", "--quiet", into)
+    git(root, "merge", "--quiet", "--no-ff", "--message", "both", merged)
+    tip = git(root, "rev-parse", "main" if author else "main^1").strip()
+    head = git(root, "rev-parse", "HEAD").strip()
+    variables = {
+        "GITHUB_EVENT_NAME": "pull_request", "GIVEN": "", "EVENT": tip,
+        "GITHUB_SHA": "f" * 40 if author else head, "GITHUB_OUTPUT": str(tmp_path / "output"),
+    }  # fmt: skip
+    subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script], cwd=root, env=os.environ | variables, check=True
+    )
+    assert (tmp_path / "output").read_text() == f"base={tip}\n"
 
 
 @pytest.mark.parametrize(("calls", "check"), [(1, "success"), (2, "failure")])
