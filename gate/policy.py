@@ -44,6 +44,11 @@ FLOORS: Final[dict[str, Quantity]] = {
 """Dimension -> the smallest absolute change worth a word, unless an entry says `floor`."""
 
 
+def is_suite(name: str) -> bool:
+    """Whether a suite may be called so; its reports and accepted runs are files of this name."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) is not None
+
+
 @dataclass(frozen=True)
 class Suite:
     """One suite and how to run it."""

@@ -126,6 +126,7 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     touched = frozenset(os.path.relpath(top / name, root.resolve()) for name in names)
     changed = any(_can_matter(name, repository_path(root, directory)) for name in names)
     notes += _protected(policy, names, file.name, repository_path(root, file))
+    notes += [_removed(suite, file.name) for suite in policy.suites if suite not in here.suites]
     if (policy.baseline_branch and baseline is None) or not inside_repository(root, directory):
         # out of the change's reach
         read, problems = _guarded(lambda: remembered(file, policy, baseline, base))
@@ -242,6 +243,18 @@ def _guarded(read: Callable[[], Baseline]) -> tuple[Baseline, tuple[Problem, ...
         return read(), ()
     except BaselineError as error:
         return Baseline(), (Problem(error.place, error.message, error.remedy),)
+
+
+def _removed(suite: str, rules: str) -> Finding:
+    """Which suites are run, the head's rules say; what they leave out would never be missed."""
+    return Finding(
+        kind="missing-test",
+        level="fail",
+        subject=suite,
+        suite=suite,
+        message=f"this suite of the base is not in {rules} any more, so none of its tests ran",
+        remedy="bring it back, or let somebody waive it",
+    )
 
 
 def _change(subject: str, message: str) -> Finding:

@@ -23,6 +23,7 @@ from gate.policy import (
     KnownFailure,
     Policy,
     Suite,
+    is_suite,
     split_pattern,
 )
 from gate.units import Quantity, UnitError, dimension, parse
@@ -259,7 +260,7 @@ class _Reader:
     def _suites(self, node: Located, libraries: str) -> dict[str, Suite]:
         suites: dict[str, Suite] = {}
         for name, suite in self._section(node, "suites", None).items():
-            if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+            if not is_suite(name):
                 self._mistake(
                     node.keys[name], f"suite {name!r}: use letters, digits, '.', '_' and '-'; it names a file"
                 )

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast, get_args
 
 import msgspec
 
@@ -27,7 +27,7 @@ from gate.model import (
     split_name,
     summarise,
 )
-from gate.policy import Policy
+from gate.policy import Policy, is_suite
 from gate.readers.errors import ReportError, position
 from gate.readers.failures import describe
 from gate.readers.naming import shard_in, suite_in
@@ -78,7 +78,7 @@ class _Metadata(msgspec.Struct):
 
 class _Test(msgspec.Struct):
     nodeid: str
-    outcome: Outcome | Literal["rerun"]
+    outcome: Outcome | Literal["rerun", "subtests passed", "subtests skipped", "subtests failed"]
     setup: _Stage | None = None
     call: _Stage | None = None
     teardown: _Stage | None = None
@@ -96,10 +96,13 @@ class _Test(msgspec.Struct):
         """What became of it in the end.
 
         pytest-json-report lets "rerun" stand when the last attempt passed. Each attempt overwrites the stages
-        of the one before; if one that was to be repeated is left, the last attempt did not come so far.
+        of the one before; if one that was to be repeated is left, the last attempt did not come so far. So it
+        does with the last subtest, which is called by a word of its own; one that fails makes its test fail.
         """
-        if self.outcome != "rerun":
-            return self.outcome
+        if self.outcome in get_args(Outcome):
+            return cast("Outcome", self.outcome)
+        if self.outcome == "subtests failed":
+            return "failed"
         lost = any(stage.outcome in _UNFINISHED for stage in (self.setup, self.call, self.teardown) if stage)
         return "failed" if lost or self.call is None else "passed"
 
@@ -275,8 +278,11 @@ def _check_complete(path: Path, report: _Report) -> None:
 
 
 def _suite_name(path: Path, report: _Report, policy: Policy) -> str:
-    """Which suite this is: as the run says, else as the file is named, else the only one there is."""
-    if report.gate and report.gate.suite in policy.suites:
+    """Which suite this is: as the run says, else as the file is named, else the only one there is.
+
+    A suite that the policy does not have is one that the head adds.
+    """
+    if report.gate and is_suite(report.gate.suite):
         return report.gate.suite
     if name := suite_in(path.stem, policy.suites):
         return name

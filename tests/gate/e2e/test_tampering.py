@@ -157,6 +157,40 @@ def test_without_tampering_no_change_of_the_rules_is_told(change: Project):
     assert "policy-change" not in {finding["kind"] for finding in verdict["findings"]}
 
 
+def rules_of(suites: str) -> str:
+    files = {"api": "test_api.py"}
+    lines = [
+        f"  {name}: {{run: python -m pytest {files.get(name, 'test_more.py')} -p no:cacheprovider}}\n"
+        for name in suites.split()
+    ]
+    return f"version: 1\nsuites:\n{''.join(lines)}defaults: {{confirm: off}}\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gone"),
+    [("api", "api more", []), ("api more", "api", ["more"]), ("api more", "api other", ["more"])],
+)
+def test_the_suites_may_grow_but_not_shrink(change: Project, before: str, after: str, gone: list[str]):
+    """What is run, the rules of the head say; a suite that the base does not know is one of its own."""
+    rules = change.root / "thresholds.yaml"
+    (change.root / "test_more.py").write_text("def test_more():\n    pass\n")
+    git(change.root, "rm", "-r", "--quiet", "tests")
+    rules.write_text(rules_of(before))
+    git(change.root, "add", "--all")
+    git(change.root, "commit", "--quiet", "--message", "base")
+    git(change.root, "branch", "--force", "main")
+    rules.write_text(rules_of(after))
+    shutil.rmtree(change.root / ".gate")
+    assert change.gate("run").code == 0
+    result, verdict = change.check("--base", "main")
+    assert [suite["name"] for suite in verdict["suites"]] == after.split(), result.text
+    red = [f for f in verdict["findings"] if f["level"] == "fail"]
+    assert [(f["kind"], f["subject"]) for f in red] == [("missing-test", suite) for suite in gone], (
+        result.text
+    )
+    assert result.code == bool(gone)
+
+
 def test_without_a_base_the_rules_are_those_of_the_change(change: Project):
     """What `--base` is for."""
     TAMPERINGS["raised tolerance"][0](change)
