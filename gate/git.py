@@ -1,6 +1,7 @@
 """What the gate asks git: which commit, what stood in a file there, what changed."""
 
 import os
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -48,9 +49,14 @@ def resolve(directory: Path, ref: str) -> str:
             _git(directory, "rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}").decode().strip()
         )
     except GitError:
-        raise GitError(
-            f"{ref!r} is not known in this repository; fetch it first: {_how_to_fetch(directory, ref)}"
-        ) from None
+        remedy = f"fetch it first: {_how_to_fetch(directory, ref)}"
+        if ref and not ref.startswith("origin/") and _known(directory, f"refs/remotes/origin/{ref}"):
+            remedy = f"write origin/{ref}"
+        raise GitError(f"{ref!r} is not known in this repository; {remedy}") from None
+
+
+def _known(directory: Path, ref: str) -> bool:
+    return _run(directory, ["rev-parse", "--quiet", "--verify", f"{ref}^{{commit}}"]).returncode == 0
 
 
 def common_commit(directory: Path, one: str, other: str) -> str:
@@ -59,6 +65,11 @@ def common_commit(directory: Path, one: str, other: str) -> str:
         return _git(directory, "merge-base", one, other).decode().strip()
     except GitError:
         return ""
+
+
+def is_shallow(directory: Path) -> bool:
+    """Whether the clone lacks older history."""
+    return _git(directory, "rev-parse", "--is-shallow-repository").decode().strip() == "true"
 
 
 def _how_to_fetch(directory: Path, ref: str) -> str:
@@ -83,6 +94,7 @@ def merge_base(directory: Path, ref: str, head: str = "HEAD") -> str:
         resolve(directory, ref)
     except GitError:
         if not head_commit(directory):
+            _refuse_strangers(directory)
             raise GitError("--base needs a git repository with a commit; leave it out elsewhere") from None
         raise
     common = common_commit(directory, ref, head)
@@ -91,6 +103,20 @@ def merge_base(directory: Path, ref: str, head: str = "HEAD") -> str:
             f"{ref!r} and {head} have no common commit here; fetch more history: git fetch --unshallow"
         )
     return common
+
+
+def _refuse_strangers(directory: Path) -> None:
+    """Pass on what git says of a repository that belongs to somebody else, as in a job's container.
+
+    Raises:
+        GitError: it reads nothing there.
+    """
+    said = _run(directory, ["rev-parse", "--git-dir"]).stderr.decode(errors="replace")
+    if "dubious ownership" in said:
+        raise GitError(
+            f"git reads nothing of {directory}, which belongs to another user; allow it first: "
+            f"git config --global --add safe.directory {shlex.quote(str(directory))}"
+        )
 
 
 def file_at(directory: Path, commit: str, path: Path) -> bytes | None:
@@ -233,7 +259,8 @@ def tracked_branch(directory: Path, branch: str, remote: str = "origin") -> str:
     try:
         return fetch_branch(directory, remote, branch)
     except GitError as error:
-        raise GitError(f"branch {branch} of {remote}, which holds the baseline: {error}") from None
+        begin = f"if it does not exist yet, begin it: gate baseline update --push {branch}"
+        raise GitError(f"branch {branch} of {remote}, which holds the baseline: {error}; {begin}") from None
 
 
 def baseline_as_of(directory: Path, tip: str, base: str) -> str:
@@ -251,7 +278,7 @@ def baseline_as_of(directory: Path, tip: str, base: str) -> str:
     Raises:
         GitError: the main history is too shallow to tell.
     """
-    shallow = _git(directory, "rev-parse", "--is-shallow-repository").decode().strip() == "true"
+    shallow = is_shallow(directory)
     form = f"--format=%H %(trailers:key={MEASURED},valueonly,separator=%x20)"
     candidate = ""
     for line in _git(directory, "log", "--first-parent", form, tip).decode().splitlines():

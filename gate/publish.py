@@ -21,6 +21,7 @@ from gate.git import (
     content_at,
     fetch_branch,
     files_at,
+    is_shallow,
     push_commit,
     repository_path,
 )
@@ -103,6 +104,10 @@ def publish(
         known = _baseline(there)
         if onto:
             fork = common_commit(root, tip, parent)
+            if tip and parent and not fork and is_shallow(root):
+                raise GitError(
+                    f"too shallow a history to tell what {branch} adds to {onto}: git fetch --unshallow"
+                )
             known = rebased(_baseline(held), _baseline(_held(root, directory, policy, fork)), known)
         wanted = update(known, held.get(policy))
         files = _files(inside, known.suites) | _files(inside, wanted.suites)

@@ -236,6 +236,27 @@ def test_a_rebuild_that_waits_is_not_undone_by_the_next_update(
     assert [run.commit for run in runs_in(remote, "gate-baseline-for/main")] == ["c9", "c2", "c3"]
 
 
+def test_a_clone_that_cannot_see_what_a_rebuild_did_does_not_undo_it(
+    project: Project, remote: Path, protected: Double
+):
+    other = clone(remote, project, "clone1")
+    assert other.gate("baseline", "update", "--commit", "c9", "--baseline", "fresh").code == 0
+    waits = ("--push", "main", "--pull-request")
+    assert other.gate("baseline", "rebuild", "fresh", "--reason", "new", "--by", "kim", *waits).code == 0
+    git(remote, "update-ref", "refs/heads/main", newer_than(remote, "main"))
+    shallow = clone(remote, project, "clone2", "--depth", "1")
+    done = shallow.gate("baseline", "update", "--commit", "c2", *waits)
+    assert (done.code, "too shallow a history" in done.err) == (2, True), done.text
+    git(shallow.root, "fetch", "--quiet", "--unshallow")
+    assert shallow.gate("baseline", "update", "--commit", "c2", *waits).code == 0
+    assert [run.commit for run in runs_in(remote, "gate-baseline-for/main")] == ["c9", "c2"]
+
+
+def newer_than(remote: Path, branch: str) -> str:
+    """A commit on top of a branch that changes nothing."""
+    return git(remote, "commit-tree", "-p", branch, "-m", "newer", f"{branch}^{{tree}}")
+
+
 def test_a_branch_whose_name_another_one_begins_with_is_said_at_once(project: Project, remote: Path):
     git(remote, "branch", "runs/main", "main")
     result = clone(remote, project, "clone1").gate("baseline", "update", "--commit", "c1", "--push", "runs")

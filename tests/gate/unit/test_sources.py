@@ -114,6 +114,19 @@ def test_an_unknown_ref_says_what_to_fetch(repository, ref):
     assert str(error.value).endswith(f"fetch it first: git fetch origin {ref}")
 
 
+def test_a_branch_that_only_the_remote_has_is_called_by_its_whole_name(repository):
+    repository.git("update-ref", "refs/remotes/origin/trunk", repository.commit(a="1"))
+    with pytest.raises(GitError, match="'trunk' is not known in this repository; write origin/trunk"):
+        merge_base(repository.path, "trunk")
+
+
+def test_a_repository_of_another_user_is_not_called_none(repository, monkeypatch):
+    repository.commit(a="1")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(GitError, match="belongs to another user; allow it first: git config"):
+        merge_base(repository.path, "main")
+
+
 @pytest.mark.parametrize("ref", ["--output=/tmp/x", "-x"])
 def test_an_option_is_no_ref(repository, ref):
     repository.commit(a="1")
