@@ -80,7 +80,9 @@ def run_suite(
         out: where reports go; made if needed.
         listen: called from a thread with every event of the suite.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    if not out.exists():
+        out.mkdir(parents=True)
+        (out / ".gitignore").write_text("*\n", encoding="ascii")  # what is measured is no change of the code
     name = report_stem(suite.name, shard)
     report, log = out.resolve() / f"{name}.json", out / f"{name}.log"
     variables = partial(_environment, suite, shard or Shard(1, 1), report)
@@ -255,6 +257,9 @@ def expand(reports: Sequence[Path], policy: Policy) -> tuple[list[Path], list[Pr
     files: list[Path] = []
     problems: dict[Problem, None] = {}
     for path in reports:
+        if not path.suffix and not path.exists():
+            problems[Problem(str(path), "there is no report", "run the suites first: gate run")] = None
+            continue
         directory = path if path.is_dir() else path.parent
         lost = lost_reports(directory)
         problems |= dict.fromkeys(lost)

@@ -119,7 +119,8 @@ def check(
     if kept:
         lost = [] if run.problems else [_lost(file) for file in kept if not file.exists()]
         run = Run(suites=run.suites, problems=(*run.problems, *lost))
-        verdict = rejudge(run, confirmation=_kept([file for file in kept if file.exists()], run, sources))
+        found = _kept([file for file in kept if file.exists()], run, sources)
+        verdict = rejudge(run, confirmation=None if sources.policy.confirm == "off" else found)
     elif unconfirmed and sources.base and not run.problems:
         verdict = _judge_with_confirmation(run, sources, thresholds, rejudge, console_for(no_color))
     else:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -177,6 +178,32 @@ def test_a_base_without_rules_need_not_have_the_suite(repository: Project, place
     result = project.gate("check", "--base", "main")
     assert result.code == 0, result.text
     assert "is new in this change" in result.text
+
+
+def test_reports_are_no_change_of_the_code(repository: Project):
+    """A repository that ignores nothing, as its owner may not know what to ignore."""
+    git(repository.root, "rm", "-q", ".gitignore")
+    git(repository.root, "commit", "-qm", "nothing is ignored")
+    (repository.root / "README.md").write_text("words")
+    shutil.rmtree(repository.root / "__pycache__", ignore_errors=True)
+    assert repository.gate("run").code == 0
+    shutil.rmtree(repository.root / "__pycache__", ignore_errors=True)
+    result = repository.gate("check", "--base", "main", "--json", ".gate/verdict.json")
+    assert result.code == 0, result.text
+    findings = json.loads((repository.root / ".gate" / "verdict.json").read_text())["findings"]
+    assert {finding["state"] for finding in findings if finding["kind"] == "regression"} == {"machine"}
+
+
+def test_where_history_alone_decides_a_kept_comparison_changes_nothing(repository: Project):
+    rules, kept = repository.root / "thresholds.yaml", repository.root / ".gate" / "kept.json"
+    rules.write_text(rules.read_text().replace("tolerance: 20 %", "tolerance: 20 %, confirm: off"))
+    git(repository.root, "commit", "-qam", "history decides")
+    (repository.root / "app.py").write_text(CODE + "\n\nMORE = 1\n")
+    assert repository.gate("run").code == 0
+    assert repository.gate("confirm", "--base", "main", "--keep", kept).code == 0
+    for kept_or_not in ([], ["--confirmation", kept]):
+        result = repository.gate("check", "--base", "main", *kept_or_not)
+        assert result.code == 1, result.text
 
 
 def test_what_is_kept_never_outlives_the_next_measurement(repository: Project):
