@@ -17,8 +17,10 @@ from gate.verdict import Waiver
 from gate.waivers import EVERYTHING, Waivers
 
 LABEL: Final = "gate-waiver"
-_COMMAND: Final = re.compile(r"\s*/gate[ \t]+waive[ \t]+(\S+)(?:[ \t]+(\S.*))?", re.IGNORECASE)
-"""Of the first line of a comment."""
+_COMMAND: Final = re.compile(
+    r"\s*/gate[ \t]+waive[ \t]+(`[^`]+`|\"[^\"]+\"|\S+)(?:[ \t]+(\S.*))?", re.IGNORECASE
+)
+"""Of the first line of a comment. A subject with spaces stands in quotes."""
 _MAY_WRITE: Final = frozenset({"admin", "write"})
 _LONGEST_REASON: Final = 300
 
@@ -110,7 +112,7 @@ def _by_comment(github: GitHub, pull: int) -> Iterator[tuple[Waiver, str, bool]]
         match = command_in(comment)
         if match and comment.user:
             reason = one_line(match[2] or "")[:_LONGEST_REASON]
-            waiver = Waiver(one_line(match[1]), comment.user.login, reason, comment.html_url)
+            waiver = Waiver(one_line(match[1].strip('`"')), comment.user.login, reason, comment.html_url)
             yield waiver, comment.created_at, comment.updated_at != comment.created_at
 
 

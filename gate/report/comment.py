@@ -265,7 +265,8 @@ def _commands(verdict: Verdict) -> list[str]:
         text += f"\n- and {len(commands) - _COMMANDS} more"
     waivable = next((f for f in failing if f.kind in WAIVABLE), None)
     if waivable:
-        wish = code(_clipped(f"/gate waive {waivable.subject} REASON"))
+        subject = f'"{waivable.subject}"' if " " in waivable.subject else waivable.subject
+        wish = code(_clipped(f"/gate waive {subject} REASON"))
         text += f"\n\nWanted all the same? Who may write to the repository comments {wish}."
     return [_details("See it on your machine", text)]
 

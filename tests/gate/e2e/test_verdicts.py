@@ -1,6 +1,7 @@
 """What a person would expect of `gate check` after a change: real runs of a real project."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -324,3 +325,29 @@ def test_a_run_that_did_not_pass_is_not_accepted_by_its_verdict(project: Project
     project.check()
     result = project.gate("baseline", "update", "--commit", "c9", "--verdict", "verdict.json")
     assert (result.code, "nothing was accepted" in result.err) == (1, True)
+
+
+@pytest.mark.parametrize("verbosity", ["", "-v", "-q"])
+def test_a_test_with_subtests_is_one_test(project: Project, verbosity: str):
+    """pytest calls it by a word of its own unless it says little."""
+    body = "        for i in range(3):\n            with self.subTest(i=i):\n                assert i < {}\n"
+    (project.root / "test_api.py").write_text(
+        "import unittest\n\nclass T(unittest.TestCase):\n"
+        f"    def test_all(self):\n{body.format(5)}    def test_most(self):\n{body.format(2)}"
+    )
+    (project.root / "thresholds.yaml").write_text(
+        f"version: 1\nsuites:\n  api: {{run: python -m pytest {verbosity} test_api.py -p no:cacheprovider}}\n"
+    )
+    assert project.gate("run").code == 0
+    result, verdict = project.check()
+    assert result.code == 1, result.text
+    assert verdict["summary"]["tests"] == {"passed": 1, "failed": 1, "skipped": 0}
+    assert failing(verdict) == {"new-failure": ["test_api.py::T::test_most"]}
+
+
+def test_without_a_run_it_is_said_what_to_do_first(project: Project):
+    shutil.rmtree(project.root / ".gate")
+    result, _ = project.check()
+    assert result.code == 4
+    assert "there is no report" in result.text
+    assert "gate run" in result.text

@@ -29,6 +29,13 @@ def test_who_may_write_can_waive(who, double, connect):
     assert waiver.source.startswith("https://github.com/acme/shop/pull/7#issuecomment-")
 
 
+@pytest.mark.parametrize("quote", ['"', "`"])
+def test_a_test_whose_name_has_spaces_stands_in_quotes(quote, double, connect):
+    double.add_comment(7, "kim", f"/gate waive {quote}t.py::test_x[hello world]{quote} it is gone for good")
+    (waiver,) = found(double, connect).granted
+    assert (waiver.subject, waiver.reason) == ("t.py::test_x[hello world]", "it is gone for good")
+
+
 REFUSED = {
     "who may only read": (lambda d: d.add_comment(7, "sam", WAIVE), "may not write"),
     "a stranger who is called owner": (lambda d: d.add_comment(7, "eve", WAIVE), "may not write"),
