@@ -27,6 +27,7 @@ from gate.readers.naming import report_stem, run_command, shard_in, suite_in
 from gate.variables import (
     LIBRARIES_VARIABLE,
     PROGRESS_VARIABLE,
+    SESSION_VARIABLE,
     SHARD_VARIABLE,
     SHARDS_VARIABLE,
     SUITE_VARIABLE,
@@ -205,7 +206,7 @@ def _environment(suite: Suite, shard: Shard, report: Path, channel: int) -> dict
     options = ["--json-report", f"--json-report-file={report}", f"--json-report-omit={_OMIT}"]
     given = os.environ.get("PYTEST_ADDOPTS", "")
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name != SESSION_VARIABLE},
         # The gate's own interpreter comes first, so that `pytest` is the one beside it.
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))),
         "PYTEST_ADDOPTS": f"{given} {shlex.join(options)}".strip(),

@@ -5,6 +5,9 @@ from typing import Final
 SUITE_VARIABLE: Final = "GATE_SUITE"
 """The suite that is run."""
 
+SESSION_VARIABLE: Final = "GATE_SESSION"
+"""Set by the pytest of a suite, for those that its tests start."""
+
 LIBRARIES_VARIABLE: Final = "GATE_LIBRARIES"
 """Libraries whose versions are part of the environment, separated by spaces."""
 

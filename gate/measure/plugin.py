@@ -24,6 +24,7 @@ from gate.variables import (
     LIBRARIES_VARIABLE,
     PROGRESS_VARIABLE,
     SELECT_VARIABLE,
+    SESSION_VARIABLE,
     SHARD_VARIABLE,
     SHARDS_VARIABLE,
     SUITE_VARIABLE,
@@ -65,10 +66,25 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_owners] = {}
     config.stash[_baton] = Baton.from_environment()
     if not hasattr(config, "workerinput"):  # of a distributed run only the controller writes the report
+        _refuse_a_second_report(config)
         commit, dirty = checked_out_commit(config.rootpath)
         config.pluginmanager.register(_RunMetadata(commit, dirty=dirty), "gate-run-metadata")
         if channel := _progress_channel():
             config.pluginmanager.register(_Progress(channel), "gate-progress")
+
+
+def _refuse_a_second_report(config: pytest.Config) -> None:
+    """A suite has one report: another pytest of its command would write over that of the first."""
+    if not os.environ.get(SUITE_VARIABLE) or os.environ.get(SESSION_VARIABLE):
+        return
+    os.environ[SESSION_VARIABLE] = "1"
+    report = Path(config.getoption("json_report_file", None) or os.devnull)
+    if report.is_file():
+        report.unlink()  # half a suite is none
+        raise pytest.UsageError(
+            f"suite {os.environ[SUITE_VARIABLE]!r} starts pytest more than once, and the last report would "
+            "be the only one; let each be a suite of its own"
+        )
 
 
 @pytest.hookimpl(trylast=True)

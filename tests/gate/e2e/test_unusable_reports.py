@@ -150,6 +150,30 @@ def test_killed_pytest(project: Project):
     assert "crashed" in refused(project)
 
 
+@pytest.mark.parametrize("between", ["&&", ";"])
+def test_a_suite_that_starts_pytest_twice_is_not_judged_by_its_second_half(project: Project, between: str):
+    (project.root / "test_more.py").write_text("def test_more(): pass\n")
+    once = "python -m pytest -p no:cacheprovider"
+    command = f"{once} test_api.py {between} {once} test_more.py"
+    (project.root / "thresholds.yaml").write_text(f"version: 1\nsuites:\n  api: {{run: '{command}'}}\n")
+    done = project.gate("run")
+    assert done.code == 4
+    assert "starts pytest more than once" in done.text
+    assert "crashed" in refused(project)
+
+
+def test_a_pytest_that_a_test_starts_is_no_second_one(project: Project):
+    (project.root / "test_inner.py").write_text("def test_inner(): pass\n")
+    (project.root / "test_api.py").write_text(
+        "import subprocess, sys\n\ndef test_outer():\n"
+        "    for _ in range(2):\n"
+        "        subprocess.run([sys.executable, '-m', 'pytest', '-q', 'test_inner.py'], check=True)\n"
+    )
+    assert project.gate("run").code == 0
+    result, verdict = project.check()
+    assert (result.code, verdict["summary"]["tests"]["passed"]) == (0, 1), result.text
+
+
 def test_killed_gate(project: Project):
     """SIGKILL of the gate itself while the suite runs: what lies there is from before, and refused."""
     (project.root / "test_api.py").write_text("import time\n\ndef test_slow(): time.sleep(60)\n")
