@@ -257,18 +257,16 @@ def _commands(verdict: Verdict) -> list[str]:
     """How to see it on another machine, and how to accept what is wanted."""
     failing = verdict.of_level("fail")
     commands = list(dict.fromkeys(_runnable(f.reproduce, verdict) for f in failing if f.reproduce))
-    if not commands:
-        return []
-    lines = [code(_clipped(command)) for command in commands[:_COMMANDS]]
-    text = "\n".join(f"- {line}" for line in lines)
+    lines = [f"- {code(_clipped(command))}" for command in commands[:_COMMANDS]]
     if len(commands) > _COMMANDS:
-        text += f"\n- and {len(commands) - _COMMANDS} more"
+        lines.append(f"- and {len(commands) - _COMMANDS} more")
     waivable = next((f for f in failing if f.kind in WAIVABLE), None)
     if waivable:
         subject = f'"{waivable.subject}"' if " " in waivable.subject else waivable.subject
         wish = code(_clipped(f"/gate waive {subject} REASON"))
-        text += f"\n\nWanted all the same? Who may write to the repository comments {wish}."
-    return [_details("See it on your machine", text)]
+        lines += ["", f"Wanted all the same? Who may write to the repository comments {wish}."]
+    title = "See it on your machine" if commands else "If that is wanted"
+    return [_details(title, "\n".join(lines).strip())] if lines else []
 
 
 def _runnable(command: str, verdict: Verdict) -> str:

@@ -126,6 +126,17 @@ def test_a_change_of_the_rules_comes_before_all_findings():
     assert text.index("This pull request changes the rules") < text.index("**Tests**")
 
 
+@pytest.mark.parametrize(
+    ("subject", "wish"),
+    [("t.py::a", "/gate waive t.py::a REASON"), ("t.py::a[b c]", '/gate waive "t.py::a[b c]" REASON')],
+)
+def test_what_can_be_waived_is_said_how(subject: str, wish: str):
+    note = Finding("missing-test", "fail", subject, "did not run")
+    text = comment(judge(passed()[0], history_without_tests(), POLICY, base=BASE, notes=(note,)))
+    assert f"comments `{wish}`" in text
+    assert "See it on your machine" not in text, "there is no command that shows it"
+
+
 def test_nothing_to_say_is_one_line():
     verdict = passed()[1]
     assert silent(verdict)
