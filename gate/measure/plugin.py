@@ -46,6 +46,7 @@ _baton = pytest.StashKey[Baton | None]()
 _durations = pytest.StashKey[dict[str, float]]()
 _attempts = pytest.StashKey[int]()
 _failure = pytest.StashKey[str]()
+_subtests = pytest.StashKey[dict[str, list[str]]]()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -65,6 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.stash[_owners] = {}
     config.stash[_baton] = Baton.from_environment()
+    config.stash[_subtests] = {}
+    config.pluginmanager.register(_Subtests(config.stash[_subtests]), "gate-subtests")
     if not hasattr(config, "workerinput"):  # of a distributed run only the controller writes the report
         _refuse_a_second_report(config)
         commit, dirty = checked_out_commit(config.rootpath)
@@ -156,6 +159,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.stash[_attempts] = max(item.stash.get(_attempts, 0) + 1, getattr(item, "execution_count", 1))
     if _measures in item.stash:
         del item.stash[_measures]
+    item.config.stash[_subtests].pop(item.nodeid, None)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -184,6 +188,8 @@ def pytest_json_runtest_metadata(item: pytest.Item, call: pytest.CallInfo[None])
         found = {"attempts": item.stash[_attempts], "failure": item.stash.get(_failure, "")}
     if call.excinfo and not call.excinfo.errisinstance((pytest.skip.Exception, pytest.xfail.Exception)):
         item.stash[_failure] = call.excinfo.exconly().partition("\n")[0][:_LONGEST]
+    if call.when == "call" and (failed := item.config.stash[_subtests].get(item.nodeid)):
+        found["subtests"] = failed
     measures = item.stash.get(_measures, None)
     if call.when == "call" and measures and measures.measurements:
         found |= {
@@ -199,6 +205,23 @@ def _shard() -> dict[str, int] | None:
     if not number.isdecimal() or not of.isdecimal() or int(of) < 2:
         return None
     return {"number": int(number), "of": int(of)}
+
+
+class _Subtests:
+    """Notes which subtests failed, and how: the report of their test has their number alone."""
+
+    def __init__(self, failed: dict[str, list[str]]) -> None:
+        self._failed = failed
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        context = getattr(report, "context", None)  # pytest 9, pytest-subtests
+        if report.failed and context is not None:
+            about = [context.msg] if context.msg is not None else []
+            about += [f"{name}={value}" for name, value in context.kwargs.items()]
+            crash = getattr(report.longrepr, "reprcrash", None)
+            how = crash.message if crash else str(report.longrepr or "")
+            text = f"[{', '.join(map(str, about))}] {how.partition(chr(10))[0]}"
+            self._failed.setdefault(report.nodeid, []).append(text[:_LONGEST])
 
 
 class _RunMetadata:

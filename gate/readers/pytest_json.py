@@ -70,6 +70,7 @@ class _GateMetadata(msgspec.Struct):
     executed: dict[str, list[str]] = {}
     attempts: Annotated[int, msgspec.Meta(ge=1)] = 1
     failure: str = ""
+    subtests: list[str] = []
 
 
 class _Metadata(msgspec.Struct):
@@ -307,6 +308,8 @@ def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
         stage = next((stage for stage in test.stages if stage.outcome in _UNFINISHED), None)
         crash = stage.crash if stage and stage.crash else _Crash()
         message = crash.message or _last_line(stage.longrepr if stage else None)
+        if test.gate.subtests and not crash.message:
+            message = f"failed subtests: {'; '.join(test.gate.subtests)}"
         frames = [(frame.path, frame.lineno) for frame in stage.traceback] if stage else []
         kind = stage.traceback[-1].message if stage and stage.traceback else ""
         failure = describe(

@@ -343,6 +343,27 @@ def test_a_test_with_subtests_is_one_test(project: Project, verbosity: str):
     assert result.code == 1, result.text
     assert verdict["summary"]["tests"] == {"passed": 1, "failed": 1, "skipped": 0}
     assert failing(verdict) == {"new-failure": ["test_api.py::T::test_most"]}
+    (finding,) = (f for f in verdict["findings"] if f["kind"] == "new-failure")
+    assert finding["message"].startswith("failed subtests: [i=2] ")
+
+
+def test_another_subtest_that_fails_is_another_failure(project: Project):
+    tests = (
+        "def test_names(subtests):\n    for name in 'abc':\n"
+        "        with subtests.test(name):\n            assert name not in {}\n"
+    )
+    found: list[dict[str, list[str]]] = []
+    for broken in (["a"], ["a"], ["a", "c"]):
+        (project.root / "test_api.py").write_text(tests.format(broken))
+        assert project.gate("run").code == 0
+        found.append(failing(project.check()[1]))
+        if len(found) == 1:
+            because = ("--reason", "known", "--by", "kim")
+            assert project.gate("baseline", "accept", "--commit", "c1", *because).code == 0
+    assert "new-failure" in found[0]
+    assert "new-failure" not in found[1]
+    assert "changed-failure" not in found[1]
+    assert found[2]["changed-failure"] == ["test_api.py::test_names"]
 
 
 def test_without_a_run_it_is_said_what_to_do_first(project: Project):
