@@ -71,6 +71,7 @@ def page(lines: Sequence[Line], again: Sequence[Line], earlier: Sequence[Line]) 
         whole=_table(_WHOLE, _whole(lines)),
         whole_before=_table(_WHOLE, _whole(before)),
         loads=_table(by_size, _throughput(lines, lambda _, answer: subject_of(answer["metric"]))),
+        loads_again=_table(by_size, _throughput(again, lambda _, answer: subject_of(answer["metric"]))),
         throughput=_table(by_size, _throughput(before, lambda line, _: line["cpu"])),
     )
 
@@ -213,14 +214,14 @@ the red run, which broke an absolute limit: 50 users of the buyer bot on one cor
 
 ## What `gate confirm` sees
 
-Four operations of the zero-delay profile are asked about at once, other ones in each trial. The seconds are
-those of a trial divided by four, the slowest is the 95th percentile.
+Four operations of the zero-delay profile are asked about at once, other ones in each trial, or three loads.
+The seconds are those of a trial divided by their number, the slowest is the 95th percentile.
 
 {power}
 
 Launches of one metric differed by {spread}.
-[The quiet ones but the loads](calibration/again.jsonl) were repeated on another day, with the version after
-these trials and on a calmer machine:
+[All quiet ones](calibration/again.jsonl) were repeated on another day, with the version after these trials
+and on a calmer machine:
 
 {power_again}
 
@@ -230,6 +231,10 @@ A load cannot be cut into turns of 10 ms. A round of 10 users takes 40 ms, one o
 the spells of the machine, and a launch has few of them:
 
 {loads}
+
+Of the repeated ones, on the calmer machine:
+
+{loads_again}
 
 The whole line, as [below](#before-turns-of-50-ms):
 
@@ -256,8 +261,8 @@ Beside the same loops, minutes apart, launches of unchanged code differed by 6.1
   the blocks. Such a metric stays undecided and is given up after the sixth launch, never confirmed by luck.
   Hence the wide default tolerance of tails.
 - +3 % of CPU time now and then, for the same reason.
-- Throughput at +5 and +3 %, of 50 users above all: the rounds of one launch tell it to some percent only.
-  What every request does is seen in the operations of the endpoints, at +3 % already.
+- Throughput at +5 and +3 %, of 50 users above all, unless the machine is calm: the rounds of one launch tell
+  it to some percent only. What every request does is seen in the operations of the endpoints, at +3 %.
 - A phase of an operation that is longer than a round and takes less than half of the time looks like a spell
   of the machine; only history and averages of calls that are not alike show it.
 
