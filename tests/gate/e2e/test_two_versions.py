@@ -90,7 +90,7 @@ def test_a_test_that_only_the_head_passes_is_no_error(repository: Project):
     shutil.rmtree(repository.root / "tests")
     broken = CODE.replace("    return", "    raise OSError\n    return", 1)
     commit(repository, app_py=broken, thresholds_yaml=wrapped)
-    (repository.root / "app.py").write_text(CODE.replace("20_000", "40_000"))
+    (repository.root / "app.py").write_text(CODE.replace("20_000", "2 * 20_000"))
     tests = (repository.root / "test_api.py").read_text().replace("199990000", "799980000")
     (repository.root / "test_api.py").write_text(tests)
     assert repository.gate("run").code == 0
