@@ -189,6 +189,8 @@ def test_the_suites_may_grow_but_not_shrink(change: Project, before: str, after:
         result.text
     )
     assert result.code == bool(gone)
+    told = [f["subject"] for f in verdict["findings"] if f["kind"] == "policy-change"]
+    assert told == ["thresholds.yaml"], "what left is told once"
 
 
 def test_without_a_base_the_rules_are_those_of_the_change(change: Project):
