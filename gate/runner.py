@@ -81,8 +81,9 @@ def run_suite(
         out: where reports go; made if needed.
         listen: called from a thread with every event of the suite.
     """
-    if not out.exists():
-        out.mkdir(parents=True)
+    fresh = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    if fresh:
         (out / ".gitignore").write_text("*\n", encoding="ascii")  # what is measured is no change of the code
     name = report_stem(suite.name, shard)
     report, log = out.resolve() / f"{name}.json", out / f"{name}.log"

@@ -131,14 +131,14 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
         # out of the change's reach
         read, problems = _guarded(lambda: remembered(file, policy, baseline, base))
         notes += [] if read.suites or problems or baseline else _no_branch(root, policy, base)
-        return Sources(policy, read, base, tuple(notes), problems, changed, touched, policy is here)
+        return Sources(policy, read, base, tuple(notes), problems, changed, touched, first=policy is here)
     files = files_at(root, base, directory, ".jsonl")
     read, problems = _guarded(lambda: parse_baseline(files))
     notes += [] if files else _lost(root, base, directory, policy)
     own = {path.as_posix(): path.read_bytes() for path in directory.rglob("*.jsonl")}
     if _by_place(own) != _by_place(files):
         notes.append(_change(policy.baseline, "the baseline differs from that of the base, which was used"))
-    return Sources(policy, read, base, tuple(notes), problems, changed, touched, policy is here)
+    return Sources(policy, read, base, tuple(notes), problems, changed, touched, first=policy is here)
 
 
 def moves_of(run: Run, sources: Sources, root: Path) -> dict[str, str]:

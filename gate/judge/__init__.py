@@ -159,9 +159,9 @@ def _named(findings: list[Finding]) -> frozenset[str]:
 def _judged_less(findings: list[Finding]) -> list[Finding]:
     """Who takes tests or metrics away changes what is judged; that belongs to the changed rules."""
     found: list[Finding] = []
-    less = {"missing-test", "missing-metric"}
-    for suite in sorted({f.suite for f in findings if f.kind in less and f.subject != f.suite}):
-        gone = Counter(f.kind for f in findings if f.suite == suite and f.subject != suite)
+    missing = [f for f in findings if f.kind in {"missing-test", "missing-metric"} and f.subject != f.suite]
+    for suite in sorted({f.suite for f in missing}):
+        gone = Counter(f.kind for f in missing if f.suite == suite)
         words = [
             f"{gone[kind]} {noun}{'s' * (gone[kind] != 1)}"
             for kind, noun in (("missing-test", "test"), ("missing-metric", "metric"))

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, cast, get_args
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -100,12 +100,15 @@ class _Test(msgspec.Struct):
         of the one before; if one that was to be repeated is left, the last attempt did not come so far. So it
         does with the last subtest, which is called by a word of its own; one that fails makes its test fail.
         """
-        if self.outcome in get_args(Outcome):
-            return cast("Outcome", self.outcome)
-        if self.outcome == "subtests failed":
-            return "failed"
-        lost = any(stage.outcome in _UNFINISHED for stage in (self.setup, self.call, self.teardown) if stage)
-        return "failed" if lost or self.call is None else "passed"
+        match self.outcome:
+            case "rerun" | "subtests passed" | "subtests skipped":
+                stages = (self.setup, self.call, self.teardown)
+                lost = any(stage.outcome in _UNFINISHED for stage in stages if stage)
+                return "failed" if lost or self.call is None else "passed"
+            case "subtests failed":
+                return "failed"
+            case outcome:
+                return outcome
 
     @property
     def gate(self) -> _GateMetadata:
