@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ import msgspec
 
 from gate.model import Problem, Shard
 from gate.policy import Policy, Suite
+from gate.processes import process_group
 from gate.readers.naming import report_stem, run_command, shard_in, suite_in
 from gate.variables import (
     LIBRARIES_VARIABLE,
@@ -35,8 +36,8 @@ from gate.variables import (
 
 MANIFEST: Final = ".run.json"
 _OMIT: Final = "log,streams,keywords"
-_GRACE: Final = 5.0
-"""Seconds between asking a suite to end and killing it."""
+_PUMP_SECONDS: Final = 5.0
+"""How long the events of a suite that has ended may take to be passed on."""
 
 State = Literal["running", "finished", "crashed"]
 
@@ -174,28 +175,20 @@ def _execute(
 ) -> tuple[int, str]:
     """Run the command, with a channel for its progress; return its exit code and, if it was stopped, why."""
     read_end, write_end = os.pipe()
-    with log.open("wb") as output, _listening(read_end, listen):
+    with log.open("wb") as output, _listening(read_end, listen), ExitStack() as stack:
         try:
-            process = subprocess.Popen(
-                suite.run,
-                shell=True,  # the command is the user's own, from the reviewed policy
-                cwd=root,
-                env=environment(write_end),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=(write_end,),
-                start_new_session=True,
+            process = stack.enter_context(
+                process_group(
+                    suite.run, cwd=root, env=environment(write_end), output=output, pass_fds=(write_end,)
+                )
             )
         finally:
             os.close(write_end)
         try:
             code = process.wait(timeout=suite.timeout.to("s"))
         except subprocess.TimeoutExpired:
-            _end(process)
+            stack.close()
             return process.returncode, f"was stopped after {suite.timeout}"
-        finally:
-            _end(process)
     if code < 0 or code > 128:
         number = -code if code < 0 else code - 128
         with suppress(ValueError):
@@ -234,16 +227,7 @@ def _listening(read_end: int, listen: Callable[[Progress], None]) -> Generator[N
     try:
         yield
     finally:
-        thread.join(timeout=_GRACE)
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End whatever is left of a suite's process group: first politely, then for certain."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=_GRACE)
+        thread.join(timeout=_PUMP_SECONDS)
 
 
 def expand(reports: Sequence[Path], policy: Policy) -> tuple[list[Path], list[Problem]]:

@@ -4,11 +4,10 @@ import json
 import os
 import selectors
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ from typing import Any, Final
 from gate.confirm.course import Course, Stop
 from gate.confirm.sides import LaunchError, Side
 from gate.imports import SHARED
+from gate.processes import process_group
 from gate.variables import (
     BATON_VARIABLE,
     PROGRESS_VARIABLE,
@@ -206,29 +206,28 @@ def started(
     }
     added = {SELECT_VARIABLE: str(select), BATON_VARIABLE: json.dumps(baton)}
     log = directory / f"{side.name}.log"
-    try:
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-I", str(_SHIM), str(os.getpid()), task.command],
-                cwd=side.root,
-                env=side_environment(side, seed) | added,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=(commands_out, answers_in),
-                start_new_session=True,
+    with log.open("wb") as output, ExitStack() as stack:
+        try:
+            process = stack.enter_context(
+                process_group(
+                    [sys.executable, "-I", str(_SHIM), str(os.getpid()), task.command],
+                    cwd=side.root,
+                    env=side_environment(side, seed) | added,
+                    output=output,
+                    pass_fds=(commands_out, answers_in),
+                    grace=2.0,
+                )
             )
-    finally:
-        os.close(commands_out)
-        os.close(answers_in)
-    child = Child(side, process, commands_in, answers_out, log, task.patience, course)
-    try:
-        yield child
-    finally:
-        for descriptor in (child.commands, child.answers):
-            with suppress(OSError):
-                os.close(descriptor)
-        end_group(process)
+        finally:
+            os.close(commands_out)
+            os.close(answers_in)
+        child = Child(side, process, commands_in, answers_out, log, task.patience, course)
+        try:
+            yield child
+        finally:
+            for descriptor in (child.commands, child.answers):
+                with suppress(OSError):
+                    os.close(descriptor)
 
 
 def side_environment(side: Side, seed: int) -> dict[str, str]:
@@ -258,12 +257,3 @@ def side_environment(side: Side, seed: int) -> dict[str, str]:
         "PYTEST_ADDOPTS": f"{given} {shlex.join(_OPTIONS)}".strip(),
         _PADDING: "." * max(0, _ROOM - sum(map(len, own.values())) + seed % 4096),
     }
-
-
-def end_group(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and all it started: first politely, then for certain."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=2)

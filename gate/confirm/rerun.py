@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from gate.confirm.child import end_group, side_environment
+from gate.confirm.child import side_environment
 from gate.confirm.sides import Side
 from gate.evidence import Rerun
 from gate.model import TestOutcome
 from gate.policy import Policy, Suite
+from gate.processes import process_group
 from gate.readers import read_run
 from gate.variables import SELECT_VARIABLE
 
@@ -130,22 +131,13 @@ def _run(
         variables = side_environment(side, number)
         options = ("--json-report", f"--json-report-file={report}", "--json-report-omit=log,streams,keywords")
         variables["PYTEST_ADDOPTS"] += f" {shlex.join(options)}"
-        process = subprocess.Popen(
-            suite.run,
-            shell=True,  # the command is the user's own, from the reviewed policy
-            cwd=side.root,
-            env=variables | ({SELECT_VARIABLE: str(select)} if nodeids else {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            process.wait(timeout=min(seconds, suite.timeout.to("s")))
-        except subprocess.TimeoutExpired:
-            return {}
-        finally:
-            end_group(process)
+        if nodeids:
+            variables[SELECT_VARIABLE] = str(select)
+        with process_group(suite.run, cwd=side.root, env=variables) as process:
+            try:
+                process.wait(timeout=min(seconds, suite.timeout.to("s")))
+            except subprocess.TimeoutExpired:
+                return {}
         if not report.exists():
             return {}
         found = read_run([report], policy, complete=False).suites

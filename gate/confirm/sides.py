@@ -17,6 +17,7 @@ import psutil
 import gate
 from gate.git import add_worktree, prune_worktrees, remove_worktree, top_level, worktrees
 from gate.imports import link_environment, moved_imports
+from gate.processes import process_group
 
 _PREFIX: Final = "gate-confirm-"
 _LOCK: Final = ".lock"
@@ -185,22 +186,15 @@ def _with_own_dependencies(side: Side, install: str, environment: Path) -> Side:
         (["/bin/sh", "-c", install], failed),
         (probe, f"{install!r} must install pytest and regression-gate into $VIRTUAL_ENV, too"),
     ):
-        try:
-            done = subprocess.run(
-                command,
-                cwd=side.root,
-                env=variables,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_INSTALL_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise LaunchError(
-                "base", f"installing the base's dependencies takes too long: {install}"
-            ) from None
-        if done.returncode != 0:
-            tail = "\n".join((done.stdout + done.stderr).decode(errors="replace").splitlines()[-10:])
+        with process_group(command, cwd=side.root, env=variables, output=subprocess.PIPE) as process:
+            try:
+                said, _ = process.communicate(timeout=_INSTALL_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise LaunchError(
+                    "base", f"installing the base's dependencies takes too long: {install}"
+                ) from None
+        if process.returncode != 0:
+            tail = "\n".join(said.decode(errors="replace").splitlines()[-10:])
             raise LaunchError("base", f"{problem}:\n{tail}")
     return replace(side, scripts=scripts)
 

@@ -6,18 +6,18 @@ untracked here is committed there. Nothing is ever written to the original's fil
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from gate.git import GitError, head_commit, top_level
 from gate.imports import SHARED, link_environment, moved_imports
+from gate.processes import process_group
 
 _GRACE: Final = 20.0
 """Seconds that a command may take to clean up after SIGTERM."""
@@ -64,24 +64,17 @@ class Copy:
 
         An interruption ends the command, which ends its own children, before it is passed on.
         """
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "gate", *map(str, arguments)],
-            cwd=self.root,
-            env={**self.environment, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        command = [sys.executable, "-P", "-m", "gate", *map(str, arguments)]
+        environment = {**self.environment, **variables}
         lines: list[str] = []
-        try:
+        with process_group(
+            command, cwd=self.root, env=environment, output=subprocess.PIPE, grace=_GRACE
+        ) as process:
             for line in process.stdout or ():
                 lines.append(line.decode(errors="replace").rstrip())
                 if arguments[0] == "run" or lines[-1].startswith("confirm:"):
                     self.listen(lines[-1].partition(", report in ")[0])
             return Said(process.wait(), "\n".join(lines))
-        finally:
-            _end(process)
 
     def git(self, *arguments: str) -> None:
         """Change the copy's own repository.
@@ -200,15 +193,3 @@ def _git(directory: Path, environment: Mapping[str, str], *arguments: str) -> by
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         raise GitError(f"git {arguments[0]}: {lines[-1] if lines else f'exit code {done.returncode}'}")
     return done.stdout
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Politely first: a command of the gate ends its suites and worktrees itself."""
-    for number, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, 5.0)):
-        if process.poll() is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, number)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=patience)
-    if process.stdout:
-        process.stdout.close()

@@ -147,7 +147,15 @@ def started(project: Project, temporary: Path, *arguments: str) -> "subprocess.P
 
 
 def traces(project: Project, temporary: Path) -> list[str]:
-    """What a comparison left: worktrees, directories, processes."""
+    """What a comparison left: worktrees, directories, processes; what was killed may still be dying."""
+    for _ in range(100):
+        if not (found := _traces(project, temporary)):
+            break
+        time.sleep(0.05)
+    return found
+
+
+def _traces(project: Project, temporary: Path) -> list[str]:
     trees = git(project.root, "worktree", "list").splitlines()[1:]
     directories = [str(path) for path in temporary.glob("gate-confirm-*")]
     processes = [
