@@ -9,6 +9,7 @@ from typing import Final
 
 from gate.baseline import Baseline
 from gate.git import (
+    GitError,
     baseline_as_of,
     changed_files,
     content_at,
@@ -18,6 +19,7 @@ from gate.git import (
     merge_base,
     removal_of,
     repository_path,
+    resolve,
     top_level,
     tracked_branch,
 )
@@ -159,6 +161,29 @@ def moves_of(run: Run, sources: Sources, root: Path) -> dict[str, str]:
     before = {file: text for file, text in read.items() if text is not None}
     after = {file: (root / file).read_bytes() for file in files if (root / file).is_file()}
     return find_moves(run, sources.baseline, before, after)
+
+
+def behind_base(run: Run, sources: Sources, root: Path) -> frozenset[str]:
+    """Suites of a run whose newest accepted run is of other code than the base; all but those without one.
+
+    Args:
+        run: the run of the head.
+        sources: what it is judged by.
+        root: the directory of thresholds.yaml.
+    """
+    known = {name: latest.runs[-1].commit for name in run.suites if (latest := sources.baseline.latest(name))}
+    same = {commit for commit in known.values() if _same_code(commit, sources, root)}
+    return frozenset(name for name, commit in known.items() if commit not in same)
+
+
+def _same_code(commit: str, sources: Sources, root: Path) -> bool:
+    """Whether a commit's code is that of the base; one that is not here is none we know."""
+    try:
+        names = changed_files(root, resolve(root, commit), sources.base)
+    except GitError:
+        return False
+    baseline = repository_path(root, root / sources.policy.baseline)
+    return not any(_can_matter(name, baseline) for name in names)
 
 
 _PROSE: Final = re.compile(

@@ -188,6 +188,7 @@ def _judge_with_confirmation(
     """The one loop of the gate: what history leaves open is measured, base beside head, and judged again."""
     from gate.confirm import LaunchError, confirm
     from gate.judge.metrics import as_remembered
+    from gate.sources import behind_base
 
     try:
         confirmation = confirm(
@@ -199,6 +200,7 @@ def _judge_with_confirmation(
             changed=sources.changed,
             listen=lambda line: console.print(line, highlight=False, markup=False),
             first=sources.first,
+            behind=behind_base(run, sources, thresholds.absolute().parent),
         )
     except LaunchError as error:
         problem = Problem("confirm", str(error), "mend what crashes or hangs, or judge with --no-confirm")

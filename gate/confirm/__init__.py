@@ -5,10 +5,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
+from gate.confirm.behind import ask_base, in_question
 from gate.confirm.compare import ALL_RANKS, Comparison, compare
 from gate.confirm.impact import changed_functions
 from gate.confirm.plan import Question, in_order_of_suspicion, questions_about
@@ -38,6 +39,8 @@ _LOCKS: Final = re.compile(
 )
 _RERUN_SHARE: Final = 1 / 3
 """Part of the budget that failing tests may use."""
+_BASE_SHARE: Final = 1 / 2
+"""Part of the budget that they and whole runs of the base may use."""
 
 
 def confirm(
@@ -51,6 +54,7 @@ def confirm(
     listen: Callable[[str], None] = lambda _: None,
     apart: bool = False,
     first: bool = False,
+    behind: Collection[str] = (),
 ) -> Confirmation:
     """Run failing tests again and compare metrics, base beside head, as the policy says.
 
@@ -64,6 +68,7 @@ def confirm(
         listen: called with a line about the progress.
         apart: other machines measure the other suites of the policy, each one suite.
         first: the base has no rules yet, so its suites need not run.
+        behind: suites whose accepted runs are older than the base's code.
 
     Raises:
         GitError: the base cannot be checked out.
@@ -73,19 +78,26 @@ def confirm(
     questions = _questions(run, verdict, policy, changed_in(root, base, names)) if changed and names else []
     failing = {f.subject for f in verdict.findings if f.kind in {"new-failure", "changed-failure"}}
     failed = [t for suite in run.suites.values() for t in suite.tests.values() if t.nodeid in failing]
-    if not questions and not failed:
+    asked = in_question(verdict.findings, run, behind)
+    if not questions and not failed and not asked:
         return Confirmation(base=base, head=run.commit)
     install, notes = dependencies(names, policy)
     budget = math.inf if policy.confirm == "all" else policy.budget.to("s")
-    amounts = f"{_amount(len(questions), 'metric')}, {_amount(len(failed), 'failing test')}"
-    listen(f"confirm: {amounts}, base {base[:12]} beside the head")
+    if questions or failed:
+        amounts = f"{_amount(len(questions), 'metric')}, {_amount(len(failed), 'failing test')}"
+        listen(f"confirm: {amounts}, base {base[:12]} beside the head")
     reruns: dict[str, Rerun] = {}
+    at_base: dict[str, float | None] = {}
     try:
         with two_sides(root, base, install=install) as sides:
             begun = time.monotonic()
             share = budget * _RERUN_SHARE
             if failed:
                 reruns = run_again(sides, failed, policy, run.seconds, share, listen=listen)
+            if asked:
+                share = budget * _BASE_SHARE - (time.monotonic() - begun)
+                at_base, not_run = ask_base(sides[0], asked, run, policy, share, listen=listen)
+                notes += tuple(_OLDER.format(suite=suite) for suite in not_run)
             left = budget - (time.monotonic() - begun)
             ranks = places_of(run, policy) if apart else ALL_RANKS
             result = compare(sides, questions, left, listen, ranks=ranks)
@@ -106,11 +118,18 @@ def confirm(
         reruns=reruns,
         not_reached=result.not_reached,
         not_comparable=result.not_comparable,
+        at_base=at_base,
         notes=notes,
         interrupted=result.interrupted,
         base=base,
         head=run.commit,
     )
+
+
+_OLDER: Final = (
+    "the accepted runs of suite {suite!r} are older than the base, which was not run within the budget: "
+    "what is missing or raised may be so on the base"
+)
 
 
 def places_of(run: Run, policy: Policy) -> range:

@@ -12,7 +12,7 @@ from typing import Final
 from gate.confirm.child import side_environment
 from gate.confirm.sides import Side
 from gate.evidence import Rerun
-from gate.model import TestOutcome
+from gate.model import SuiteRun, TestOutcome
 from gate.policy import Policy, Suite
 from gate.processes import process_group
 from gate.readers import read_run
@@ -63,7 +63,7 @@ def run_again(
                 left = budget - (time.monotonic() - begun)
                 if left <= 0:
                     break
-                outcomes = _run(side, policy.suites[suite], nodeids, policy, number=number, seconds=left)
+                outcomes = _outcomes(side, policy.suites[suite], nodeids, policy, number=number, seconds=left)
                 for nodeid in nodeids:
                     if nodeid in outcomes and not outcomes[nodeid].silent:
                         seen[nodeid][side.name].append(outcomes[nodeid])
@@ -83,7 +83,7 @@ def run_again(
                 break
             listen(f"confirm: {len(passing)} failing tests pass alone, all of {suite} is run again")
             head, base = (
-                _run(side, policy.suites[suite], (), policy, number=TIMES, seconds=left / 2)
+                _outcomes(side, policy.suites[suite], (), policy, number=TIMES, seconds=left / 2)
                 for side in sides[::-1]
             )
             pairs.append((head, base))
@@ -121,10 +121,29 @@ def _rerun(test: TestOutcome, head: Sequence[TestOutcome], base: Sequence[TestOu
     )
 
 
-def _run(
+def _outcomes(
     side: Side, suite: Suite, nodeids: Sequence[str], policy: Policy, *, number: int, seconds: float
 ) -> Mapping[str, TestOutcome]:
-    """Run some tests of a suite on one side, or all; nothing without a report in time."""
+    ran = run_side(side, suite, nodeids, policy, number=number, seconds=seconds)
+    return ran.tests if ran else {}
+
+
+def run_side(
+    side: Side, suite: Suite, nodeids: Sequence[str], policy: Policy, *, number: int, seconds: float
+) -> SuiteRun | None:
+    """Run some tests of a suite on one side in fresh processes, or all of them.
+
+    Args:
+        side: base or head.
+        suite: what to run.
+        nodeids: its tests; none: all.
+        policy: the rules it is read by.
+        number: the seed of hashes and layout.
+        seconds: how long it may take.
+
+    Returns:
+        What its report says; None without one in time.
+    """
     with tempfile.TemporaryDirectory(dir=side.scratch) as name:
         select, report = Path(name, "select"), Path(name, f"{suite.name}.json")
         select.write_text("\n".join(nodeids), encoding="utf-8")
@@ -137,8 +156,8 @@ def _run(
             try:
                 process.wait(timeout=min(seconds, suite.timeout.to("s")))
             except subprocess.TimeoutExpired:
-                return {}
+                return None
         if not report.exists():
-            return {}
+            return None
         found = read_run([report], policy, complete=False).suites
-        return {nodeid: test for run in found.values() for nodeid, test in run.tests.items()}
+        return found.get(suite.name)

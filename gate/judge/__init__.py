@@ -13,6 +13,7 @@ from gate.judge.loads import judge_loads
 from gate.judge.metrics import as_remembered, judge_metrics
 from gate.judge.moved import judge_moves
 from gate.judge.outcomes import judge_outcomes
+from gate.judge.standing import as_on_base
 from gate.model import Environment, Run, SuiteRun
 from gate.moves import NOTHING_MOVED, followed
 from gate.policy import Policy
@@ -104,6 +105,8 @@ def judge(
         run, baseline, policy, changed=changed, confirmation=confirmation, liberal=liberal, void=void
     )
     findings += comparison.findings
+    if confirmation:
+        findings = as_on_base(findings, confirmation.at_base, run.metrics, policy)
     findings += judge_drift(run, baseline, policy, named=_named(comparison.findings) | void)
     findings += _judged_less(findings) if base and not run.problems else []
     if unconfirmed and any(finding.state == "suspect" for finding in findings):
@@ -159,7 +162,8 @@ def _named(findings: list[Finding]) -> frozenset[str]:
 def _judged_less(findings: list[Finding]) -> list[Finding]:
     """Who takes tests or metrics away changes what is judged; that belongs to the changed rules."""
     found: list[Finding] = []
-    missing = [f for f in findings if f.kind in {"missing-test", "missing-metric"} and f.subject != f.suite]
+    kinds = {"missing-test", "missing-metric"}
+    missing = [f for f in findings if f.kind in kinds and f.level == "fail" and f.subject != f.suite]
     for suite in sorted({f.suite for f in missing}):
         gone = Counter(f.kind for f in missing if f.suite == suite)
         words = [

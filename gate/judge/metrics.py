@@ -145,10 +145,7 @@ def _unlike(metric: Metric, unit: str) -> Finding:
 
 def _compare_exact(metric: Metric, rule: Rule, before: float) -> list[Finding]:
     """A work count has no noise: any worsening over its tolerance is a fact, not a suspicion."""
-    grown = metric.value - before
-    worse = grown if rule.better == "lower" else -grown
-    allowed = rule.tolerance.to("ratio") * abs(before)
-    if worse > max(allowed, rule.floor.to(metric.unit)):
+    if worsened(metric, rule, before):
         change = f"{format_value(before, metric.unit)} → {format_value(metric.value, metric.unit)}"
         return [
             _finding(
@@ -156,10 +153,21 @@ def _compare_exact(metric: Metric, rule: Rule, before: float) -> list[Finding]:
                 message=f"{change}; a work count has no noise, one run is enough",
             )
         ]  # fmt: skip
-    if worse < 0:
+    if _worse(metric, rule, before) < 0:
         change = f"{format_value(before, metric.unit)} → {format_value(metric.value, metric.unit)}"
         return [_finding(metric, rule, "improvement", before, message=change)]
     return []
+
+
+def worsened(metric: Metric, rule: Rule, before: float) -> bool:
+    """Whether a work count is worse than it was, by more than its tolerance and floor."""
+    allowed = rule.tolerance.to("ratio") * abs(before)
+    return _worse(metric, rule, before) > max(allowed, rule.floor.to(metric.unit))
+
+
+def _worse(metric: Metric, rule: Rule, before: float) -> float:
+    grown = metric.value - before
+    return grown if rule.better == "lower" else -grown
 
 
 def _screen(
