@@ -39,7 +39,8 @@ _OMIT: Final = "log,streams,keywords"
 _PUMP_SECONDS: Final = 5.0
 """How long the events of a suite that has ended may take to be passed on."""
 
-State = Literal["running", "finished", "crashed"]
+State = Literal["running", "finished", "failed", "crashed"]
+"""`failed`: its command did, although its tests passed."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -98,12 +99,27 @@ def run_suite(
     except BaseException:
         report.unlink(missing_ok=True)
         raise
+    state: State = "crashed" if problem else "finished"
     if not problem and not report.exists():
-        problem = f"ended with exit code {code} and wrote no report"
+        problem, state = f"ended with exit code {code} and wrote no report", "crashed"
+    if not problem and code and _passed(report):
+        problem, state = f"ended with exit code {code} although pytest was content", "failed"
     if problem:
         report.unlink(missing_ok=True)
-    _note(out, name, "crashed" if problem else "finished")
+    _note(out, name, state)
     return SuiteResult(name, out / report.name, log, code, time.monotonic() - begun, problem)
+
+
+class _Ending(msgspec.Struct):
+    exitcode: int = 0
+
+
+def _passed(report: Path) -> bool:
+    """Whether pytest itself was content; what cannot be read is for the reader to say."""
+    try:
+        return msgspec.json.decode(report.read_bytes(), type=_Ending).exitcode == 0
+    except msgspec.DecodeError:
+        return False
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -125,7 +141,11 @@ def lost_reports(directory: Path) -> list[Problem]:
         report = directory / f"{name}.json"
         if state == "finished" and report.exists():
             continue
-        how = {"running": "did not finish", "crashed": "crashed"}.get(state, "lost its report")
+        how = {
+            "running": "did not finish",
+            "failed": "failed beside its tests, which passed",
+            "crashed": "crashed",
+        }.get(state, "lost its report")
         remedy = f"read {directory / f'{name}.log'}, then run it again: {run_command(name)}"
         problems.append(
             Problem(str(report), f"suite {name!r} {how}{_last_error(directory / f'{name}.log')}", remedy)

@@ -162,6 +162,32 @@ def test_a_suite_that_starts_pytest_twice_is_not_judged_by_its_second_half(proje
     assert "crashed" in refused(project)
 
 
+@pytest.mark.parametrize(
+    ("run", "code"),
+    [
+        ("pytest test_api.py -p no:cacheprovider && exit 3", 4),
+        ("python -m pytest test_api.py -p no:cacheprovider -p end", 4),
+        ("pytest test_api.py -p no:cacheprovider -k other || true", 0),
+        ("pytest test_api.py fails.py -p no:cacheprovider || exit 2", 0),
+    ],
+    ids=["a check of its own", "coverage too low", "nothing fails", "make says so, the test is judged"],
+)
+def test_a_command_that_fails_beside_its_tests_is_no_pass(project: Project, run: str, code: int):
+    (project.root / "end.py").write_text("def pytest_unconfigure(config): raise SystemExit(1)\n")
+    (project.root / "fails.py").write_text("def test_fails(): assert False\n")
+    thresholds = project.root / "thresholds.yaml"
+    thresholds.write_text(
+        thresholds.read_text().replace("{run: pytest test_api.py -p no:cacheprovider}", f"\n    run: {run}")
+    )
+    done = project.gate("run")
+    assert done.code == code, done.text
+    if code:
+        assert "although pytest was content" in done.text
+        assert "failed beside its tests, which passed" in refused(project)
+    else:
+        assert project.report.exists()
+
+
 def test_a_pytest_that_a_test_starts_is_no_second_one(project: Project):
     (project.root / "test_inner.py").write_text("def test_inner(): pass\n")
     (project.root / "test_api.py").write_text(
