@@ -1,17 +1,39 @@
-"""A process with all it starts, gone when the block ends: an interruption at the wrong moment leaves none."""
+"""A process with all it starts, gone when its block ends: no interruption leaves one behind."""
 
 import os
 import signal
 import subprocess
-import threading
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import IO, Final
 
-_KILL_SECONDS: Final = 5.0
-"""How long a killed process may take to be gone."""
+_KILL_SECONDS: Final = 1.0
+"""How long what was killed may take to be gone."""
+
+
+@dataclass
+class _Interruptions:
+    """Whether an interruption has to wait, and whether one does."""
+
+    held: bool = False
+    waits: bool = False
+
+
+_interruptions = _Interruptions()
+
+
+def interruptible() -> None:
+    """Let SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, but not where a process would be left behind.
+
+    What is ignored (`nohup`, a job in the background) stays so.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 @contextmanager
@@ -39,7 +61,8 @@ def process_group(
     """
     process: subprocess.Popen[bytes] | None = None
     try:
-        with _uninterrupted():
+        try:
+            _interruptions.held = True  # in Popen one would leave a child that nobody knows
             process = subprocess.Popen(
                 command,
                 shell=isinstance(command, str),
@@ -51,42 +74,56 @@ def process_group(
                 pass_fds=pass_fds,
                 start_new_session=True,
             )
-        yield process
-    finally:
+            _deliver()
+            yield process
+        finally:
+            _interruptions.held = True
+    finally:  # also if an interruption came between the block's end and the line above
         if process:
-            with _uninterrupted():
-                _end(process, grace)
+            _end(process, grace)
+        _deliver()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if not _interruptions.held:
+        raise KeyboardInterrupt
+    _interruptions.waits = True
+
+
+def _deliver() -> None:
+    """From here on interruptions are heard; one that waits is heard now."""
+    _interruptions.held = False
+    if _interruptions.waits:
+        _interruptions.waits = False
+        raise KeyboardInterrupt
 
 
 def _end(process: "subprocess.Popen[bytes]", grace: float) -> None:
     """End a process and all it started: first politely, then for certain."""
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, _KILL_SECONDS)):
+        if _gone(process):
+            break
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=patience)
+        deadline = time.monotonic() + patience
+        while not _gone(process) and time.monotonic() < deadline:
+            time.sleep(0.01)
     if process.stdout:
         process.stdout.close()
 
 
-@contextmanager
-def _uninterrupted() -> Generator[None]:
-    """Interruptions wait for the end of the block: one in `Popen` would leave a child that nobody knows."""
-    came: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-
-    # Only the main thread is interrupted, and what is ignored stays so.
-    mine = threading.current_thread() is threading.main_thread()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if mine}
-    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+def _gone(process: "subprocess.Popen[bytes]") -> bool:
+    """Whether nothing of its group runs any more."""
+    if process.poll() is None:
+        return False
     try:
-        for number in handlers:
-            signal.signal(number, note)
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for number in came[:1]:
-            signal.raise_signal(number)
+        os.killpg(process.pid, 0)
+    except (ProcessLookupError, PermissionError):  # the latter is what macOS says of zombies
+        return True
+    import psutil  # noqa: PLC0415 - rarely needed: something is left, or no init buries it
+
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError, PermissionError, psutil.Error):
+            if os.getpgid(pid) == process.pid and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                return False
+    return True

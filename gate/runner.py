@@ -111,7 +111,7 @@ def run_suite(
 
 
 class _Ending(msgspec.Struct):
-    exitcode: int = 0
+    exitcode: int
 
 
 def _passed(report: Path) -> bool:

@@ -6,9 +6,7 @@ Exit codes: 0 passed, 1 failed, 2 wrong usage or configuration, 3 inconclusive, 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from types import FrameType
 from typing import NoReturn
 
 import click
@@ -21,6 +19,7 @@ from gate.cli.remembering import baseline, diff, history
 from gate.cli.shared import complain
 from gate.git import GitError
 from gate.located import LocatedError
+from gate.processes import interruptible
 from gate.store import BaselineError
 from gate.verdict import EXIT_CODES, EXIT_USAGE
 
@@ -52,7 +51,7 @@ for command in (
 
 def main() -> NoReturn:
     """Run the command line. A user never sees a traceback; GATE_DEBUG=1 shows it to a developer."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruptible()
     try:
         app(standalone_mode=False)
     except click.ClickException as error:
@@ -73,7 +72,3 @@ def main() -> NoReturn:
         complain(f"internal error, no verdict: {type(error).__name__}: {error} (GATE_DEBUG=1 shows where)")
         sys.exit(EXIT_CODES["error"])
     sys.exit(0)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

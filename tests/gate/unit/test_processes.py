@@ -3,34 +3,42 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
+import psutil
 import pytest
 
-from gate.processes import process_group
+from gate import processes
+from gate.processes import interruptible, process_group
 
 LINGERS = "trap '' TERM; sleep 60 & echo $! > child; wait; wait; wait"
 """Asked to end, it goes on waiting, and so does the process it started."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @pytest.fixture(autouse=True)
-def python_handlers() -> Iterator[None]:
-    """The test runner may run without job control, which has interruptions ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def handlers() -> Iterator[None]:
+    """The handlers as the gate sets them; the test runner may run without job control, which ignores some."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    interruptible()
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def gone(pid: int) -> bool:
     """Whether a process is over, soon at the latest; a zombie is nobody's any more."""
     for _ in range(100):
         try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
                 return True
-        except FileNotFoundError:
+        except psutil.NoSuchProcess:
             return True
         time.sleep(0.05)
     return False
@@ -38,46 +46,95 @@ def gone(pid: int) -> bool:
 
 def started(directory: Path) -> int:
     """The process that the command has started."""
-    while not (file := directory / "child").exists() or not file.read_text().strip():
+    for _ in range(1000):
+        if (file := directory / "child").exists() and file.read_text().strip():
+            return int(file.read_text())
         time.sleep(0.01)
-    return int(file.read_text())
+    raise AssertionError("it did not start")
 
 
-@pytest.mark.parametrize("moment", ["_execute_child", "wait"])
-def test_interrupted_while_a_process_starts_or_ends_none_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
-):
-    """The signal comes inside the method; unguarded, nobody would know the child, or finish killing it."""
+@pytest.mark.parametrize("number", SIGNALS)
+def test_interrupted_while_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int):
+    """The signal comes before anybody knows the child."""
     children: list[int] = []
-    original = getattr(subprocess.Popen, moment)
 
-    def interrupted(self: "subprocess.Popen[bytes]", *arguments: object, **named: object) -> object:
-        if moment == "wait":
-            os.kill(os.getpid(), signal.SIGINT)
-        result = original(self, *arguments, **named)
-        children.append(self.pid)
-        if moment == "_execute_child":
-            os.kill(os.getpid(), signal.SIGINT)
-        return result
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: object, **named: object) -> None:
+            super().__init__(*arguments, **named)  # pyright: ignore
+            children.append(self.pid)
+            os.kill(os.getpid(), number)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012 - at begin or end
-        patch.setattr(subprocess.Popen, moment, interrupted)
-        with process_group(LINGERS, cwd=tmp_path, env=os.environ, grace=0.2) as process:
-            children += [process.pid, started(tmp_path)]
-    assert children
+    monkeypatch.setattr(processes.subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt), process_group(LINGERS, cwd=tmp_path, env=os.environ, grace=0.2):
+        pytest.fail("it goes on")
+    assert len(children) == 1
+    assert gone(children[0])
+
+
+def test_interrupted_while_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Again and again, as by somebody who is impatient: it is killed all the same, and heard afterwards."""
+    original = processes._gone
+
+    def interrupted(process: "subprocess.Popen[bytes]") -> bool:
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(process)
+
+    group = process_group(LINGERS, cwd=tmp_path, env=os.environ, grace=0.2)
+    process = group.__enter__()
+    children = [process.pid, started(tmp_path)]
+    monkeypatch.setattr(processes, "_gone", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        group.__exit__(None, None, None)
     assert all(gone(pid) for pid in children)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(KeyboardInterrupt):  # what comes then is heard at once
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_interrupted_at_any_instruction(tmp_path: Path):
+    """A signal at every third instruction of the module, from the start of a process to its end."""
+    me, count, target = psutil.Process(), 0, 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal count
+        if frame.f_code.co_filename != processes.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            count += 1
+            if count == target:
+                os.kill(os.getpid(), signal.SIGINT)
+        return trace
+
+    def once() -> bool:
+        """Whether the interruption was heard."""
+        nonlocal count
+        count = 0
+        sys.settrace(trace)
+        try:
+            with process_group("exec sleep 60", cwd=tmp_path, env=os.environ):
+                pass
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(None)
+        return False
+
+    assert not once()
+    assert count > 100
+    for target in range(1, count, 3):
+        assert once(), target
+        assert me.children() == [], target
 
 
 def test_what_is_ignored_stays_ignored(tmp_path: Path):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interruptible()
     with process_group("kill -INT $PPID; kill -INT $$; echo alive > out", cwd=tmp_path, env=os.environ) as it:
         assert it.wait(timeout=10) == 0
-    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     assert (tmp_path / "out").read_text() == "alive\n"
 
 
-def test_a_thread_that_cannot_set_handlers_starts_processes_too(tmp_path: Path):
+def test_a_thread_starts_processes_too(tmp_path: Path):
     codes: list[int] = []
 
     def run() -> None:
@@ -97,6 +154,17 @@ def test_what_a_command_has_started_is_gone_with_the_block(tmp_path: Path):
     assert gone(child)
 
 
+def test_who_is_asked_to_end_may_clean_up(tmp_path: Path):
+    """Below a shell, too, which does not wait for it."""
+    cleans = "trap 'sleep 0.3; echo > clean; exit' TERM; echo $$ > child; while true; do sleep 0.05; done"
+    (tmp_path / "cleans.sh").write_text(cleans)
+    with process_group("sh cleans.sh; true", cwd=tmp_path, env=os.environ, grace=20):
+        started(tmp_path)
+    assert (tmp_path / "clean").exists()
+
+
 def test_a_command_that_does_not_exist_is_an_error_of_the_system(tmp_path: Path):
     with pytest.raises(FileNotFoundError), process_group(["no-such-command"], cwd=tmp_path, env=os.environ):
         pass
+    with pytest.raises(KeyboardInterrupt):  # nothing is held back any more
+        os.kill(os.getpid(), signal.SIGINT)
