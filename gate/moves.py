@@ -60,7 +60,12 @@ def find_moves(
 def followed(baseline: Baseline, moved: Mapping[str, str]) -> Baseline:
     """The baseline with the names of the head, as if it had always known them."""
     names = {old: new for new, old in moved.items()}
-    return Baseline(tuple(_followed(suite, names) for suite in baseline.suites)) if moved else baseline
+    if not moved:
+        return baseline
+    suites, newer = (
+        tuple(_followed(suite, names) for suite in known) for known in (baseline.suites, baseline.newer)
+    )
+    return Baseline(suites, newer)
 
 
 def signature_in(signature: str, old: str, new: str) -> str:

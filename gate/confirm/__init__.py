@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
-from gate.confirm.behind import ask_base, in_question
+from gate.confirm.behind import in_question, run_base
 from gate.confirm.compare import ALL_RANKS, Comparison, compare
 from gate.confirm.impact import changed_functions
 from gate.confirm.plan import Question, in_order_of_suspicion, questions_about
@@ -17,7 +17,7 @@ from gate.confirm.rerun import run_again
 from gate.confirm.sides import LaunchError, two_sides
 from gate.evidence import Confirmation, Rerun
 from gate.git import changed_files, content_at, top_level
-from gate.model import Run, Shard
+from gate.model import Run, Shard, SuiteRun
 from gate.policy import Policy
 from gate.verdict import Verdict
 
@@ -40,7 +40,7 @@ _LOCKS: Final = re.compile(
 _RERUN_SHARE: Final = 1 / 3
 """Part of the budget that failing tests may use."""
 _BASE_SHARE: Final = 1 / 2
-"""Part of the budget that they and whole runs of the base may use."""
+"""Part of the budget that failing tests and whole runs of the base may use."""
 
 
 def confirm(
@@ -78,7 +78,7 @@ def confirm(
     questions = _questions(run, verdict, policy, changed_in(root, base, names)) if changed and names else []
     failing = {f.subject for f in verdict.findings if f.kind in {"new-failure", "changed-failure"}}
     failed = [t for suite in run.suites.values() for t in suite.tests.values() if t.nodeid in failing]
-    asked = in_question(verdict.findings, run, behind)
+    asked = in_question(verdict.findings, run, policy, behind)
     if not questions and not failed and not asked:
         return Confirmation(base=base, head=run.commit)
     install, notes = dependencies(names, policy)
@@ -87,7 +87,7 @@ def confirm(
         amounts = f"{_amount(len(questions), 'metric')}, {_amount(len(failed), 'failing test')}"
         listen(f"confirm: {amounts}, base {base[:12]} beside the head")
     reruns: dict[str, Rerun] = {}
-    at_base: dict[str, float | None] = {}
+    base_runs: dict[str, SuiteRun] = {}
     try:
         with two_sides(root, base, install=install) as sides:
             begun = time.monotonic()
@@ -96,8 +96,8 @@ def confirm(
                 reruns = run_again(sides, failed, policy, run.seconds, share, listen=listen)
             if asked:
                 share = budget * _BASE_SHARE - (time.monotonic() - begun)
-                at_base, not_run = ask_base(sides[0], asked, run, policy, share, listen=listen)
-                notes += tuple(_OLDER.format(suite=suite) for suite in not_run)
+                base_runs, not_run = run_base(sides[0], asked, run.seconds, policy, share, listen=listen)
+                notes += not_run
             left = budget - (time.monotonic() - begun)
             ranks = places_of(run, policy) if apart else ALL_RANKS
             result = compare(sides, questions, left, listen, ranks=ranks)
@@ -118,18 +118,12 @@ def confirm(
         reruns=reruns,
         not_reached=result.not_reached,
         not_comparable=result.not_comparable,
-        at_base=at_base,
+        base_runs=base_runs,
         notes=notes,
         interrupted=result.interrupted,
         base=base,
         head=run.commit,
     )
-
-
-_OLDER: Final = (
-    "the accepted runs of suite {suite!r} are older than the base, which was not run within the budget: "
-    "what is missing or raised may be so on the base"
-)
 
 
 def places_of(run: Run, policy: Policy) -> range:

@@ -16,7 +16,7 @@ from gate.model import SuiteRun, TestOutcome
 from gate.policy import Policy, Suite
 from gate.processes import process_group
 from gate.readers import read_run
-from gate.variables import SELECT_VARIABLE
+from gate.variables import SELECT_VARIABLE, SESSION_VARIABLE, SUITE_VARIABLE
 
 TIMES: Final = 3
 """How often each side runs a failing test again."""
@@ -150,6 +150,8 @@ def run_side(
         variables = side_environment(side, number)
         options = ("--json-report", f"--json-report-file={report}", "--json-report-omit=log,streams,keywords")
         variables["PYTEST_ADDOPTS"] += f" {shlex.join(options)}"
+        variables[SUITE_VARIABLE] = suite.name
+        variables.pop(SESSION_VARIABLE, None)
         if nodeids:
             variables[SELECT_VARIABLE] = str(select)
         with process_group(suite.run, cwd=side.root, env=variables) as process:

@@ -13,7 +13,6 @@ from gate.judge.loads import judge_loads
 from gate.judge.metrics import as_remembered, judge_metrics
 from gate.judge.moved import judge_moves
 from gate.judge.outcomes import judge_outcomes
-from gate.judge.standing import as_on_base
 from gate.model import Environment, Run, SuiteRun
 from gate.moves import NOTHING_MOVED, followed
 from gate.policy import Policy
@@ -105,8 +104,6 @@ def judge(
         run, baseline, policy, changed=changed, confirmation=confirmation, liberal=liberal, void=void
     )
     findings += comparison.findings
-    if confirmation:
-        findings = as_on_base(findings, confirmation.at_base, run.metrics, policy)
     findings += judge_drift(run, baseline, policy, named=_named(comparison.findings) | void)
     findings += _judged_less(findings) if base and not run.problems else []
     if unconfirmed and any(finding.state == "suspect" for finding in findings):
@@ -162,8 +159,7 @@ def _named(findings: list[Finding]) -> frozenset[str]:
 def _judged_less(findings: list[Finding]) -> list[Finding]:
     """Who takes tests or metrics away changes what is judged; that belongs to the changed rules."""
     found: list[Finding] = []
-    kinds = {"missing-test", "missing-metric"}
-    missing = [f for f in findings if f.kind in kinds and f.level == "fail" and f.subject != f.suite]
+    missing = [f for f in findings if f.kind in {"missing-test", "missing-metric"} and f.subject != f.suite]
     for suite in sorted({f.suite for f in missing}):
         gone = Counter(f.kind for f in missing if f.suite == suite)
         words = [
@@ -249,6 +245,7 @@ def _suite_summary(suite: SuiteRun, baseline: Baseline) -> SuiteSummary:
         ),
         tests=len(suite.tests),
         metrics=len(suite.metrics),
+        by_base=any(newer.suite == suite.name for newer in baseline.newer),
     )
 
 
