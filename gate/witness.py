@@ -82,7 +82,6 @@ def renewed(memory: SuiteBaseline, base: SuiteRun, commit: str, changed: Mapping
         tests={**there.tests, **kept},
         metrics=metrics | unmeasured,
         runs=(AcceptedRun(commit=commit, created=there.runs[-1].created, values=values),),
-        pins=(),
     )
 
 

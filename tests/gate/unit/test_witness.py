@@ -110,6 +110,14 @@ def test_a_metric_is_lost_only_where_its_test_passes_on_the_base():
     assert red(memory, fails, run()) == {"api.home": "missing-metric"}
 
 
+def test_what_the_worktree_could_not_measure_is_remembered_as_it_was():
+    memory = run([count(3, "gone.calls", nodeid=GONE)], [outcome(GONE)])
+    kept = renewed(remembered(memory), run(), "b" * 40, {})
+    assert kept.history("gone.calls") == [3]
+    assert kept.metrics["gone.calls"].exact
+    assert renewed(remembered(memory), run(), "b" * 40, CHANGED).metrics == {}
+
+
 def test_a_limit_is_none_of_its_business():
     known = remembered(run([count(3)]))
     base, head = run([count(10)]), run([count(11)])
