@@ -169,7 +169,7 @@ def moves_of(run: Run, sources: Sources, root: Path) -> dict[str, str]:
     return find_moves(run, sources.baseline, before, after)
 
 
-def behind_base(run: Run, sources: Sources, root: Path) -> dict[str, dict[str, bool]]:
+def behind_base(run: Run, sources: Sources, root: Path) -> dict[str, list[str]]:
     """Suites of a run whose newest accepted run is of older code than the base.
 
     Args:
@@ -178,10 +178,10 @@ def behind_base(run: Run, sources: Sources, root: Path) -> dict[str, dict[str, b
         root: the directory of thresholds.yaml.
 
     Returns:
-        By suite, files that the base has changed since, relative to that directory; whether they are still
-        there. A suite whose accepted run is of a commit that is not known here is not in it.
+        By suite, files that the base has changed since, as git names them. A suite whose accepted run is of a
+        commit that is not known here is not in it.
     """
-    found: dict[str, dict[str, bool]] = {}
+    found: dict[str, list[str]] = {}
     for suite in run.suites:
         latest = sources.baseline.latest(suite)
         try:
@@ -190,11 +190,7 @@ def behind_base(run: Run, sources: Sources, root: Path) -> dict[str, dict[str, b
         except GitError:
             continue
         if any(_can_matter(name, sources.place) for name in names):
-            top, here = top_level(root), root.resolve()
-            found[suite] = {
-                os.path.relpath(top / name, here): content_at(top, sources.base, name) is not None
-                for name in names
-            }
+            found[suite] = names
     return found
 
 
@@ -211,10 +207,16 @@ def as_of_base(sources: Sources, run: Run, root: Path, ran: Mapping[str, SuiteRu
         return sources
     newer: list[SuiteBaseline] = []
     notes: list[Finding] = []
-    for suite, changed in behind_base(run, sources, root).items():
+    top, here = top_level(root), root.resolve()
+    for suite, names in behind_base(run, sources, root).items():
         memory = sources.baseline.latest(suite)
         if memory is None or suite not in ran:
             continue
+        files = {os.path.relpath(here / file_of(nodeid), top) for nodeid in memory.tests}
+        changed = {
+            os.path.relpath(top / name, here): content_at(top, sources.base, name) is not None
+            for name in files.intersection(names)
+        }
         reason = contradiction(memory, ran[suite], run.suites[suite])
         if not reason:
             newer.append(renewed(memory, ran[suite], sources.base, changed))

@@ -145,7 +145,10 @@ def _unlike(metric: Metric, unit: str) -> Finding:
 
 def _compare_exact(metric: Metric, rule: Rule, before: float) -> list[Finding]:
     """A work count has no noise: any worsening over its tolerance is a fact, not a suspicion."""
-    if worsened(metric, rule, before):
+    grown = metric.value - before
+    worse = grown if rule.better == "lower" else -grown
+    allowed = rule.tolerance.to("ratio") * abs(before)
+    if worse > max(allowed, rule.floor.to(metric.unit)):
         change = f"{format_value(before, metric.unit)} → {format_value(metric.value, metric.unit)}"
         return [
             _finding(
@@ -153,21 +156,10 @@ def _compare_exact(metric: Metric, rule: Rule, before: float) -> list[Finding]:
                 message=f"{change}; a work count has no noise, one run is enough",
             )
         ]  # fmt: skip
-    if _worse(metric, rule, before) < 0:
+    if worse < 0:
         change = f"{format_value(before, metric.unit)} → {format_value(metric.value, metric.unit)}"
         return [_finding(metric, rule, "improvement", before, message=change)]
     return []
-
-
-def worsened(metric: Metric, rule: Rule, before: float) -> bool:
-    """Whether a work count is worse than it was, by more than its tolerance and floor."""
-    allowed = rule.tolerance.to("ratio") * abs(before)
-    return _worse(metric, rule, before) > max(allowed, rule.floor.to(metric.unit))
-
-
-def _worse(metric: Metric, rule: Rule, before: float) -> float:
-    grown = metric.value - before
-    return grown if rule.better == "lower" else -grown
 
 
 def _screen(

@@ -173,10 +173,8 @@ def _how_known(finding: Finding) -> str:
     """What the machine said and what history said."""
     if finding.state is None or finding.kind == "drift":
         return finding.message
-    if finding.interval is None and finding.state in {"confirmed", "cleared"}:
-        return (
-            "a work count, exact" if finding.state == "confirmed" else "a work count, the base gives it too"
-        )
+    if finding.state == "confirmed" and finding.interval is None:
+        return "a work count, exact"
     return f"{_HOW[finding.state]}{f'; history: {finding.history}' if finding.history else ''}"
 
 
