@@ -85,7 +85,7 @@ def behind(tmp_path: Path) -> Project:
 
 def accept(project: Project) -> None:
     assert project.gate("run").code == 0
-    assert project.gate("baseline", "accept", "--reason", "reviewed").code == 0
+    assert project.gate("baseline", "accept", "--reason", "reviewed", "--by", "me").code == 0
     git(project.root, "add", ".")
     git(project.root, "commit", "-q", "-m", "accepted")
 
@@ -176,7 +176,7 @@ def test_what_nobody_accepted_is_not_accepted_by_the_next_change(behind: Project
     done = behind.gate("baseline", "update", "--verdict", "verdict.json")
     assert done.code == 1, done.text
     assert "api.home.calls: 3 → 5" in done.text
-    assert behind.gate("baseline", "accept", "--reason", "so be it").code == 0
+    assert behind.gate("baseline", "accept", "--reason", "so be it", "--by", "me").code == 0
 
 
 def test_memory_that_knows_the_base_needs_no_run_of_it(behind: Project):
