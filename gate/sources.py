@@ -14,6 +14,7 @@ from gate.git import (
     GitError,
     baseline_as_of,
     changed_files,
+    common_commit,
     content_at,
     file_at,
     files_at,
@@ -179,17 +180,20 @@ def behind_base(run: Run, sources: Sources, root: Path) -> dict[str, list[str]]:
 
     Returns:
         By suite, files that the base has changed since, as git names them. A suite whose accepted run is of a
-        commit that is not known here is not in it.
+        commit that is not known here, or none of the base's own, is not in it.
     """
     found: dict[str, list[str]] = {}
     for suite in run.suites:
         latest = sources.baseline.latest(suite)
+        if latest is None:
+            continue
         try:
-            commit = resolve(root, latest.runs[-1].commit) if latest else sources.base
+            commit = resolve(root, latest.runs[-1].commit)
             names = changed_files(root, commit, sources.base)
         except GitError:
             continue
-        if any(_can_matter(name, sources.place) for name in names):
+        older = common_commit(root, commit, sources.base) == commit
+        if older and any(_can_matter(name, sources.place) for name in names):
             found[suite] = names
     return found
 

@@ -189,3 +189,16 @@ def test_memory_that_knows_the_base_needs_no_run_of_it(behind: Project):
     code, red, text = judged(behind)
     assert (code, red) == (1, {"test_kept"}), text
     assert "older than the base" not in text
+
+
+def test_memory_that_is_ahead_of_the_base_is_not_behind(behind: Project, tmp_path: Path):
+    """It knows a test that the base did not have yet."""
+    memory = ("--baseline", str(tmp_path / "memory"))
+    assert behind.gate("run").code == 0
+    assert behind.gate("baseline", "update", *memory).code == 0
+    git(behind.root, "branch", "-f", "main", "main~1")
+    git(behind.root, "checkout", "-q", "main")
+    assert behind.gate("run").code == 0
+    code, red, text = judged(behind, *memory)
+    assert (code, red) == (1, {"test_new"}), text
+    assert "older than the base" not in text
