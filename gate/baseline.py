@@ -126,8 +126,6 @@ class Baseline(msgspec.Struct, frozen=True):
     """All that is remembered."""
 
     suites: tuple[SuiteBaseline, ...] = ()
-    newer: tuple[SuiteBaseline, ...] = ()
-    """Runs of the base itself where its accepted runs are older: they tell tests and work counts."""
 
     def measured_on(self, suite: str, environment: Environment) -> SuiteBaseline | None:
         """The accepted runs of a suite that were measured where this run was."""
@@ -157,8 +155,6 @@ class Baseline(msgspec.Struct, frozen=True):
 
     def latest(self, suite: str) -> SuiteBaseline | None:
         """The environment with the youngest accepted run: tests and work counts hold everywhere."""
-        if newer := next((b for b in self.newer if b.suite == suite), None):
-            return newer
         candidates = [b for b in self.suites if b.suite == suite and b.runs]
         return max(candidates, key=lambda b: b.runs[-1].key, default=None)
 

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from gate.model import Better, SuiteRun
+from gate.model import Better
 from gate.statistics import t_quantile
 
 PRIOR_SPREAD: Final = 0.006
@@ -160,8 +160,6 @@ class Confirmation:
     """Metrics that the budget did not suffice for, in order of suspicion."""
     not_comparable: tuple[str, ...] = ()
     """Metrics of which base and head gave nothing to compare."""
-    base_runs: Mapping[str, SuiteRun] = field(default_factory=dict[str, SuiteRun])
-    """Runs of the base itself, by suite, where the accepted runs are older than it and that may matter."""
     notes: tuple[str, ...] = ()
     """What weakens the comparison, a sentence each."""
     interrupted: bool = False
@@ -195,7 +193,6 @@ def together(parts: Sequence[Confirmation]) -> Confirmation:
         reruns={nodeid: rerun for part in parts for nodeid, rerun in part.reruns.items()},
         not_reached=tuple(metric for part in parts for metric in part.not_reached),
         not_comparable=tuple(metric for part in parts for metric in part.not_comparable),
-        base_runs={name: run for part in parts for name, run in part.base_runs.items()},
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         interrupted=any(part.interrupted for part in parts),
         base=parts[0].base if parts else "",

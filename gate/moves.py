@@ -60,12 +60,7 @@ def find_moves(
 def followed(baseline: Baseline, moved: Mapping[str, str]) -> Baseline:
     """The baseline with the names of the head, as if it had always known them."""
     names = {old: new for new, old in moved.items()}
-    if not moved:
-        return baseline
-    suites, newer = (
-        tuple(_followed(suite, names) for suite in known) for known in (baseline.suites, baseline.newer)
-    )
-    return Baseline(suites, newer)
+    return Baseline(tuple(_followed(suite, names) for suite in baseline.suites)) if moved else baseline
 
 
 def signature_in(signature: str, old: str, new: str) -> str:

@@ -3,18 +3,14 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-import msgspec
-
-from gate.baseline import Baseline, SuiteBaseline
+from gate.baseline import Baseline
 from gate.git import (
-    GitError,
     baseline_as_of,
     changed_files,
-    common_commit,
     content_at,
     file_at,
     files_at,
@@ -22,19 +18,17 @@ from gate.git import (
     merge_base,
     removal_of,
     repository_path,
-    resolve,
     top_level,
     tracked_branch,
 )
 from gate.located import LocatedError, Mistake, Place
-from gate.model import Problem, Run, SuiteRun
+from gate.model import Problem, Run
 from gate.moves import find_moves, unmatched
 from gate.nodeids import file_of
 from gate.policy import Policy
 from gate.store import BaselineError, parse_baseline, read_baseline
 from gate.thresholds import parse_policy
 from gate.verdict import Finding
-from gate.witness import contradiction, renewed
 
 
 @dataclass(frozen=True)
@@ -55,8 +49,6 @@ class Sources:
     """Files that the head changes, relative to the directory of thresholds.yaml."""
     first: bool = False
     """Whether the base has no rules yet, so that they are those of the head."""
-    place: str = ""
-    """Where the accepted runs lie, from the top of the repository; empty: elsewhere."""
 
 
 def load_policy(file: Path) -> Policy:
@@ -132,22 +124,21 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     names = changed_files(root, base)
     top = top_level(root)
     touched = frozenset(os.path.relpath(top / name, root.resolve()) for name in names)
-    place = repository_path(root, directory)
-    changed = any(_can_matter(name, place) for name in names)
+    changed = any(_can_matter(name, repository_path(root, directory)) for name in names)
     notes += _protected(policy, names, file.name, repository_path(root, file))
     notes += [_removed(suite, file.name) for suite in policy.suites if suite not in here.suites]
     if (policy.baseline_branch and baseline is None) or not inside_repository(root, directory):
         # out of the change's reach
         read, problems = _guarded(lambda: remembered(file, policy, baseline, base))
         notes += [] if read.suites or problems or baseline else _no_branch(root, policy, base)
-        return Sources(policy, read, base, tuple(notes), problems, changed, touched, policy is here, place)
+        return Sources(policy, read, base, tuple(notes), problems, changed, touched, first=policy is here)
     files = files_at(root, base, directory, ".jsonl")
     read, problems = _guarded(lambda: parse_baseline(files))
     notes += [] if files else _lost(root, base, directory, policy)
     own = {path.as_posix(): path.read_bytes() for path in directory.rglob("*.jsonl")}
     if _by_place(own) != _by_place(files):
         notes.append(_change(policy.baseline, "the baseline differs from that of the base, which was used"))
-    return Sources(policy, read, base, tuple(notes), problems, changed, touched, policy is here, place)
+    return Sources(policy, read, base, tuple(notes), problems, changed, touched, first=policy is here)
 
 
 def moves_of(run: Run, sources: Sources, root: Path) -> dict[str, str]:
@@ -168,76 +159,6 @@ def moves_of(run: Run, sources: Sources, root: Path) -> dict[str, str]:
     before = {file: text for file, text in read.items() if text is not None}
     after = {file: (root / file).read_bytes() for file in files if (root / file).is_file()}
     return find_moves(run, sources.baseline, before, after)
-
-
-def behind_base(run: Run, sources: Sources, root: Path) -> dict[str, list[str]]:
-    """Suites of a run whose newest accepted run is of older code than the base.
-
-    Args:
-        run: the run of the head.
-        sources: what it is judged by.
-        root: the directory of thresholds.yaml.
-
-    Returns:
-        By suite, files that the base has changed since, as git names them. A suite whose accepted run is of a
-        commit that is not known here, or none of the base's own, is not in it.
-    """
-    found: dict[str, list[str]] = {}
-    for suite in run.suites:
-        latest = sources.baseline.latest(suite)
-        if latest is None:
-            continue
-        try:
-            commit = resolve(root, latest.runs[-1].commit)
-            names = changed_files(root, commit, sources.base)
-        except GitError:
-            continue
-        older = common_commit(root, commit, sources.base) == commit
-        if older and any(_can_matter(name, sources.place) for name in names):
-            found[suite] = names
-    return found
-
-
-def as_of_base(sources: Sources, run: Run, root: Path, ran: Mapping[str, SuiteRun]) -> Sources:
-    """The sources with runs of the base in the place of older accepted runs, as far as they are believed.
-
-    Args:
-        sources: what a run is judged by.
-        run: the run of the head.
-        root: the directory of thresholds.yaml.
-        ran: runs of the base, by suite.
-    """
-    if not ran:
-        return sources
-    newer: list[SuiteBaseline] = []
-    notes: list[Finding] = []
-    top, here = top_level(root), root.resolve()
-    for suite, names in behind_base(run, sources, root).items():
-        memory = sources.baseline.latest(suite)
-        if memory is None or suite not in ran:
-            continue
-        files = {os.path.relpath(here / file_of(nodeid), top) for nodeid in memory.tests}
-        changed = {
-            os.path.relpath(top / name, here): content_at(top, sources.base, name) is not None
-            for name in files.intersection(names)
-        }
-        reason = contradiction(memory, ran[suite], run.suites[suite])
-        if not reason:
-            newer.append(renewed(memory, ran[suite], sources.base, changed))
-        notes.append(_older(suite, reason))
-    baseline = msgspec.structs.replace(sources.baseline, newer=tuple(newer))
-    return replace(sources, baseline=baseline, notes=(*sources.notes, *notes))
-
-
-def _older(suite: str, doubt: str) -> Finding:
-    older = f"the accepted runs of suite {suite!r} are older than the base"
-    message = f"{older}: tests and work counts were compared with a run of the base itself"
-    if doubt:
-        message = f"{older}, and a run of the base was not believed: {doubt}"
-    remedy = "accept a run of the base: gate baseline update; accept --reason TEXT where it is worse"
-    return Finding(
-        kind="environment", level="warn", subject=suite, suite=suite, message=message, remedy=remedy
-    )
 
 
 _PROSE: Final = re.compile(

@@ -102,8 +102,6 @@ class SuiteSummary(msgspec.Struct, frozen=True):
     environment: EnvironmentSummary
     tests: int
     metrics: int
-    by_base: bool = False
-    """Whether tests and work counts were compared with a run of the base, which is newer than its memory."""
 
 
 class SkippedTest(msgspec.Struct, frozen=True):

@@ -107,7 +107,6 @@ def _add_run(
             policy,
             permission,
             None if passed is None else passed.get(suite.name, _Passed()),
-            by_base=bool(verdict) and any(s.by_base for s in verdict.suites if s.name == suite.name),
         )
         for suite in run.suites.values()
     ]
@@ -206,8 +205,6 @@ class _Accepted:
     permission: Permission | None
     passed: _Passed | None
     """What a verdict says of it; None: it is judged here, by history alone."""
-    by_base: bool = False
-    """The verdict compared it with a run of the base: what that had lost or raised, nobody has accepted."""
 
     def added_to(self, known: Baseline, source: str) -> SuiteBaseline:
         """What is remembered of the suite with this run.
@@ -215,7 +212,7 @@ class _Accepted:
         Raises:
             _WorseError: it is worse than what is remembered, and nobody permitted that.
         """
-        passed = self._judged(known) if self.passed is None or self.by_base else self.passed
+        passed = self.passed or self._judged(known)
         before = known.measured_on(self.suite.name, self.suite.environment)
         return accept(
             before, self.suite, self.commit, waived=passed.waived, improved=passed.improved, source=source
@@ -226,17 +223,15 @@ class _Accepted:
 
         earlier = without(known, self.suite, self.commit)
         if earlier != known and self.permission is None:
-            return self.passed or _Passed()  # somebody accepted it already; what was noted of it stays
+            return _Passed()  # somebody accepted it already; what was noted of it stays
         findings = judge(Run({self.suite.name: self.suite}), earlier, self.policy).findings
         first = earlier.latest(self.suite.name) is None
         worse = [] if first else [f for f in findings if f.kind in _WORSE and f.level == "fail"]
         improved = tuple(sorted(f.subject for f in findings if f.kind == "improvement"))
         if self.permission is None:
-            waived = {text.partition(": ")[0] for text in self.passed.waived} if self.passed else set[str]()
-            certain = [f for f in worse if f.kind != "regression" or f.state == "confirmed"]
-            if left := [f for f in certain if f.subject not in waived]:
-                raise _WorseError(left)
-            return self.passed or _Passed((), improved)
+            if certain := [f for f in worse if f.kind != "regression" or f.state == "confirmed"]:
+                raise _WorseError(certain)
+            return _Passed((), improved)
         tests = sum(f.kind in TESTS for f in worse)
         subjects = [f.subject for f in worse if f.kind not in TESTS]
         subjects += [f"{tests} test{'s' * (tests != 1)}"] if tests else []

@@ -151,7 +151,7 @@ def _keep(
     from gate.judge import judge
     from gate.judge.metrics import as_remembered
     from gate.report.text import log_line
-    from gate.sources import behind_base, load_sources, moves_of
+    from gate.sources import load_sources, moves_of
 
     file.unlink(missing_ok=True)  # what an earlier call measured is no answer to this one
     sources = load_sources(thresholds, baseline, base)
@@ -181,7 +181,6 @@ def _keep(
                 ),
                 apart=len(run.suites) == 1,
                 first=sources.first,
-                behind=behind_base(run, sources, root),
             )
         except LaunchError as error:
             complain(f"{error}")

@@ -120,10 +120,7 @@ def check(
         lost = [] if run.problems else [_lost(file) for file in kept if not file.exists()]
         run = Run(suites=run.suites, problems=(*run.problems, *lost))
         found = _kept([file for file in kept if file.exists()], run, sources)
-        if sources.policy.confirm == "off":
-            verdict = rejudge(run)
-        else:
-            verdict = _judge_beside(run, sources, thresholds.absolute().parent, rejudge, found)
+        verdict = rejudge(run, confirmation=None if sources.policy.confirm == "off" else found)
     elif unconfirmed and sources.base and not run.problems:
         verdict = _judge_with_confirmation(run, sources, thresholds, rejudge, console_for(no_color))
     else:
@@ -191,41 +188,22 @@ def _judge_with_confirmation(
     """The one loop of the gate: what history leaves open is measured, base beside head, and judged again."""
     from gate.confirm import LaunchError, confirm
     from gate.judge.metrics import as_remembered
-    from gate.sources import behind_base
-
-    root = thresholds.absolute().parent
 
     try:
         confirmation = confirm(
             as_remembered(run, sources.baseline)[0],
             rejudge(run, liberal=True),
             sources.policy,
-            root,
+            thresholds.absolute().parent,
             sources.base,
             changed=sources.changed,
             listen=lambda line: console.print(line, highlight=False, markup=False),
             first=sources.first,
-            behind=behind_base(run, sources, root),
         )
     except LaunchError as error:
         problem = Problem("confirm", str(error), "mend what crashes or hangs, or judge with --no-confirm")
         return rejudge(Run(suites=run.suites, problems=(*run.problems, problem)))
-    return _judge_beside(run, sources, root, rejudge, confirmation)
-
-
-def _judge_beside(
-    run: Run, sources: Sources, root: Path, rejudge: Callable[..., Verdict], confirmation: Confirmation
-) -> Verdict:
-    """Judge with what was measured; a run of the base takes the place of older accepted runs."""
-    from gate.sources import as_of_base, moves_of
-
-    if not confirmation.base_runs:
-        return rejudge(run, confirmation=confirmation)
-    sources = as_of_base(sources, run, root, confirmation.base_runs)
-    moved = moves_of(run, sources, root)
-    return rejudge(
-        run, baseline=sources.baseline, notes=sources.notes, moved=moved, confirmation=confirmation
-    )
+    return rejudge(run, confirmation=confirmation)
 
 
 def _lost(file: Path) -> Problem:

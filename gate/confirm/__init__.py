@@ -5,11 +5,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from gate.confirm.behind import in_question, run_base
 from gate.confirm.compare import ALL_RANKS, Comparison, compare
 from gate.confirm.impact import changed_functions
 from gate.confirm.plan import Question, in_order_of_suspicion, questions_about
@@ -17,7 +16,7 @@ from gate.confirm.rerun import run_again
 from gate.confirm.sides import LaunchError, two_sides
 from gate.evidence import Confirmation, Rerun
 from gate.git import changed_files, content_at, top_level
-from gate.model import Run, Shard, SuiteRun
+from gate.model import Run, Shard
 from gate.policy import Policy
 from gate.verdict import Verdict
 
@@ -39,8 +38,6 @@ _LOCKS: Final = re.compile(
 )
 _RERUN_SHARE: Final = 1 / 3
 """Part of the budget that failing tests may use."""
-_BASE_SHARE: Final = 1 / 2
-"""Part of the budget that failing tests and whole runs of the base may use."""
 
 
 def confirm(
@@ -54,7 +51,6 @@ def confirm(
     listen: Callable[[str], None] = lambda _: None,
     apart: bool = False,
     first: bool = False,
-    behind: Collection[str] = (),
 ) -> Confirmation:
     """Run failing tests again and compare metrics, base beside head, as the policy says.
 
@@ -68,7 +64,6 @@ def confirm(
         listen: called with a line about the progress.
         apart: other machines measure the other suites of the policy, each one suite.
         first: the base has no rules yet, so its suites need not run.
-        behind: suites whose accepted runs are older than the base's code.
 
     Raises:
         GitError: the base cannot be checked out.
@@ -78,26 +73,19 @@ def confirm(
     questions = _questions(run, verdict, policy, changed_in(root, base, names)) if changed and names else []
     failing = {f.subject for f in verdict.findings if f.kind in {"new-failure", "changed-failure"}}
     failed = [t for suite in run.suites.values() for t in suite.tests.values() if t.nodeid in failing]
-    asked = in_question(verdict.findings, run, policy, behind)
-    if not questions and not failed and not asked:
+    if not questions and not failed:
         return Confirmation(base=base, head=run.commit)
     install, notes = dependencies(names, policy)
     budget = math.inf if policy.confirm == "all" else policy.budget.to("s")
-    if questions or failed:
-        amounts = f"{_amount(len(questions), 'metric')}, {_amount(len(failed), 'failing test')}"
-        listen(f"confirm: {amounts}, base {base[:12]} beside the head")
+    amounts = f"{_amount(len(questions), 'metric')}, {_amount(len(failed), 'failing test')}"
+    listen(f"confirm: {amounts}, base {base[:12]} beside the head")
     reruns: dict[str, Rerun] = {}
-    base_runs: dict[str, SuiteRun] = {}
     try:
         with two_sides(root, base, install=install) as sides:
             begun = time.monotonic()
             share = budget * _RERUN_SHARE
             if failed:
                 reruns = run_again(sides, failed, policy, run.seconds, share, listen=listen)
-            if asked:
-                share = budget * _BASE_SHARE - (time.monotonic() - begun)
-                base_runs, not_run = run_base(sides[0], asked, run.seconds, policy, share, listen=listen)
-                notes += not_run
             left = budget - (time.monotonic() - begun)
             ranks = places_of(run, policy) if apart else ALL_RANKS
             result = compare(sides, questions, left, listen, ranks=ranks)
@@ -118,7 +106,6 @@ def confirm(
         reruns=reruns,
         not_reached=result.not_reached,
         not_comparable=result.not_comparable,
-        base_runs=base_runs,
         notes=notes,
         interrupted=result.interrupted,
         base=base,

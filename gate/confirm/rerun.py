@@ -12,11 +12,11 @@ from typing import Final
 from gate.confirm.child import side_environment
 from gate.confirm.sides import Side
 from gate.evidence import Rerun
-from gate.model import SuiteRun, TestOutcome
+from gate.model import TestOutcome
 from gate.policy import Policy, Suite
 from gate.processes import process_group
 from gate.readers import read_run
-from gate.variables import SELECT_VARIABLE, SESSION_VARIABLE, SUITE_VARIABLE
+from gate.variables import SELECT_VARIABLE
 
 TIMES: Final = 3
 """How often each side runs a failing test again."""
@@ -63,7 +63,7 @@ def run_again(
                 left = budget - (time.monotonic() - begun)
                 if left <= 0:
                     break
-                outcomes = _outcomes(side, policy.suites[suite], nodeids, policy, number=number, seconds=left)
+                outcomes = _run(side, policy.suites[suite], nodeids, policy, number=number, seconds=left)
                 for nodeid in nodeids:
                     if nodeid in outcomes and not outcomes[nodeid].silent:
                         seen[nodeid][side.name].append(outcomes[nodeid])
@@ -83,7 +83,7 @@ def run_again(
                 break
             listen(f"confirm: {len(passing)} failing tests pass alone, all of {suite} is run again")
             head, base = (
-                _outcomes(side, policy.suites[suite], (), policy, number=TIMES, seconds=left / 2)
+                _run(side, policy.suites[suite], (), policy, number=TIMES, seconds=left / 2)
                 for side in sides[::-1]
             )
             pairs.append((head, base))
@@ -121,45 +121,24 @@ def _rerun(test: TestOutcome, head: Sequence[TestOutcome], base: Sequence[TestOu
     )
 
 
-def _outcomes(
+def _run(
     side: Side, suite: Suite, nodeids: Sequence[str], policy: Policy, *, number: int, seconds: float
 ) -> Mapping[str, TestOutcome]:
-    ran = run_side(side, suite, nodeids, policy, number=number, seconds=seconds)
-    return ran.tests if ran else {}
-
-
-def run_side(
-    side: Side, suite: Suite, nodeids: Sequence[str], policy: Policy, *, number: int, seconds: float
-) -> SuiteRun | None:
-    """Run some tests of a suite on one side in fresh processes, or all of them.
-
-    Args:
-        side: base or head.
-        suite: what to run.
-        nodeids: its tests; none: all.
-        policy: the rules it is read by.
-        number: the seed of hashes and layout.
-        seconds: how long it may take.
-
-    Returns:
-        What its report says; None without one in time.
-    """
+    """Run some tests of a suite on one side, or all; nothing without a report in time."""
     with tempfile.TemporaryDirectory(dir=side.scratch) as name:
         select, report = Path(name, "select"), Path(name, f"{suite.name}.json")
         select.write_text("\n".join(nodeids), encoding="utf-8")
         variables = side_environment(side, number)
         options = ("--json-report", f"--json-report-file={report}", "--json-report-omit=log,streams,keywords")
         variables["PYTEST_ADDOPTS"] += f" {shlex.join(options)}"
-        variables[SUITE_VARIABLE] = suite.name
-        variables.pop(SESSION_VARIABLE, None)
         if nodeids:
             variables[SELECT_VARIABLE] = str(select)
         with process_group(suite.run, cwd=side.root, env=variables) as process:
             try:
                 process.wait(timeout=min(seconds, suite.timeout.to("s")))
             except subprocess.TimeoutExpired:
-                return None
+                return {}
         if not report.exists():
-            return None
+            return {}
         found = read_run([report], policy, complete=False).suites
-        return found.get(suite.name)
+        return {nodeid: test for run in found.values() for nodeid, test in run.tests.items()}

@@ -245,7 +245,6 @@ def _suite_summary(suite: SuiteRun, baseline: Baseline) -> SuiteSummary:
         ),
         tests=len(suite.tests),
         metrics=len(suite.metrics),
-        by_base=any(newer.suite == suite.name for newer in baseline.newer),
     )
 
 
