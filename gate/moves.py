@@ -6,9 +6,10 @@ could tell a rewritten test from a removed one.
 """
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -63,6 +64,53 @@ def followed(baseline: Baseline, moved: Mapping[str, str]) -> Baseline:
     return Baseline(tuple(_followed(suite, names) for suite in baseline.suites)) if moved else baseline
 
 
+class Since(NamedTuple):
+    """What the base has done to the tests of a suite since its youngest accepted run."""
+
+    moved: dict[str, str]
+    """Accepted name, by the name at the base; nodeids."""
+    removed: frozenset[str]
+
+
+def since_accepted(
+    suite: SuiteRun, baseline: Baseline, before: Mapping[str, bytes], after: Mapping[str, bytes]
+) -> Since:
+    """Of tests that the head does not have under their accepted name: where they are at the base.
+
+    Args:
+        suite: the run of the head.
+        baseline: the accepted runs.
+        before: files that the base has changed since the youngest of them, as they were then, by path.
+        after: the same at the base.
+    """
+    gone, _ = unmatched(suite, baseline)
+    here = [name for file, source in after.items() for name, _ in _functions(file, source)]
+    functions = _moved_functions(gone, here, before, after)
+    there = {name for file, source in before.items() for name, _ in _functions(file, source)}
+    moved: dict[str, str] = {}
+    removed: set[str] = set()
+    for nodeid in gone:
+        function = function_of(nodeid)
+        if function in functions:
+            moved[functions[function] + nodeid.removeprefix(function)] = nodeid
+        elif function in there and _is_gone(function, after.get(file_of(nodeid))):
+            removed.add(nodeid)
+    return Since(moved, frozenset(removed))
+
+
+def caught_up(baseline: Baseline, suite: str, since: Since) -> Baseline:
+    """The baseline as if it had known all the time what the base has done to a suite's tests."""
+    left = tuple(
+        msgspec.structs.replace(
+            known, tests={name: test for name, test in known.tests.items() if name not in since.removed}
+        )
+        if known.suite == suite
+        else known
+        for known in baseline.suites
+    )
+    return followed(Baseline(left), since.moved)
+
+
 def signature_in(signature: str, old: str, new: str) -> str:
     """A failure's signature (`type | file | message`) after its test moved to another nodeid."""
     kind, _, rest = signature.partition(" | ")
@@ -88,6 +136,28 @@ def _moved_functions(
         now = _unique((key(name, here[name]), name) for name in found - set(moved.values()))
         moved |= {old[same]: now[same] for same in old.keys() & now.keys()}
     return moved
+
+
+def _is_gone(function: str, source: bytes | None) -> bool:
+    """Whether a file cannot hold a test any more, not even an imported or an inherited one."""
+    if source is None:
+        return True
+    *classes, name = function.split("::")[1:]
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    words = set(re.findall(r"\w+", source.decode(errors="replace")))
+    bare = not any(
+        isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
+        for node in ast.walk(tree)
+    )
+    plain = {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and not (node.bases or node.keywords or node.decorator_list)
+    }
+    return bare and name not in words and all(outer in plain or outer not in words for outer in classes)
 
 
 def _unique(pairs: Iterable[tuple[tuple[str, str], str]]) -> dict[tuple[str, str], str]:

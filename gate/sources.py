@@ -3,14 +3,16 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from gate.baseline import Baseline
 from gate.git import (
+    GitError,
     baseline_as_of,
     changed_files,
+    common_commit,
     content_at,
     file_at,
     files_at,
@@ -18,12 +20,13 @@ from gate.git import (
     merge_base,
     removal_of,
     repository_path,
+    resolve,
     top_level,
     tracked_branch,
 )
 from gate.located import LocatedError, Mistake, Place
 from gate.model import Problem, Run
-from gate.moves import find_moves, unmatched
+from gate.moves import Since, caught_up, find_moves, since_accepted, unmatched
 from gate.nodeids import file_of
 from gate.policy import Policy
 from gate.store import BaselineError, parse_baseline, read_baseline
@@ -49,6 +52,10 @@ class Sources:
     """Files that the head changes, relative to the directory of thresholds.yaml."""
     first: bool = False
     """Whether the base has no rules yet, so that they are those of the head."""
+    place: str = ""
+    """Where the accepted runs lie, from the top of the repository; empty: elsewhere."""
+    behind: frozenset[str] = frozenset()
+    """Suites whose accepted runs are older than the base."""
 
 
 def load_policy(file: Path) -> Policy:
@@ -124,21 +131,80 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     names = changed_files(root, base)
     top = top_level(root)
     touched = frozenset(os.path.relpath(top / name, root.resolve()) for name in names)
-    changed = any(_can_matter(name, repository_path(root, directory)) for name in names)
+    place = repository_path(root, directory)
+    changed = any(_can_matter(name, place) for name in names)
     notes += _protected(policy, names, file.name, repository_path(root, file))
     notes += [_removed(suite, file.name) for suite in policy.suites if suite not in here.suites]
     if (policy.baseline_branch and baseline is None) or not inside_repository(root, directory):
         # out of the change's reach
         read, problems = _guarded(lambda: remembered(file, policy, baseline, base))
         notes += [] if read.suites or problems or baseline else _no_branch(root, policy, base)
-        return Sources(policy, read, base, tuple(notes), problems, changed, touched, first=policy is here)
+        return Sources(policy, read, base, tuple(notes), problems, changed, touched, policy is here, place)
     files = files_at(root, base, directory, ".jsonl")
     read, problems = _guarded(lambda: parse_baseline(files))
     notes += [] if files else _lost(root, base, directory, policy)
     own = {path.as_posix(): path.read_bytes() for path in directory.rglob("*.jsonl")}
     if _by_place(own) != _by_place(files):
         notes.append(_change(policy.baseline, "the baseline differs from that of the base, which was used"))
-    return Sources(policy, read, base, tuple(notes), problems, changed, touched, first=policy is here)
+    return Sources(policy, read, base, tuple(notes), problems, changed, touched, policy is here, place)
+
+
+def up_to_base(sources: Sources, run: Run, root: Path) -> Sources:
+    """The sources with a memory that knows which tests the base has moved or removed since its accepted runs.
+
+    Where the accepted run is of a commit that is unknown here, or none of the base's own, it stays as it is.
+
+    Args:
+        sources: what a run is judged by.
+        run: the run of the head.
+        root: the directory of thresholds.yaml.
+    """
+    top, here = top_level(root), root.resolve()
+    baseline, notes, behind = sources.baseline, list(sources.notes), set[str]()
+    for name, suite in run.suites.items():
+        if (latest := baseline.latest(name)) is None:
+            continue
+        commit = latest.runs[-1].commit
+        names = _changed_since(commit, sources, root)
+        if not any(_can_matter(file, sources.place) for file in names):
+            continue
+        behind.add(name)
+        if not unmatched(suite, baseline)[0]:
+            continue
+        files = {os.path.relpath(top / file, here): file for file in names if file.endswith(".py")}
+        before, after = (
+            {place: text for place, file in files.items() if (text := content_at(top, at, file)) is not None}
+            for at in (commit, sources.base)
+        )
+        since = since_accepted(suite, baseline, before, after)
+        baseline = caught_up(baseline, name, since)
+        notes += [_caught_up(name, since)] if since.moved or since.removed else []
+    return replace(sources, baseline=baseline, notes=tuple(notes), behind=frozenset(behind))
+
+
+def _changed_since(commit: str, sources: Sources, root: Path) -> list[str]:
+    """Files that the base has changed since a commit, as git names them; none if it is none of its own."""
+    try:
+        accepted = resolve(root, commit)
+        own = common_commit(root, accepted, sources.base) == accepted
+        return changed_files(root, accepted, sources.base) if own else []
+    except GitError:
+        return []
+
+
+def _caught_up(suite: str, since: Since) -> Finding:
+    figures = [
+        f"{verb} {len(tests)}"
+        for verb, tests in (("moved", since.moved), ("removed", since.removed))
+        if tests
+    ]
+    return Finding(
+        kind="environment",
+        level="info",
+        subject=suite,
+        suite=suite,
+        message=f"the accepted runs are older than the base, which has {' and '.join(figures)} of the tests",
+    )
 
 
 def moves_of(run: Run, sources: Sources, root: Path) -> dict[str, str]:

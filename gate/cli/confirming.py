@@ -151,7 +151,7 @@ def _keep(
     from gate.judge import judge
     from gate.judge.metrics import as_remembered
     from gate.report.text import log_line
-    from gate.sources import load_sources, moves_of
+    from gate.sources import load_sources, moves_of, up_to_base
 
     file.unlink(missing_ok=True)  # what an earlier call measured is no answer to this one
     sources = load_sources(thresholds, baseline, base)
@@ -164,6 +164,7 @@ def _keep(
     found = Confirmation(base=sources.base, head=run.commit)
     if sources.policy.confirm != "off":
         root = thresholds.absolute().parent
+        sources = up_to_base(sources, run, root)
         history = judge(
             run, sources.baseline, sources.policy, base=sources.base, changed=sources.changed, liberal=True,
             moved=moves_of(run, sources, root),

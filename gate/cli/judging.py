@@ -104,17 +104,20 @@ def check(
     """Judge reports: tests, limits, work counts and times. Without REPORT: those of the last run."""
     from gate.judge import judge
     from gate.report.terminal import print_verdict
-    from gate.sources import load_sources, moves_of
+    from gate.sources import load_sources, moves_of, up_to_base
     from gate.verdict import to_json
 
     sources = load_sources(thresholds, baseline, base)
     run = read_reports(reports, sources.policy, thresholds, sources.problems)
+    event = os.environ.get("GITHUB_EVENT_NAME")
+    if sources.base and event not in _OF_THE_BRANCH:
+        sources = up_to_base(sources, run, thresholds.absolute().parent)
     unconfirmed = "" if no_confirm or sources.policy.confirm == "off" else _UNCONFIRMED
     rejudge = partial(
         judge, baseline=sources.baseline, policy=sources.policy, base=sources.base, notes=sources.notes,
         unconfirmed=unconfirmed, changed=sources.changed, waivers=waivers_of(waivers), strict=strict,
-        touched=sources.touched, scheduled=os.environ.get("GITHUB_EVENT_NAME") == "schedule",
-        moved=moves_of(run, sources, thresholds.absolute().parent),
+        touched=sources.touched, scheduled=event == "schedule",
+        moved=moves_of(run, sources, thresholds.absolute().parent), behind=sources.behind,
     )  # fmt: skip
     if kept:
         lost = [] if run.problems else [_lost(file) for file in kept if not file.exists()]
@@ -179,6 +182,8 @@ def report(
     sys.exit(EXIT_CODES["error"] if run.problems else 0)
 
 
+_OF_THE_BRANCH: Final = frozenset({"push", "schedule", "workflow_dispatch"})
+"""Events that judge the branch itself: what nobody has accepted there stays red."""
 _UNCONFIRMED: Final = "suspects were not measured again on this machine, so none of them is confirmed"
 
 

@@ -52,6 +52,7 @@ def judge(
     touched: Collection[str] = (),
     scheduled: bool = False,
     moved: Mapping[str, str] = NOTHING_MOVED,
+    behind: Collection[str] = (),
 ) -> Verdict:
     """Judge a run.
 
@@ -70,6 +71,7 @@ def judge(
         touched: files that the change touches, relative to the directory of thresholds.yaml.
         scheduled: the state of the branch is judged, not a change.
         moved: what tests of the run are called at the base, if it is another name, by nodeid.
+        behind: suites whose accepted runs are older than the base.
 
     Raises:
         LocatedError: a limit's unit does not fit the metric it is for.
@@ -106,6 +108,7 @@ def judge(
     findings += comparison.findings
     findings += judge_drift(run, baseline, policy, named=_named(comparison.findings) | void)
     findings += _judged_less(findings) if base and not run.problems else []
+    findings += _of_the_base(findings, run, behind)
     if unconfirmed and any(finding.state == "suspect" for finding in findings):
         findings.append(
             Finding(kind="environment", level="warn", subject="confirmation", message=unconfirmed)
@@ -170,6 +173,30 @@ def _judged_less(findings: list[Finding]) -> list[Finding]:
         message = f"has less to judge than the base: {' and '.join(words)} of it did not run"
         found.append(Finding(kind="policy-change", level="warn", subject=suite, suite=suite, message=message))
     return found
+
+
+def _of_the_base(findings: list[Finding], run: Run, behind: Collection[str]) -> list[Finding]:
+    """Say where something is red that only a memory older than the base knows otherwise."""
+    exact = {metric.name for metric in run.metrics.values() if metric.exact}
+    lost = {"missing-test", "missing-metric", "newly-skipped"}
+    red = {
+        finding.suite
+        for finding in findings
+        if finding.level == "fail"
+        and (finding.kind in lost or (finding.kind == "regression" and finding.subject in exact))
+    }
+    return [
+        Finding(
+            kind="environment",
+            level="warn",
+            subject=suite,
+            suite=suite,
+            message="the accepted runs are older than the base: what the base itself has lost or raised is "
+            "red here, too",
+            remedy="accept a run of the base: gate baseline update; if it is worse, accept --reason TEXT",
+        )
+        for suite in sorted(red.intersection(behind))
+    ]
 
 
 def _not_judged(run: Run, policy: Policy) -> list[Finding]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gate.baseline import Baseline
 from gate.judge import judge
 from gate.model import duration_name
-from gate.moves import find_moves, followed, signature_in
+from gate.moves import Since, caught_up, find_moves, followed, signature_in, since_accepted
 from gate.nodeids import above
 from gate.thresholds import parse_policy
 from tests.gate.build import (
@@ -260,3 +260,79 @@ def test_a_signature_follows_its_file_alone():
     assert signature_in("E | a.py | a.py | x", "a.py::t", "b.py::t") == "E | b.py | a.py | x"
     assert signature_in("E | c.py | x", "a.py::t", "b.py::t") == "E | c.py | x"
     assert signature_in("", "a.py::t", "b.py::t") == ""
+
+
+def since(
+    before: dict[str, str], after: dict[str, str], gone: list[str], both: tuple[str, ...] = ()
+) -> Since:
+    baseline = baseline_of(suite_run(tests=[outcome(name) for name in (*gone, *both)]))
+    run = suite_run(tests=[outcome(name) for name in both])
+    return since_accepted(run, baseline, encoded(before), encoded(after))
+
+
+def test_what_the_base_moved_is_known_by_its_new_name():
+    found = since(
+        {"a.py": PAY + REFUND}, {"a.py": REFUND, "b.py": PAY.replace("test_pay", "test_paid")},
+        ["a.py::test_pay[1]", "a.py::test_pay[2]"], ("a.py::test_refund",),
+    )  # fmt: skip
+    assert found == Since(
+        {"b.py::test_paid[1]": "a.py::test_pay[1]", "b.py::test_paid[2]": "a.py::test_pay[2]"}, frozenset()
+    )
+
+
+HELD = """
+def test_refund(shop):
+    assert shop.refund()
+
+class TestShop:
+    def test_pay(self):
+        assert pay()
+"""
+REFUNDS, PAYS = "a.py::test_refund", "a.py::TestShop::test_pay"
+
+
+@pytest.mark.parametrize(
+    ("after", "removed"),
+    [
+        (None, {REFUNDS, PAYS}),
+        ("", {REFUNDS, PAYS}),
+        ("class TestShop:\n    def test_other(self):\n        pass\n", {REFUNDS, PAYS}),
+        ("class TestShop(Base):\n    def test_other(self):\n        pass\n", {REFUNDS}),
+        ("@everything\nclass TestShop:\n    pass\n", {REFUNDS}),
+        ("from shop import TestShop\n", {REFUNDS}),
+        ("from shop import test_refund\n", {PAYS}),
+        ("test_refund = make('refund')\n", {PAYS}),
+        ("def test_refund(shop, more):\n    assert shop.refund(more)\n", {PAYS}),
+        ("from shop import *\n", set()),
+        ("def test_(:\n", set()),
+        ("if True:\n    def test_refund():\n        pass\n", {PAYS}),
+    ],
+    ids=["no file", "empty", "plain class", "may inherit", "decorated", "imports the class",
+         "imports the test", "made", "rewritten", "imports all", "not for this Python", "below a condition"],
+)  # fmt: skip
+def test_a_test_is_removed_only_where_its_file_cannot_hold_it(after: str | None, removed: set[str]):
+    here = {} if after is None else {"a.py": after}
+    gone = [
+        "a.py::test_refund",
+        "a.py::TestShop::test_pay",
+        "a.py::made_at_run_time",
+        "b.py::test_unchanged",
+        "a.py",
+    ]
+    assert since({"a.py": HELD}, here, gone) == Since({}, frozenset(removed))
+
+
+def test_what_the_head_has_is_neither_moved_nor_removed():
+    assert since({"a.py": REFUND}, {}, [], ("a.py::test_refund",)) == Since({}, frozenset())
+
+
+def test_the_memory_of_one_suite_catches_up():
+    tests = [outcome(name) for name in ("a.py::test_pay", "a.py::test_gone", "a.py::test_kept")]
+    other = suite_run(tests=[outcome("a.py::test_gone", suite="load")], name="load")
+    memory = Baseline((*baseline_of(suite_run(tests=tests)).suites, *baseline_of(other).suites))
+    known = caught_up(
+        memory, "api", Since({"b.py::test_pay": "a.py::test_pay"}, frozenset({"a.py::test_gone"}))
+    )
+    assert [set(suite.tests) for suite in known.suites] == [
+        {"b.py::test_pay", "a.py::test_kept"}, {"a.py::test_gone"}
+    ]  # fmt: skip
