@@ -4,13 +4,16 @@ How it is written to files is in `gate.store`.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from statistics import median
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from gate.model import Better, Environment, Metric, Outcome, SuiteRun, TestOutcome, subject_of
+from gate.units import UnitError, convert
 
 WINDOW: Final = 30
 """How many accepted runs are kept per environment and suite."""
@@ -195,7 +198,7 @@ def accept(
     """Add a suite's run to what is known of it. Adding the same run twice changes nothing.
 
     Of shards that ran on different machines tests and work counts are kept: nothing else there can be
-    compared with anything.
+    compared with anything. The unit of a metric is that of the youngest run; what was something else goes.
 
     Args:
         known: what is remembered of the suite in this environment.
@@ -206,6 +209,10 @@ def accept(
         improved: metrics that a verdict called better.
         source: which run of a workflow measured it; an earlier attempt of it is replaced.
     """
+    metrics = {
+        m.name: KnownMetric(name=m.name, unit=m.unit, better=m.better, nodeid=m.nodeid, exact=m.exact)
+        for m in run.metrics.values()
+    }
     accepted = AcceptedRun(
         commit=commit,
         created=_created(run),
@@ -218,17 +225,17 @@ def accept(
         waived=waived,
         improved=improved,
     )
-    runs = _merged((*(known.runs if known else ()), accepted))
-    later = next((other.created for other in runs if other.key > accepted.key), "")
+    before = known.runs if known else ()
+    later = next((other.created for other in before if other.key > accepted.key), "")
     if known is not None and later:
+        accepted = replace(accepted, values=_converted(accepted.values, metrics, known.metrics))
         metrics = known.metrics
+        runs = _merged((*before, accepted))
         tests = {t.nodeid: _interrupted(t, run, accepted.created, later) for t in known.tests.values()}
     else:
-        left = {other.created for other in (known.runs if known else ())} - {other.created for other in runs}
-        metrics = {
-            m.name: KnownMetric(name=m.name, unit=m.unit, better=m.better, nodeid=m.nodeid, exact=m.exact)
-            for m in run.metrics.values()
-        }
+        known = in_units(known, metrics) if known else None
+        runs = _merged((*(known.runs if known else ()), accepted))
+        left = {other.created for other in before} - {other.created for other in runs}
         tests = {
             t.nodeid: _remembered(t, known.tests.get(t.nodeid) if known else None, accepted.created, left)
             for t in run.tests.values()
@@ -245,12 +252,52 @@ def accept(
     )
 
 
+def in_units(known: SuiteBaseline, metrics: Mapping[str, KnownMetric]) -> SuiteBaseline:
+    """What is known of a suite, in the units of these metrics; nothing of what measured something else."""
+    others = {m.name for m in known.metrics.values() if m.name in metrics and metrics[m.name].unit != m.unit}
+    if not others:
+        return known
+    return replace(
+        known,
+        metrics={m.name: metrics[m.name] if m.name in others else m for m in known.metrics.values()},
+        runs=tuple(replace(run, values=_converted(run.values, known.metrics, metrics)) for run in known.runs),
+        pins=tuple(
+            replace(pin, values=values)
+            for pin in known.pins
+            if (values := _converted(pin.values, known.metrics, metrics))
+        ),
+    )
+
+
+def in_one_unit(baseline: Baseline) -> Baseline:
+    """The baseline with each metric in one unit, that of the youngest run, on all machines."""
+    latest = {suite.suite: baseline.latest(suite.suite) for suite in baseline.suites}
+    return Baseline(
+        tuple(
+            in_units(suite, young.metrics) if (young := latest[suite.suite]) else suite
+            for suite in baseline.suites
+        )
+    )
+
+
+def _converted(
+    values: Mapping[str, float], now: Mapping[str, KnownMetric], then: Mapping[str, KnownMetric]
+) -> dict[str, float]:
+    """Values in other units; those that are none of these there are left out."""
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        with suppress(UnitError):
+            known = name in now and name in then
+            found[name] = convert(value, now[name].unit, then[name].unit) if known else value
+    return found
+
+
 def without(known: Baseline, run: SuiteRun, commit: str) -> Baseline:
     """What was remembered before a run was added, whether it has been or not."""
     key = _created(run), commit
     return Baseline(
         tuple(
-            msgspec.structs.replace(suite, runs=tuple(other for other in suite.runs if other.key != key))
+            replace(suite, runs=tuple(other for other in suite.runs if other.key != key))
             for suite in known.suites
         )
     )
@@ -275,7 +322,7 @@ def _interrupted(known: KnownTest, older: SuiteRun, at: str, later: str) -> Know
     then = older.tests.get(known.nodeid)
     if (then and then.outcome == known.outcome) or not known.since or known.since > at:
         return known
-    return msgspec.structs.replace(known, since=later)
+    return replace(known, since=later)
 
 
 def _merged(runs: Iterable[AcceptedRun]) -> tuple[AcceptedRun, ...]:
@@ -289,7 +336,7 @@ def _merged(runs: Iterable[AcceptedRun]) -> tuple[AcceptedRun, ...]:
 
 
 def _noted(before: AcceptedRun, run: AcceptedRun) -> AcceptedRun:
-    return msgspec.structs.replace(
+    return replace(
         run,
         waived=tuple(dict.fromkeys((*before.waived, *run.waived))),
         improved=tuple(dict.fromkeys((*before.improved, *run.improved))),
@@ -316,7 +363,7 @@ def _keys(memory: Baseline) -> set[tuple[str, ...]]:
 def _only(memory: Baseline, keys: set[tuple[str, ...]]) -> Baseline:
     """The memory with some of its runs; a suite without any goes."""
     kept = (
-        msgspec.structs.replace(
+        replace(
             known,
             runs=tuple(run for run in known.runs if (known.suite, known.environment.id, *run.key) in keys),
         )
@@ -335,8 +382,9 @@ def united(one: Baseline, other: Baseline, window: int = WINDOW) -> Baseline:
             found[key] = suite
             continue
         younger = max(before, suite, key=lambda known: known.runs[-1].key if known.runs else ("", ""))
-        kept = _merged((*before.runs, *suite.runs))[-window:]
-        found[key] = msgspec.structs.replace(before, metrics=younger.metrics, tests=younger.tests, runs=kept)
+        before, after = in_units(before, younger.metrics), in_units(suite, younger.metrics)
+        kept = _merged((*before.runs, *after.runs))[-window:]
+        found[key] = replace(before, metrics=younger.metrics, tests=younger.tests, runs=kept)
     return Baseline(tuple(found[key] for key in sorted(found)))
 
 
@@ -370,7 +418,7 @@ def pin(known: SuiteBaseline, commit: str, reason: str) -> SuiteBaseline | None:
     if len({run.commit for run in chosen}) != 1:
         return None
     names = sorted({name for run in chosen for name in run.values})
-    return msgspec.structs.replace(known, pins=(_level(chosen, names, reason),))
+    return replace(known, pins=(_level(chosen, names, reason),))
 
 
 def _level(runs: Sequence[AcceptedRun], names: Iterable[str], reason: str) -> Pin:

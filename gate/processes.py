@@ -48,6 +48,8 @@ def process_group(
 ) -> Generator["subprocess.Popen[bytes]"]:
     """Start a command in a group of its own, without input; the group is ended with the block.
 
+    For the main thread: it is the one that is interrupted.
+
     Args:
         command: a string is the user's own, and for the shell.
         cwd: where it runs.
@@ -79,9 +81,11 @@ def process_group(
         finally:
             _interruptions.held = True
     finally:  # also if an interruption came between the block's end and the line above
-        if process:
-            _end(process, grace)
-        _deliver()
+        try:
+            if process:
+                _end(process, grace)
+        finally:
+            _deliver()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -123,7 +127,7 @@ def _gone(process: "subprocess.Popen[bytes]") -> bool:
     import psutil  # noqa: PLC0415 - rarely needed: something is left, or no init buries it
 
     for pid in psutil.pids():
-        with suppress(ProcessLookupError, PermissionError, psutil.Error):
+        with suppress(OSError, psutil.Error):
             if os.getpgid(pid) == process.pid and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
                 return False
     return True

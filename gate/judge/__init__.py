@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from gate.baseline import Baseline
+from gate.baseline import Baseline, in_one_unit
 from gate.evidence import Confirmation
 from gate.judge.drift import judge_drift
 from gate.judge.known import expected_of, judge_known_failures
@@ -76,7 +76,7 @@ def judge(
     Raises:
         LocatedError: a limit's unit does not fit the metric it is for.
     """
-    baseline = followed(baseline, moved)
+    baseline = in_one_unit(followed(baseline, moved))
     run, unlike = as_remembered(run, baseline)
     expected = expected_of(run, policy, moved)
     findings = [*notes, *unlike, *judge_moves(run, expected)]

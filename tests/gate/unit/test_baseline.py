@@ -9,14 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate import store as module
-from gate.baseline import WINDOW, AcceptedRun, Baseline, KnownMetric, KnownTest, SuiteBaseline, accept
+from gate.baseline import (
+    WINDOW,
+    AcceptedRun,
+    Baseline,
+    KnownMetric,
+    KnownTest,
+    SuiteBaseline,
+    accept,
+    in_one_unit,
+    united,
+)
 from gate.model import UNKNOWN_ENVIRONMENT
 from gate.store import BaselineError, parse_baseline, read_baseline, salvaged, to_lines, write_suite
 from tests.gate.build import (
     CREATED,
     MACHINE,
     OTHER_MACHINE,
+    judged,
     metric,
+    of_kind,
     outcome,
     remembered,
     suite_run,
@@ -305,3 +317,53 @@ def test_lines_without_defaults_stay_short():
     assert "signature" not in lines[2]
     assert all(set(line) <= set(string.printable) for line in lines)
     assert msgspec.json.decode(lines[0])["schema"] == module.SCHEMA
+
+
+def in_ms(*values: tuple[float, str]) -> SuiteBaseline:
+    return remembered(*(suite_run([metric("api.p50", value, unit)]) for value, unit in values))
+
+
+@given(st.lists(st.tuples(st.integers(1, 9999), st.sampled_from(["us", "ms", "s"])), min_size=1, max_size=9))
+def test_a_history_is_in_the_unit_of_the_youngest_run(values: list[tuple[int, str]]):
+    """Whatever unit each run has measured in, the history is that of one unit."""
+    factors = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+    last = values[-1][1]
+    known = in_ms(*((value / factors[unit], unit) for value, unit in values))
+    assert known.metrics["api.p50"].unit == last
+    assert known.history("api.p50") == pytest.approx([value / factors[last] for value, _ in values], rel=1e-5)
+
+
+def test_a_change_of_unit_hides_no_regression():
+    known = in_ms(*[(2000.0, "ms")] * 6, (2.0, "s"))
+    verdict = judged([metric("api.p50", 20.0, "s")], Baseline((known,)))
+    assert [finding.level for finding in of_kind(verdict, "regression")] == ["fail"]
+    assert judged([metric("api.p50", 2.0, "s")], Baseline((known,))).findings == ()
+
+
+def test_what_measured_something_else_is_no_history():
+    known = in_ms(*[(2000.0, "ms")] * 6, (300.0, "MB"))
+    assert known.metrics["api.p50"].unit == "MB"
+    assert known.history("api.p50") == [300]
+    assert known.pins == ()
+    late = accept(known, suite_run([metric("api.p50", 2000.0, "ms")], created=CREATED - 2000), "c")
+    assert late.history("api.p50") == [300]
+    assert len(late.runs) == 8
+
+
+def test_a_run_that_comes_late_is_put_in_the_unit_of_the_younger_ones():
+    known = in_ms((2.0, "s"))
+    late = accept(known, suite_run([metric("api.p50", 1500.0, "ms")], created=CREATED - 2000), "c")
+    assert (late.metrics["api.p50"].unit, late.history("api.p50")) == ("s", [1.5, 2.0])
+
+
+def test_two_machines_and_two_memories_are_compared_in_one_unit():
+    here = in_ms(*[(2000.0, "ms")] * 6)
+    elsewhere = accept(None, suite_run([metric("api.p50", 2.0, "s")], environment=OTHER_MACHINE), "c")
+    both = Baseline((here, elsewhere))
+    assert [suite.history("api.p50")[0] for suite in in_one_unit(both).suites] == [2.0, 2.0]
+    assert judged([metric("api.p50", 2000.0, "ms")], both).exit_code == 0
+    assert of_kind(judged([metric("api.p50", 20.0, "s")], both), "regression")
+    younger = accept(None, suite_run([metric("api.p50", 2.0, "s")]), "d")
+    (one,) = united(Baseline((here,)), Baseline((younger,))).suites
+    assert (one.metrics["api.p50"].unit, set(one.history("api.p50"))) == ("s", {2.0})
+    assert set(one.pins[0].values.values()) == {2.0}

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,19 +133,6 @@ def test_what_is_ignored_stays_ignored(tmp_path: Path):
     assert (tmp_path / "out").read_text() == "alive\n"
 
 
-def test_a_thread_starts_processes_too(tmp_path: Path):
-    codes: list[int] = []
-
-    def run() -> None:
-        with process_group("exit 3", cwd=tmp_path, env=os.environ) as process:
-            codes.append(process.wait(timeout=10))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(timeout=20)
-    assert codes == [3]
-
-
 def test_what_a_command_has_started_is_gone_with_the_block(tmp_path: Path):
     with process_group(LINGERS, cwd=tmp_path, env=os.environ, grace=0.2) as process:
         child = started(tmp_path)
@@ -161,6 +147,18 @@ def test_who_is_asked_to_end_may_clean_up(tmp_path: Path):
     with process_group("sh cleans.sh; true", cwd=tmp_path, env=os.environ, grace=20):
         started(tmp_path)
     assert (tmp_path / "clean").exists()
+
+
+def test_a_trouble_at_the_end_holds_nothing_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def trouble(_: object) -> bool:
+        raise OSError("too many open files")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="too many"):  # noqa: PT012 - at its end
+        patch.setattr(processes, "_gone", trouble)
+        with process_group("true", cwd=tmp_path, env=os.environ) as process:
+            process.wait(timeout=10)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_command_that_does_not_exist_is_an_error_of_the_system(tmp_path: Path):
