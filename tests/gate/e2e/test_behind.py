@@ -24,18 +24,7 @@ def test_old(n, measure):
 def test_removed():
     assert sum([1, 2]) == 3
 """
-MERGED = """
-import pytest
-
-def test_home(measure):
-    measure.count("api.home.calls", 3)
-    measure.record("api.size", 2, unit="MB")
-
-@pytest.mark.parametrize("n", [1, 2])
-def test_new(n, measure):
-    measure.count("api.old.calls", 4, n=str(n))
-    assert n
-"""
+MERGED = BEFORE.replace("test_old", "test_new").partition("\ndef test_removed")[0]
 THRESHOLDS = """version: 1
 suites:
   api: {run: python -m pytest -p no:cacheprovider}
