@@ -1,17 +1,21 @@
-"""Hundreds of pytest processes start here: they leave out a plugin that takes a third of that time."""
+"""Hundreds of pytest processes start here: they leave out plugins that take half of that time."""
 
 import os
 import signal
 from typing import Final
 
-UNUSED: Final = "-p no:langsmith_plugin"
-"""Comes with the reference service's language model library; no test uses it."""
+import pytest
+
+UNUSED: Final = "-p no:langsmith_plugin -p no:hypothesispytest"
+"""One comes with the reference service's language model library, one is for the gate's own property tests."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # In the background of a shell without job control; children that are interrupted must hear it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if config.getoption("numprocesses", None):
+        return  # the workers are no such children, they do so for theirs
     given = os.environ.get("PYTEST_ADDOPTS", "")
-    if UNUSED not in given:  # a worker inherits what its parent set
+    if UNUSED not in given:
         os.environ["PYTEST_ADDOPTS"] = f"{given} {UNUSED}".strip()
