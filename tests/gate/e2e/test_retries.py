@@ -1,9 +1,11 @@
 """pytest-rerunfailures: what passed only when it was run again is flaky, in every kind of report."""
 
 import json
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,7 +76,7 @@ FLAKY = {
 
 
 @pytest.fixture(scope="module")
-def retried(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def retried_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A suite run with retries, once through `gate run` and once by a pytest that knows no gate."""
     root = tmp_path_factory.mktemp("retried")
     (root / "thresholds.yaml").write_text(THRESHOLDS)
@@ -87,7 +89,13 @@ def retried(tmp_path_factory: pytest.TempPathFactory) -> Project:
     (root / "test_api.py").write_text(PLAIN + MEASURED)
     project = Project(root)
     assert project.gate("run").code == 0
-    return project
+    return root
+
+
+@pytest.fixture
+def retried(retried_once: Path, tmp_path: Path) -> Project:
+    """A copy for each test, whatever the order they run in."""
+    return Project(shutil.copytree(retried_once, tmp_path / "retried"))
 
 
 def told(verdict: dict[str, Any]) -> dict[str, tuple[str, str, str]]:

@@ -1,6 +1,7 @@
 """`gate run --shard`: reports of several jobs are one run, and a lost one is an error."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ THRESHOLDS = "version: 1\nsuites:\n  api: {run: pytest test_api.py -p no:cachepr
 
 
 @pytest.fixture(scope="module")
-def sharded(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def sharded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sharded")
     (root / "test_api.py").write_text(TESTS)
     (root / "conftest.py").write_text(SPLITTER)
@@ -35,7 +36,13 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(root)
     for number in (1, 2):
         assert project.gate("run", "--shard", f"{number}/2", "--out", f"job-{number}").code == 0
-    return project
+    return root
+
+
+@pytest.fixture
+def sharded(sharded_once: Path, tmp_path: Path) -> Project:
+    """A copy for each test, whatever the order they run in."""
+    return Project(shutil.copytree(sharded_once, tmp_path / "sharded"))
 
 
 def collected(project: Project, *files: str) -> str:

@@ -1,6 +1,8 @@
 """pytest-xdist: a suite that runs in several processes leaves one whole report."""
 
 import json
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,13 +34,19 @@ suites:
 
 
 @pytest.fixture(scope="module")
-def spread(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def spread_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("spread")
     (root / "test_api.py").write_text(TESTS)
     (root / "thresholds.yaml").write_text(SUITES % "")
     project = Project(root)
     assert project.gate("run").code == 0
-    return project
+    return root
+
+
+@pytest.fixture
+def spread(spread_once: Path, tmp_path: Path) -> Project:
+    """A copy for each test, whatever the order they run in."""
+    return Project(shutil.copytree(spread_once, tmp_path / "spread"))
 
 
 def failures(verdict: dict[str, Any]) -> list[tuple[str, str]]:
