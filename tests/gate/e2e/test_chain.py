@@ -6,7 +6,7 @@ is: against the commit before it. Accepted is what passes, and what somebody wan
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,9 @@ defaults: {confirm: off}
 PYTEST = '[tool.pytest.ini_options]\nasyncio_mode = "auto"\npythonpath = ["."]\n'
 Change = tuple[str, str, str]
 """A file, what stands in it, and what takes its place."""
-FILES = ("conftest.py", "test_parsers.py", "test_scoring.py", "test_seller_bot.py", "test_services.py")
+LIGHT = ("test_parsers.py", "test_scoring.py")
+"""Tests that do not start the service, which takes most of the time."""
+FILES = ("conftest.py", *LIGHT, "test_seller_bot.py", "test_services.py")
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,21 @@ class Chain(Project):
 
 @pytest.fixture
 def chain(tmp_path: Path) -> Chain:
-    root = tmp_path / "chain"
+    return begun(tmp_path / "chain", FILES)
+
+
+@pytest.fixture
+def light(tmp_path: Path) -> Chain:
+    return begun(tmp_path / "chain", LIGHT)
+
+
+def begun(root: Path, files: Sequence[str]) -> Chain:
+    """The service with some of its tests, as the first commit."""
     shutil.copytree(
         TOP / "tests" / "jorge", root / "tests" / "jorge", ignore=shutil.ignore_patterns("__pycache__")
     )
     (root / "tests" / "agents").mkdir()
-    for name in FILES:
+    for name in files:
         shutil.copy(TOP / "tests" / "agents" / name, root / "tests" / "agents" / name)
     (root / "tests" / "__init__.py").touch()
     (root / "pyproject.toml").write_text(PYTEST)
@@ -178,39 +189,39 @@ def test_a_project_breaks_and_is_mended(chain: Chain):
     assert chain.accepted == 4
 
 
-def test_tests_fail_for_long_move_vanish_and_return(chain: Chain):
-    wanted = chain.step(append(PARSERS, TEST_OF_THE_DAY), because="it is monday")
+def test_tests_fail_for_long_move_vanish_and_return(light: Chain):
+    wanted = light.step(append(PARSERS, TEST_OF_THE_DAY), because="it is monday")
     assert (wanted.word, wanted.found) == ("failed", {"new-failure": 1})
-    known = chain.step(append("pyproject.toml", "# more prose\n"))
+    known = light.step(append("pyproject.toml", "# more prose\n"))
     assert (known.word, known.found) == ("passed", {"known-failure": 1})
-    other = chain.step(replace(PARSERS, "== 7", "== absent"))
+    other = light.step(replace(PARSERS, "== 7", "== absent"))
     assert (other.word, other.found) == ("failed", {"changed-failure": 1})
-    fixed = chain.step(replace(PARSERS, "== absent", "== 6"))
+    fixed = light.step(replace(PARSERS, "== absent", "== 6"))
     assert (fixed.word, fixed.found) == ("passed", {"fixed": 1})
 
     # The file moves with all its tests, is deleted, and comes back.
-    moved = chain.step(lambda root: (root / PARSERS).rename(root / READING))
+    moved = light.step(lambda root: (root / PARSERS).rename(root / READING))
     assert (moved.word, moved.found) == ("passed", {"moved-test": 1})
-    gone = chain.step(lambda root: (root / READING).unlink())
+    gone = light.step(lambda root: (root / READING).unlink())
     missing = moved.verdict.summary.tests.passed - gone.verdict.summary.tests.passed
     assert (gone.word, gone.found) == ("failed", {"missing-test": missing, "policy-change": 1})
     assert f"`{READING}` | missing test: {missing} tests alike" in gone.comment
-    again = chain.step(lambda root: git(root, "checkout", "HEAD~2", "--", READING))
+    again = light.step(lambda root: git(root, "checkout", "HEAD~2", "--", READING))
     assert (again.word, again.found) == ("passed", {})
 
     # A test is skipped, the process dies in the middle, no test is found at all.
-    skipped = chain.step(replace(*SKIPPED))
+    skipped = light.step(replace(*SKIPPED))
     assert (skipped.word, skipped.found) == ("failed", {"newly-skipped": 1})
-    killed = chain.step(back(SKIPPED), replace(*DEAD))
+    killed = light.step(back(SKIPPED), replace(*DEAD))
     assert (killed.word, killed.found) == ("error", {"report-error": 1})
-    empty = chain.step(back(DEAD), replace(*NO_TESTS))
+    empty = light.step(back(DEAD), replace(*NO_TESTS))
     assert (empty.word, empty.found) == ("error", {"report-error": 1, "policy-change": 1})
 
     # In the end all is well, and the memory is that of the runs that were accepted.
-    last = chain.step(back(NO_TESTS))
+    last = light.step(back(NO_TESTS))
     assert last.word == "passed"
     assert last.verdict.summary.tests == moved.verdict.summary.tests
-    assert chain.accepted == 6
+    assert light.accepted == 6
 
 
 def said(story: Story) -> str:
