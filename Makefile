@@ -36,7 +36,7 @@ unit: $(STAMP)
 	pytest tests/gate -n 2 --dist worksteal
 
 suites: $(STAMP)
-	pytest tests/agents tests/load tests/performance tests/integration -q
+	pytest tests/agents tests/load tests/performance tests/integration -q -n 2 --dist worksteal
 
 baseline: $(STAMP) ## run all suites and accept the result
 	gate run
