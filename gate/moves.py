@@ -45,9 +45,10 @@ def find_moves(
         keeps them in order; but a failure stays where it was, as nobody can tell that it is the same.
     """
     moved: dict[str, str] = {}
+    there, here = _code(before), _code(after)
     for suite in run.suites.values():
         gone, new = unmatched(suite, baseline)
-        functions = _moved_functions(gone, new, before, after)
+        functions = _moved_functions(gone, new, there, here)
         for old in gone:
             function = function_of(old)
             name = functions.get(function, "") + old.removeprefix(function)
@@ -84,16 +85,16 @@ def since_accepted(
         after: the same at the base.
     """
     gone, _ = unmatched(suite, baseline)
-    here = [name for file, source in after.items() for name, _ in _functions(file, source)]
-    functions = _moved_functions(gone, here, before, after)
-    there = {name for file, source in before.items() for name, _ in _functions(file, source)}
+    there, here = _code(before), _code(after)
+    functions = _moved_functions(gone, here, there, here)
+    held = {file: _names_in(after.get(file)) for file in before}
     moved: dict[str, str] = {}
     removed: set[str] = set()
     for nodeid in gone:
         function = function_of(nodeid)
         if function in functions:
             moved[functions[function] + nodeid.removeprefix(function)] = nodeid
-        elif function in there and _is_gone(function, after.get(file_of(nodeid))):
+        elif function in there and _is_gone(function, held[file_of(nodeid)]):
             removed.add(nodeid)
     return Since(moved, frozenset(removed))
 
@@ -119,11 +120,9 @@ def signature_in(signature: str, old: str, new: str) -> str:
 
 
 def _moved_functions(
-    gone: Iterable[str], new: Iterable[str], before: Mapping[str, bytes], after: Mapping[str, bytes]
+    gone: Iterable[str], new: Iterable[str], there: Mapping[str, str], here: Mapping[str, str]
 ) -> dict[str, str]:
     """Head name by base name of functions that only one side has, with the same code."""
-    there = {name: code for file, source in before.items() for name, code in _functions(file, source)}
-    here = {name: code for file, source in after.items() for name, code in _functions(file, source)}
     lost = {name for nodeid in gone if (name := function_of(nodeid)) in there and name not in here}
     found = {name for nodeid in new if (name := function_of(nodeid)) in here and name not in there}
     moved: dict[str, str] = {}
@@ -138,26 +137,27 @@ def _moved_functions(
     return moved
 
 
-def _is_gone(function: str, source: bytes | None) -> bool:
-    """Whether a file cannot hold a test any more, not even an imported or an inherited one."""
+def _is_gone(function: str, names: frozenset[str] | None) -> bool:
+    """Whether none of these names is the test's, or that of a class around it."""
+    return names is not None and names.isdisjoint(function.split("::")[1:])
+
+
+def _names_in(source: bytes | None) -> frozenset[str] | None:
+    """What a test of a file may be called, imported and inherited ones too; None: anything."""
     if source is None:
-        return True
-    *classes, name = function.split("::")[1:]
+        return frozenset()
     try:
-        tree = ast.parse(source)
+        nodes = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError, RecursionError):
-        return False
-    words = set(re.findall(r"\w+", source.decode(errors="replace")))
-    bare = not any(
-        isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
-        for node in ast.walk(tree)
-    )
+        return None
+    if any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in nodes):
+        return None
     plain = {
         node.name
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.ClassDef) and not (node.bases or node.keywords or node.decorator_list)
     }
-    return bare and name not in words and all(outer in plain or outer not in words for outer in classes)
+    return frozenset(re.findall(r"\w+", source.decode(errors="replace"))) - plain
 
 
 def _unique(pairs: Iterable[tuple[tuple[str, str], str]]) -> dict[tuple[str, str], str]:
@@ -184,6 +184,11 @@ def _by_function(nodeids: Iterable[str]) -> dict[str, list[str]]:
         if "[" in nodeid:
             groups[function_of(nodeid)].append(nodeid)
     return groups
+
+
+def _code(files: Mapping[str, bytes]) -> dict[str, str]:
+    """What stands in the functions of some files, by their nodeids without parameters."""
+    return {name: code for file, source in files.items() for name, code in _functions(file, source)}
 
 
 def _functions(file: str, source: bytes) -> list[tuple[str, str]]:

@@ -99,9 +99,9 @@ def run_suite(
     except BaseException:
         report.unlink(missing_ok=True)
         raise
-    state: State = "crashed" if problem else "finished"
     if not problem and not report.exists():
-        problem, state = f"ended with exit code {code} and wrote no report", "crashed"
+        problem = f"ended with exit code {code} and wrote no report"
+    state: State = "crashed" if problem else "finished"
     if not problem and code and _passed(report):
         problem, state = f"ended with exit code {code} although pytest was content", "failed"
     if problem:

@@ -172,10 +172,7 @@ def up_to_base(sources: Sources, run: Run, root: Path) -> Sources:
         if not unmatched(suite, baseline)[0]:
             continue
         files = {os.path.relpath(top / file, here): file for file in names if file.endswith(".py")}
-        before, after = (
-            {place: text for place, file in files.items() if (text := content_at(top, at, file)) is not None}
-            for at in (commit, sources.base)
-        )
+        before, after = (_contents(top, at, files) for at in (commit, sources.base))
         since = since_accepted(suite, baseline, before, after)
         baseline = caught_up(baseline, name, since)
         notes += [_caught_up(name, since)] if since.moved or since.removed else []
@@ -190,6 +187,12 @@ def _changed_since(commit: str, sources: Sources, root: Path) -> list[str]:
         return changed_files(root, accepted, sources.base) if own else []
     except GitError:
         return []
+
+
+def _contents(top: Path, commit: str, files: Mapping[str, str]) -> dict[str, bytes]:
+    """Files as of a commit, by what they are called here; those that it does not have are left out."""
+    read = {place: content_at(top, commit, name) for place, name in files.items()}
+    return {place: text for place, text in read.items() if text is not None}
 
 
 def _caught_up(suite: str, since: Since) -> Finding:
@@ -221,8 +224,7 @@ def moves_of(run: Run, sources: Sources, root: Path) -> dict[str, str]:
     if not files:
         return find_moves(run, sources.baseline, {}, {})
     top, here = top_level(root), root.resolve()
-    read = {file: content_at(top, sources.base, os.path.relpath(here / file, top)) for file in files}
-    before = {file: text for file, text in read.items() if text is not None}
+    before = _contents(top, sources.base, {file: os.path.relpath(here / file, top) for file in files})
     after = {file: (root / file).read_bytes() for file in files if (root / file).is_file()}
     return find_moves(run, sources.baseline, before, after)
 
