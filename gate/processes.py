@@ -43,7 +43,6 @@ def process_group(
     cwd: Path,
     env: Mapping[str, str],
     output: int | IO[bytes] = subprocess.DEVNULL,
-    pass_fds: Sequence[int] = (),
     grace: float = 5.0,
 ) -> Generator["subprocess.Popen[bytes]"]:
     """Start a command in a group of its own, without input; the group is ended with the block.
@@ -55,7 +54,6 @@ def process_group(
         cwd: where it runs.
         env: its variables.
         output: where its standard output and errors go.
-        pass_fds: what it inherits beside these.
         grace: seconds between asking it to end and killing it.
 
     Raises:
@@ -73,7 +71,6 @@ def process_group(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=pass_fds,
                 start_new_session=True,
             )
             _deliver()

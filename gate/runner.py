@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -21,6 +22,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from gate.measure.pipes import Address, Pipe
+from gate.measure.protocol import Progress, progress_from
 from gate.model import Problem, Shard
 from gate.policy import Policy, Suite
 from gate.processes import process_group
@@ -33,22 +36,15 @@ from gate.variables import (
     SHARDS_VARIABLE,
     SUITE_VARIABLE,
 )
+from gate.wrappers import unreached
 
 MANIFEST: Final = ".run.json"
 _OMIT: Final = "log,streams,keywords"
-_PUMP_SECONDS: Final = 5.0
-"""How long the events of a suite that has ended may take to be passed on."""
+_LOOK_SECONDS: Final = 0.1
+"""How often it is asked whether a suite has ended."""
 
 State = Literal["running", "finished", "failed", "crashed"]
 """`failed`: its command did, although its tests passed."""
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """One event of a running suite: the number of tests, or a test that begins or ends."""
-
-    total: int | None = None
-    started: str | None = None
-    finished: str | None = None
 
 
 class Manifest(msgspec.Struct):
@@ -93,14 +89,21 @@ def run_suite(
     _forget(out, suite.name, shard)
     report.unlink(missing_ok=True)
     _note(out, name, "running")
+    heard = threading.Event()
+
+    def hear(event: Progress) -> None:
+        heard.set()
+        listen(event)
+
     begun = time.monotonic()
     try:
-        code, problem = _execute(suite, root, variables, log, listen)
+        code, problem = _execute(suite, root, variables, log, hear)
     except BaseException:
         report.unlink(missing_ok=True)
         raise
     if not problem and not report.exists():
         problem = f"ended with exit code {code} and wrote no report"
+        problem += f": {unreached(suite.run)}" if code in {0, 1} and not heard.is_set() else ""
     state: State = "crashed" if problem else "finished"
     if not problem and code and _passed(report):
         problem, state = f"ended with exit code {code} although pytest was content", "failed"
@@ -189,21 +192,15 @@ def _write(out: Path, manifest: Manifest) -> None:
 def _execute(
     suite: Suite,
     root: Path,
-    environment: Callable[[int], dict[str, str]],
+    environment: Callable[[Address], dict[str, str]],
     log: Path,
     listen: Callable[[Progress], None],
 ) -> tuple[int, str]:
-    """Run the command, with a channel for its progress; return its exit code and, if it was stopped, why."""
-    read_end, write_end = os.pipe()
-    with log.open("wb") as output, _listening(read_end, listen), ExitStack() as stack:
-        try:
-            process = stack.enter_context(
-                process_group(
-                    suite.run, cwd=root, env=environment(write_end), output=output, pass_fds=(write_end,)
-                )
-            )
-        finally:
-            os.close(write_end)
+    """Run the command, with a pipe for its progress; return its exit code and, if it was stopped, why."""
+    with log.open("wb") as output, _listening(listen) as address, ExitStack() as stack:
+        process = stack.enter_context(
+            process_group(suite.run, cwd=root, env=environment(address), output=output)
+        )
         try:
             code = process.wait(timeout=suite.timeout.to("s"))
         except subprocess.TimeoutExpired:
@@ -216,7 +213,7 @@ def _execute(
     return code, ""
 
 
-def _environment(suite: Suite, shard: Shard, report: Path, channel: int) -> dict[str, str]:
+def _environment(suite: Suite, shard: Shard, report: Path, progress: Address) -> dict[str, str]:
     options = ["--json-report", f"--json-report-file={report}", f"--json-report-omit={_OMIT}"]
     given = os.environ.get("PYTEST_ADDOPTS", "")
     return {
@@ -228,26 +225,34 @@ def _environment(suite: Suite, shard: Shard, report: Path, channel: int) -> dict
         LIBRARIES_VARIABLE: suite.libraries,
         SHARD_VARIABLE: str(shard.number),
         SHARDS_VARIABLE: str(shard.of),
-        PROGRESS_VARIABLE: str(channel),
+        PROGRESS_VARIABLE: str(progress),
     }
 
 
 @contextmanager
-def _listening(read_end: int, listen: Callable[[Progress], None]) -> Generator[None]:
-    """Pass on the events of a suite from a pipe until every writer has closed it."""
+def _listening(listen: Callable[[Progress], None]) -> Generator[Address]:
+    """Pass on the events of a suite that arrive by a named pipe while the block runs."""
+    over = threading.Event()
 
-    def pump() -> None:
-        with os.fdopen(read_end, "rb") as events:
-            for line in events:
-                with suppress(msgspec.DecodeError):
-                    listen(msgspec.json.decode(line, type=Progress))
+    def pump(pipe: Pipe) -> None:
+        ending = False
+        while (line := pipe.receive(0 if ending else _LOOK_SECONDS)) is not None or not ending:
+            ending = over.is_set()  # what it said until then is in the pipe
+            with suppress(msgspec.DecodeError):
+                if line is not None:
+                    listen(progress_from(line))
 
-    thread = threading.Thread(target=pump, name="gate-progress", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join(timeout=_PUMP_SECONDS)
+    with (
+        tempfile.TemporaryDirectory(prefix="gate-run-") as directory,
+        Pipe(Path(directory), "progress") as pipe,
+    ):
+        thread = threading.Thread(target=pump, args=(pipe,), name="gate-progress", daemon=True)
+        thread.start()
+        try:
+            yield pipe.address
+        finally:
+            over.set()
+            thread.join()
 
 
 def expand(reports: Sequence[Path], policy: Policy) -> tuple[list[Path], list[Problem]]:

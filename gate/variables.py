@@ -17,11 +17,11 @@ SHARD_VARIABLE: Final = "GATE_SHARD"
 SHARDS_VARIABLE: Final = "GATE_SHARDS"
 """Of how many shares; 1: the suite runs whole."""
 
-PROGRESS_VARIABLE: Final = "GATE_PROGRESS_FD"
-"""Number of an open file descriptor that takes one JSON line per event."""
+PROGRESS_VARIABLE: Final = "GATE_PROGRESS"
+"""Address of a named pipe that takes one JSON line per event."""
 
 BATON_VARIABLE: Final = "GATE_BATON"
-"""JSON: file descriptors `commands` and `answers`, and the `subjects` to measure in rounds."""
+"""JSON: what one side of a comparison measures, and the addresses of the pipes to its controller."""
 
 SELECT_VARIABLE: Final = "GATE_SELECT"
 """A file with one nodeid per line: only these tests run."""

@@ -1,28 +1,44 @@
 """One side's process: how it is started, talked to over two pipes, and ended for certain."""
 
-import json
 import os
-import selectors
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
+
+import msgspec
 
 from gate.confirm.course import Course, Stop
 from gate.confirm.sides import LaunchError, Side
 from gate.imports import SHARED
+from gate.measure.pipes import Pipe
+from gate.measure.protocol import (
+    Answer,
+    Command,
+    Ended,
+    Lockstep,
+    NotPassed,
+    Round,
+    Selected,
+    Waiting,
+    Whole,
+    answer_from,
+)
 from gate.processes import process_group
 from gate.variables import (
     BATON_VARIABLE,
     PROGRESS_VARIABLE,
     SELECT_VARIABLE,
+    SESSION_VARIABLE,
     SHARD_VARIABLE,
     SHARDS_VARIABLE,
 )
+from gate.wrappers import unreached
 
 _OPTIONS: Final = (
     "-p", "no:cacheprovider", "-p", "no:randomly", "-W", "ignore:Module already imported",
@@ -33,6 +49,8 @@ file that cannot be collected keeps nobody from measuring the others."""
 _JUDGED: Final = frozenset({0, 1, 5})
 """How pytest ends where tests were run, whatever became of them, or where none was chosen."""
 _SHIM: Final = Path(__file__).with_name("shim.py")
+_LOOK_SECONDS: Final = 0.05
+"""How often it is asked whether a silent process has ended."""
 _PADDING: Final = "GATE_PADDING"
 _ROOM: Final = 4096
 """Bytes of paths in the environment that are evened out between the sides."""
@@ -56,14 +74,18 @@ class Task:
     """Seconds without a sign of life after which a side counts as hung."""
 
 
+_A = TypeVar("_A", Round, Whole)
+
+
 @dataclass
 class Child:
     """One side's process and the two pipes to it."""
 
     side: Side
+    command: str
     process: "subprocess.Popen[bytes]"
-    commands: int
-    answers: int
+    commands: Pipe
+    answers: Pipe
     log: Path
     patience: float
     course: Course
@@ -81,36 +103,43 @@ class Child:
     """Tests that did not pass in this launch (nodeids)."""
     ended: int | None = None
     """How pytest said it ended."""
-    buffer: bytes = b""
+    heard: bool = False
+    """Whether it ever said anything."""
+    kept: Answer | None = None
+    """What it said in place of an answer: the next thing to hear."""
 
     def next_stop(self) -> Stop | None:
-        """Where it waits next; None when it has closed its end.
+        """Where it waits next; None when it is over.
 
         Raises:
             LaunchError: nothing came for too long.
         """
         while message := self._hear():
-            if "test" in message:
-                self.stop = Stop(message["test"], message.get("ready", ""))
-                self.course.arrive(self.stop)
-                self.waits = True
-                self.seconds, self.each = message.get("seconds", 0.0), message.get("each", 1)
-                self.errors = message.get("errors", 0.0)
-                return self.stop
-            if "values" in message:  # of a test that went on alone: nobody asked
-                self._say(0)
-            if "failed" in message:
-                self.failed.add(message["failed"])
-            self.course.announce(message.get("tests", ()))
-            self.ended = message.get("ended", self.ended)
+            match message:
+                case Waiting():
+                    self.stop = Stop(message.test, message.operation)
+                    self.course.arrive(self.stop)
+                    self.waits = True
+                    self.seconds, self.each, self.errors = message.seconds, message.each, message.errors
+                    return self.stop
+                case Whole():  # of a test that went on alone: nobody asked
+                    self._say(0)
+                case NotPassed():
+                    self.failed.add(message.test)
+                case Selected():
+                    self.course.announce(message.tests)
+                case Ended():
+                    self.ended = message.status
+                case Round():
+                    pass
         return None
 
-    def ask(self, calls: int, key: str, *, close: bool = False) -> Any:  # noqa: ANN401 - what the key stands for
-        """Hand the baton over and wait for the figures under a key.
+    def ask(self, calls: int, answer: type[_A], *, close: bool = False) -> _A | None:
+        """Hand the baton over and wait for the figures.
 
         Args:
             calls: of the operation; any number for a test that is measured as a whole.
-            key: of the answer.
+            answer: what is expected.
             close: whether a block of rounds ends with this one.
 
         Returns:
@@ -123,12 +152,12 @@ class Child:
             return None
         self._say(calls, close=close)
         message = self._hear()
-        if message is not None and key in message:
-            self.seconds = message.get("seconds", self.seconds)
-            return message[key]
+        if isinstance(message, answer):
+            if isinstance(message, Round):
+                self.seconds = message.seconds
+            return message
         self.waits = False
-        if message is not None:
-            self.buffer = json.dumps(message).encode() + b"\n" + self.buffer
+        self.kept = message
         return None
 
     def go_on(self) -> None:
@@ -139,23 +168,25 @@ class Child:
 
     def _say(self, calls: int, *, close: bool = False) -> None:
         """Hand the baton over for a round of calls; 0: go on with the test."""
-        command = {"calls": calls, "at": self.stop, "close": close}
-        with suppress(BrokenPipeError):
-            os.write(self.commands, json.dumps(command).encode() + b"\n")
+        if self.stop is not None:
+            self.commands.send(msgspec.json.encode(Command(*self.stop, calls=calls, close=close)))
 
-    def _hear(self) -> dict[str, Any] | None:
-        """The next message; None when the process has closed its end."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.answers, selectors.EVENT_READ)
-            while b"\n" not in self.buffer:
-                if not selector.select(timeout=self.patience):
-                    raise self._error(f"hangs: no sign of life for {self.patience:.0f} s")
-                data = os.read(self.answers, 65536)
-                if not data:
-                    return None
-                self.buffer += data
-        line, _, self.buffer = self.buffer.partition(b"\n")
-        return json.loads(line)
+    def _hear(self) -> Answer | None:
+        """The next message; None when pytest, or what was started, is over."""
+        if message := self.kept:
+            self.kept = None
+            return message
+        deadline = time.monotonic() + self.patience
+        while self.ended is None:
+            over = self.process.poll() is not None  # what it has said until then is in the pipe
+            if line := self.answers.receive(0 if over else _LOOK_SECONDS):
+                self.heard = True
+                return answer_from(line)
+            if over:
+                break
+            if time.monotonic() > deadline:
+                raise self._error(f"hangs: no sign of life for {self.patience:.0f} s")
+        return None
 
     def close(self) -> None:
         """Take the baton away and wait for the end.
@@ -163,15 +194,16 @@ class Child:
         Raises:
             LaunchError: it crashed, or does not end.
         """
-        os.close(self.commands)
-        self.commands = -1
+        self.commands.close()
         try:
             code = self.process.wait(timeout=self.patience)
         except subprocess.TimeoutExpired:
             raise self._error("does not end") from None
         # A wrapper (make) has exit codes of its own where a test failed.
         if self.ended not in _JUDGED:
-            raise self._error(f"ended with exit code {code}")
+            cause = f": {unreached(self.command)}" if not self.heard and code in _JUDGED else ""
+            said = "ran its tests and knew nothing of the gate" if cause else f"ended with exit code {code}"
+            raise self._error(f"{said}{cause}")
 
     def _error(self, what: str) -> LaunchError:
         """What happened to it, and the end of what it printed."""
@@ -195,39 +227,25 @@ def started(
     """
     select = directory / "select"
     select.write_text("\n".join(task.tests), encoding="utf-8")
-    commands_out, commands_in = os.pipe()
-    answers_out, answers_in = os.pipe()
-    baton = {
-        "commands": commands_out,
-        "answers": answers_in,
-        "subjects": list(task.subjects),
-        "tests": list(task.whole),
-        "core": core,
-    }
-    added = {SELECT_VARIABLE: str(select), BATON_VARIABLE: json.dumps(baton)}
     log = directory / f"{side.name}.log"
-    with log.open("wb") as output, ExitStack() as stack:
-        try:
-            process = stack.enter_context(
-                process_group(
-                    [sys.executable, "-I", str(_SHIM), str(os.getpid()), task.command],
-                    cwd=side.root,
-                    env=side_environment(side, seed) | added,
-                    output=output,
-                    pass_fds=(commands_out, answers_in),
-                    grace=2.0,
-                )
+    with ExitStack() as stack:
+        commands, answers = (
+            stack.enter_context(Pipe(directory, f"{side.name}-{name}")) for name in ("commands", "answers")
+        )
+        lockstep = Lockstep(
+            str(commands.address), str(answers.address), list(task.subjects), list(task.whole), core
+        )
+        added = {SELECT_VARIABLE: str(select), BATON_VARIABLE: msgspec.json.encode(lockstep).decode()}
+        process = stack.enter_context(
+            process_group(
+                [sys.executable, "-I", str(_SHIM), str(os.getpid()), task.command],
+                cwd=side.root,
+                env=side_environment(side, seed) | added,
+                output=stack.enter_context(log.open("wb")),
+                grace=2.0,
             )
-        finally:
-            os.close(commands_out)
-            os.close(answers_in)
-        child = Child(side, process, commands_in, answers_out, log, task.patience, course)
-        try:
-            yield child
-        finally:
-            for descriptor in (child.commands, child.answers):
-                with suppress(OSError):
-                    os.close(descriptor)
+        )
+        yield Child(side, task.command, process, commands, answers, log, task.patience, course)
 
 
 def side_environment(side: Side, seed: int) -> dict[str, str]:
@@ -249,7 +267,8 @@ def side_environment(side: Side, seed: int) -> dict[str, str]:
         # Nothing may be written beside the sources; compiling everything anew in each launch costs seconds.
         own |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(side.scratch / "compiled")}
     given = os.environ.get("PYTEST_ADDOPTS", "")
-    inherited: Mapping[str, str] = {k: v for k, v in os.environ.items() if k != PROGRESS_VARIABLE}
+    not_for_it = {PROGRESS_VARIABLE, SESSION_VARIABLE}
+    inherited: Mapping[str, str] = {k: v for k, v in os.environ.items() if k not in not_for_it}
     return {
         **inherited,
         **own,

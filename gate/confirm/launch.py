@@ -7,7 +7,7 @@ from collections.abc import Collection
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from gate.confirm.child import Child, Task, started
 from gate.confirm.cores import quietest_core
@@ -15,6 +15,7 @@ from gate.confirm.course import Course, Stop, alone
 from gate.confirm.rounds import Values, paired, ratio_of_medians
 from gate.confirm.sides import Side
 from gate.evidence import Pair
+from gate.measure.protocol import Round, Whole
 from gate.statistics import least_in_block
 from gate.units import UnitError, convert
 
@@ -131,7 +132,7 @@ def _rounds(subject: str, order: tuple[Child, Child], task: Task, pace: Pace) ->
     guess = [child.seconds for child in order]
     # Not counted: it warms the caches that the wait has cooled, and tells what a call takes.
     for child in order:
-        child.ask(_calls(max(guess)), "round", close=True)
+        child.ask(_calls(max(guess)), Round, close=True)
     calls = _calls(max(child.seconds for child in order))
     block = _block(asked, calls * each, calls * min(*guess, *(child.seconds for child in order)))
     length = max(1, block)
@@ -141,13 +142,13 @@ def _rounds(subject: str, order: tuple[Child, Child], task: Task, pace: Pace) ->
     while len(rounds) < MIN_ROUNDS * length or len(rounds) % math.lcm(2, length) or time.monotonic() < end:
         turn = order if len(rounds) % 2 == 0 else order[::-1]
         close = block > 0 and (len(rounds) + 1) % block == 0
-        measured = {child.side.name: child.ask(calls, "round", close=close) for child in turn}
-        if None in measured.values():
-            return {}
+        measured = {child.side.name: child.ask(calls, Round, close=close) for child in turn}
         before, after = measured["base"], measured["head"]
+        if before is None or after is None:
+            return {}
         if close:
-            blocks.append((before.pop("block"), after.pop("block")))
-        rounds.append((before, after))
+            blocks.append((before.block, after.block))
+        rounds.append((before.values, after.values))
     name, _, labels = subject.partition("{")
     suffix = f"{{{labels}" if labels else ""
     found = paired(rounds, blocks)
@@ -180,12 +181,13 @@ def _block(statistics: Collection[str], latencies: int, seconds: float) -> int:
 
 def _whole(order: tuple[Child, Child], task: Task) -> dict[str, Pair]:
     """A test that is measured as a whole: one side, then the other. Nothing where a side fails."""
-    measured: dict[str, dict[str, Any]] = {child.side.name: child.ask(0, "values") or {} for child in order}
+    answers = {child.side.name: child.ask(0, Whole) for child in order}
+    measured = {name: answer.values if answer else {} for name, answer in answers.items()}
     found: dict[str, Pair | None] = {}
     for metric in measured["head"].keys() & measured["base"].keys() & task.units.keys():
         with suppress(UnitError):  # it measures something else now
             before, after = (
-                convert(measured[side][metric]["value"], measured[side][metric]["unit"], task.units[metric])
+                convert(measured[side][metric].value, measured[side][metric].unit, task.units[metric])
                 for side in ("base", "head")
             )
             found[metric] = ratio_of_medians([(before, after)])

@@ -6,18 +6,9 @@ holds the baton measures a round and passes it back. What was agreed on is not s
 What cannot be repeated in rounds (a peak of memory, the duration of a test) is measured once per
 process, by one side while the other waits before the same test.
 
-One JSON line per message. Out: `{"tests": [nodeid, ...]}` before the first test; `{"test": nodeid, "ready":
-name, "seconds": s, "each": n}` at an operation, with what a call takes, the latencies it gives and of a load
-`"errors": share`, how many of its requests fail; and then `{"round": {statistic: value}, "seconds": s}` for
-each round; where it closes a block of rounds its values have `"block": {statistic: multiple of the median}`,
-without slow spells of the machine. `{"test": nodeid}` before a test that is measured as a whole, and after it
-`{"values": {metric: {"value": v, "unit": u}}}`, empty if it failed; `{"failed": nodeid}` after any other test
-that did not pass; `{"ended": status}` at pytest's end. In: `{"calls": n, "at": [nodeid, name], "close":
-whether it closes a block}` for a round of n calls, none to go on; what is for a stop that a time limit has
-ended is skipped.
+What is said, and how, is in `gate.measure.protocol`.
 """
 
-import json
 import math
 import os
 import resource
@@ -27,10 +18,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NoReturn, Self
+
+import msgspec
 
 from gate.measure.latency import PerformanceBaseline, settled_heap, without_spells
 from gate.measure.load import LoadTestMetrics, Request, drive
+from gate.measure.pipes import Address
+from gate.measure.protocol import (
+    Answer,
+    Command,
+    Ended,
+    Lockstep,
+    NotPassed,
+    Round,
+    Selected,
+    Value,
+    Waiting,
+    Whole,
+    command_from,
+    say,
+)
 from gate.model import quantile, summarise
 from gate.variables import BATON_VARIABLE
 
@@ -46,78 +54,64 @@ _TIMEABLE: Final = 10e-3
 """Seconds of a block of calls from which its duration tells what one call takes."""
 
 
-class _Command(NamedTuple):
-    """What the controller wants."""
-
-    calls: int
-    close: bool
-    """Whether a block of rounds ends with this one."""
-
-
 class Baton:
     """Takes rounds from a controller and answers with what it measured.
 
     Args:
-        commands: file descriptor to read from.
-        answers: file descriptor to write to.
-        subjects: the operations to measure in rounds.
-        tests: nodeids of the tests to measure as a whole.
-        core: the core to measure on; negative: any.
+        settings: the pipes, what to measure, and where.
     """
 
-    def __init__(
-        self, commands: int, answers: int, subjects: frozenset[str], tests: frozenset[str], core: int = -1
-    ) -> None:
-        self._commands = os.fdopen(commands, "rb")
-        self._answers = answers
-        self._subjects = subjects
-        self._core = core
+    def __init__(self, settings: Lockstep) -> None:
+        self._commands = Address.from_text(settings.commands)
+        self._answers = Address.from_text(settings.answers)
+        self._subjects = frozenset(settings.subjects)
+        self.tests = frozenset(settings.tests)
+        """Nodeids of the tests that are measured as a whole."""
+        self._core = settings.core
+        self._heard = b""
         self._turn = False
         self._test = ""
-        self.tests = tests
 
     @classmethod
     def from_environment(cls) -> Self | None:
-        """The baton of this process, if it is one side of a comparison."""
+        """The baton of this process, if it is one side of a comparison.
+
+        None as well where the controller cannot be reached: the tests run as they do without it, and it will
+        say that nobody answered.
+        """
         text = os.environ.get(BATON_VARIABLE)
         if not text:
             return None
-        settings = json.loads(text)
-        return cls(
-            settings["commands"],
-            settings["answers"],
-            frozenset(settings["subjects"]),
-            frozenset(settings["tests"]),
-            settings["core"],
-        )
+        settings = msgspec.json.decode(text, type=Lockstep)
+        return cls(settings) if Address.from_text(settings.answers).reachable else None
 
     def announce(self, tests: Sequence[str]) -> None:
         """Say which tests will run, in order."""
-        self._say(tests=tests)
+        self._say(Selected(list(tests)))
 
     def begin(self, nodeid: str) -> None:
         """A test begins; one that is measured as a whole waits until this side may run it."""
         self._test, self._turn = nodeid, nodeid in self.tests
         if self._turn:
             self._settle()
-            self._say(test=nodeid)
+            self._say(Waiting(nodeid))
             self._next("")
 
-    def end(self, values: Mapping[str, Mapping[str, float | str]] | None) -> None:
+    def end(self, values: Mapping[str, Value] | None) -> None:
         """It is over; one that is measured as a whole hands over its values, with their units.
 
         None: it did not pass, and what it measured is no measurement.
         """
         if self._turn:
             self._turn = False
-            self._say(values=values or {})
+            self._say(Whole(dict(values or {})))
             self._next("")
         elif values is None:
-            self._say(failed=self._test)
+            self._say(NotPassed(self._test))
 
     def close(self, status: int) -> None:
         """Pytest is over, with this exit status."""
-        self._say(ended=status)
+        self._say(Ended(status))
 
     def fill(self, recorder: PerformanceBaseline) -> Iterator[None]:
         """Yield once per call, as `Turns.fill` does, for as many rounds as the controller wants."""
@@ -140,7 +134,7 @@ class Baton:
                     break
                 calls *= 2
             recorder.add(seconds / calls * 1e3)
-            self._say(test=self._test, ready=recorder.name, seconds=seconds / calls, each=1)
+            self._say(Waiting(self._test, recorder.name, seconds / calls))
             block: list[float] = []
             while (command := self._next(recorder.name)).calls:
                 for _ in range(_cold(command.calls)):
@@ -158,11 +152,10 @@ class Baton:
                 cpu = (time.process_time() - cpu) * 1e3 / command.calls
                 seconds = (time.perf_counter() - started) / command.calls
                 block += undisturbed if 2 * len(undisturbed) > len(latencies) else latencies
-                values: dict[str, Any] = _middle(latencies) | {"cpu": cpu}
+                shape = _shape(without_spells(block)) if command.close else {}
                 if command.close:
-                    values["block"] = _shape(without_spells(block))
                     block.clear()
-                self._say(round=values, seconds=seconds)
+                self._say(Round(_middle(latencies) | {"cpu": cpu}, seconds, shape))
 
     async def load(self, name: str, request: Request, users: int, requests: int) -> LoadTestMetrics:
         """Drive a load once, and again for every round."""
@@ -173,16 +166,16 @@ class Baton:
             metrics = await drive(request, users, requests)
             if wanted:
                 each, errors = users * requests, metrics.error_rate
-                self._say(test=self._test, ready=name, seconds=metrics.duration, each=each, errors=errors)
+                self._say(Waiting(self._test, name, metrics.duration, each, errors))
                 block: list[float] = []
                 while (command := self._next(name)).calls:
                     metrics = await drive(request, users, requests, command.calls)
-                    values: dict[str, Any] = _middle(metrics.latencies) | {"throughput": metrics.throughput}
+                    values = _middle(metrics.latencies) | {"throughput": metrics.throughput}
                     block += [latency / (values["p50"] or 1.0) for latency in metrics.latencies]
+                    shape = _shape(block) if command.close else {}
                     if command.close:
-                        values["block"] = _shape(block)
                         block.clear()
-                    self._say(round=values, seconds=metrics.duration / command.calls)
+                    self._say(Round(values, metrics.duration / command.calls, shape))
         return metrics
 
     def _settle(self) -> None:
@@ -193,16 +186,29 @@ class Baton:
                     os.sched_setaffinity(int(thread.name), {self._core})
         self._core = -1
 
-    def _next(self, operation: str) -> _Command:
+    def _next(self, operation: str) -> Command:
         """The next command for this operation, or for the test as a whole."""
-        while line := self._commands.readline():
-            message = json.loads(line)
-            if message["at"] == [self._test, operation]:
-                return _Command(message["calls"], message["close"])
-        os._exit(1)  # the controller is gone: nobody needs this process any more
+        while True:
+            if not self._heard:
+                with suppress(OSError):
+                    self._heard = self._commands.receive()
+                if not self._heard:
+                    _leave()
+            line, _, self._heard = self._heard.partition(b"\n")
+            command = command_from(line)
+            if (command.test, command.operation) == (self._test, operation):
+                return command
 
-    def _say(self, **message: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
-        os.write(self._answers, json.dumps(message).encode() + b"\n")
+    def _say(self, message: Answer) -> None:
+        try:
+            say(self._answers, message)
+        except OSError:
+            _leave()
+
+
+def _leave() -> NoReturn:
+    """The controller is gone: nobody needs this process any more."""
+    os._exit(1)
 
 
 def _losses() -> int:

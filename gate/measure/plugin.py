@@ -17,6 +17,8 @@ import pytest
 from gate.measure.baton import Baton
 from gate.measure.environment import checked_out_commit, this_environment
 from gate.measure.latency import Turns
+from gate.measure.pipes import Address
+from gate.measure.protocol import Progress, Value, say
 from gate.measure.recorder import Measure
 from gate.model import duration_name, join_name
 from gate.variables import (
@@ -43,6 +45,7 @@ fails ends nothing."""
 _measures = pytest.StashKey[Measure]()
 _owners = pytest.StashKey[dict[str, str]]()
 _baton = pytest.StashKey[Baton | None]()
+_selection = pytest.StashKey[str]()
 _durations = pytest.StashKey[dict[str, float]]()
 _attempts = pytest.StashKey[int]()
 _failure = pytest.StashKey[str]()
@@ -52,7 +55,7 @@ _subtests = pytest.StashKey[dict[str, list[str]]]()
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     """In a comparison: one process, to its end, whatever the command says."""
-    if os.environ.get(BATON_VARIABLE):
+    if os.environ.get(BATON_VARIABLE) and not _nested(config):
         for name, value in _IN_A_COMPARISON.items():
             if hasattr(config.option, name):
                 setattr(config.option, name, value)
@@ -65,22 +68,34 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "measure(iterations=10, warmup=3): how often the `measure` fixture repeats an operation"
     )
     config.stash[_owners] = {}
-    config.stash[_baton] = Baton.from_environment()
+    nested = _nested(config)
+    config.stash[_selection] = "" if nested else os.environ.get(SELECT_VARIABLE, "")
+    config.stash[_baton] = None if nested else Baton.from_environment()
     config.stash[_subtests] = {}
     config.pluginmanager.register(_Subtests(config.stash[_subtests]), "gate-subtests")
     if not hasattr(config, "workerinput"):  # of a distributed run only the controller writes the report
-        _refuse_a_second_report(config)
+        if not nested:
+            _begin_session(config)
         commit, dirty = checked_out_commit(config.rootpath)
         config.pluginmanager.register(_RunMetadata(commit, dirty=dirty), "gate-run-metadata")
-        if channel := _progress_channel():
-            config.pluginmanager.register(_Progress(channel), "gate-progress")
+        if (address := os.environ.get(PROGRESS_VARIABLE)) and not nested:
+            config.pluginmanager.register(_Progress(Address.from_text(address)), "gate-progress")
 
 
-def _refuse_a_second_report(config: pytest.Config) -> None:
-    """A suite has one report: another pytest of its command would write over that of the first."""
-    if not os.environ.get(SUITE_VARIABLE) or os.environ.get(SESSION_VARIABLE):
+def _nested(config: pytest.Config) -> bool:
+    """Whether a test of a suite started this pytest: what the gate asks of the suite's own is not for it."""
+    return bool(os.environ.get(SESSION_VARIABLE)) and not hasattr(config, "workerinput")
+
+
+def _begin_session(config: pytest.Config) -> None:
+    """Tell a pytest that a test starts from the suite's own; refuse a second one of the suite's command.
+
+    A suite has one report: another pytest would write over that of the first.
+    """
+    if any(os.environ.get(name) for name in (SUITE_VARIABLE, BATON_VARIABLE, SELECT_VARIABLE)):
+        os.environ[SESSION_VARIABLE] = "1"
+    if not os.environ.get(SUITE_VARIABLE):
         return
-    os.environ[SESSION_VARIABLE] = "1"
     report = Path(config.getoption("json_report_file", None) or os.devnull)
     if report.is_file():
         report.unlink()  # half a suite is none
@@ -93,7 +108,7 @@ def _refuse_a_second_report(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep only the tests that a comparison asks for, whatever the suite's own command selects."""
-    if file := os.environ.get(SELECT_VARIABLE):
+    if file := config.stash[_selection]:
         wanted = set(Path(file).read_text(encoding="utf-8").splitlines())
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in wanted])
         items[:] = [item for item in items if item.nodeid in wanted]
@@ -128,15 +143,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     try:
         return (yield)
     finally:
-        values: dict[str, dict[str, float | str]] | None = None
+        values: dict[str, Value] | None = None
         if _durations in item.stash and item.stash[_attempts] == 1:
             measures = item.stash.get(_measures, None)
             recorded = measures.measurements if measures else []
             values = {
-                join_name(m.name, m.labels): {"value": m.value, "unit": m.unit}
-                for m in recorded
-                if m.value is not None
-            } | {name: {"value": s, "unit": "s"} for name, s in item.stash[_durations].items()}
+                join_name(m.name, m.labels): Value(m.value, m.unit) for m in recorded if m.value is not None
+            } | {name: Value(seconds, "s") for name, seconds in item.stash[_durations].items()}
         baton.end(values)
 
 
@@ -247,35 +260,24 @@ class _RunMetadata:
 
 
 class _Progress:
-    """Tells `gate run` about each test, one JSON line per event."""
+    """Tells `gate run` about each test, as long as it can be reached."""
 
-    def __init__(self, channel: int) -> None:
-        self._channel = channel
+    def __init__(self, address: Address) -> None:
+        self._address = address
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._say(total=len(session.items))
+        self._say(Progress(total=len(session.items)))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        self._say(total=len(ids))
+        self._say(Progress(total=len(ids)))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self._say(started=nodeid)
+        self._say(Progress(started=nodeid))
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        self._say(finished=nodeid)
+        self._say(Progress(finished=nodeid))
 
-    def _say(self, **event: object) -> None:
-        with suppress(OSError):  # nobody listens any more: the run goes on
-            os.write(self._channel, json.dumps(event).encode() + b"\n")
-
-
-def _progress_channel() -> int | None:
-    number = os.environ.get(PROGRESS_VARIABLE, "")
-    if not number.isdecimal():
-        return None
-    try:
-        os.fstat(int(number))
-    except OSError:
-        return None
-    return int(number)
+    def _say(self, event: Progress) -> None:
+        with suppress(OSError, UnicodeError):  # nobody listens, or a name that is no text: the run goes on
+            say(self._address, event)

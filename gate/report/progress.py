@@ -17,11 +17,12 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from gate.measure.protocol import Progress
 from gate.model import Shard
 from gate.policy import Suite
 from gate.readers.naming import report_stem
 from gate.report.text import log_line, one_line
-from gate.runner import Progress, SuiteResult, run_suite
+from gate.runner import SuiteResult, run_suite
 
 _LOG_EVERY: Final = 5.0
 """Seconds between two lines about a running suite in a log."""

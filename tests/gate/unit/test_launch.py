@@ -1,19 +1,19 @@
 """One launch with real batons over real pipes, both sides as threads: who waits for whom, what is lost."""
 
 import asyncio
-import json
 import math
 import os
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from gate.confirm.child import Child, Task
@@ -23,6 +23,8 @@ from gate.confirm.sides import LaunchError, Side
 from gate.evidence import Pair
 from gate.measure.baton import Baton
 from gate.measure.latency import PerformanceBaseline
+from gate.measure.pipes import Pipe
+from gate.measure.protocol import Answer, Command, Lockstep, Value, Waiting, answer_from
 
 launch_module = sys.modules["gate.confirm.launch"]  # the package's name stands for the function
 baton_module = sys.modules["gate.measure.baton"]
@@ -67,9 +69,7 @@ def run(tests: list[Test], baton: Baton) -> int:
     baton.announce([test.name for test in tests])
     for test in tests:
         baton.begin(test.name)
-        values: dict[str, Any] | None = {
-            name: {"value": value, "unit": unit} for name, (value, unit) in test.values.items()
-        }
+        values: dict[str, Value] | None = {name: Value(*value) for name, value in test.values.items()}
         try:
             assert not test.fails
             for name, operation in test.operations.items():
@@ -95,23 +95,27 @@ def _threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch_module, "ROUND_SECONDS", 0.002)
 
 
-@contextmanager
-def closing_descriptor(descriptor: int) -> Generator[None]:
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
 ROUNDS = threading.Event()
 """A round was asked for."""
 
 
 class Watched(Child):
-    def ask(self, calls: int, key: str, *, close: bool = False) -> Any:
-        answer = super().ask(calls, key, close=close)
+    def ask(self, calls: int, answer: Any, *, close: bool = False) -> Any:
+        answer = super().ask(calls, answer, close=close)
         ROUNDS.set()
         return answer
+
+
+@contextmanager
+def pipes(directory: Path, name: str = "side") -> Generator[tuple[Pipe, Pipe]]:
+    with Pipe(directory, f"{name}-commands") as commands, Pipe(directory, f"{name}-answers") as answers:
+        yield commands, answers
+
+
+def baton_of(
+    commands: Pipe, answers: Pipe, subjects: list[str], tests: list[str] | None = None, core: int = -1
+) -> Baton:
+    return Baton(Lockstep(str(commands.address), str(answers.address), subjects, tests or [], core))
 
 
 @dataclass
@@ -137,31 +141,25 @@ class Rig:
         def started(
             side: Side, task: Task, course: Course, directory: Path, *, seed: int, core: int
         ) -> Generator[Child]:
-            commands_out, commands_in = os.pipe()
-            answers_out, answers_in = os.pipe()
-            baton = Baton(commands_out, answers_in, frozenset(task.subjects), frozenset(task.whole), core)
             log = directory / f"{side.name}.log"
             log.write_text(f"seed {seed}")
+            tests = [test for test in scripts[side.name] if test.name in task.tests]
+            with pipes(directory, side.name) as (commands, answers):
+                baton = baton_of(commands, answers, list(task.subjects), list(task.whole), core)
 
-            def body() -> None:
-                with (
-                    suppress(BrokenPipeError, SystemExit),
-                    closing(baton._commands),
-                    closing_descriptor(answers_in),
-                ):
-                    run([test for test in scripts[side.name] if test.name in task.tests], baton)
+                def body() -> None:
+                    with suppress(SystemExit):
+                        run(tests, baton)
 
-            thread = threading.Thread(target=body, daemon=True)
-            thread.start()
-            process: Any = SimpleNamespace(wait=lambda timeout: thread.join(timeout) or 0)
-            child = Watched(side, process, commands_in, answers_out, log, task.patience, course)
-            try:
-                yield child
-            finally:
-                if child.commands >= 0:
-                    os.close(child.commands)
+                thread = threading.Thread(target=body, daemon=True)
+                thread.start()
+                process: Any = SimpleNamespace(
+                    wait=lambda timeout: thread.join(timeout) or 0,
+                    poll=lambda: None if thread.is_alive() else 0,
+                )
+                yield Watched(side, task.command, process, commands, answers, log, task.patience, course)
+                commands.close()
                 thread.join(5)
-                os.close(answers_out)
 
         self.monkeypatch.setattr(launch_module, "started", started)
         sides = tuple(Side(name, self.directory, "", self.directory, self.directory) for name in scripts)
@@ -302,33 +300,36 @@ def test_a_side_that_is_silent_hangs(rig: Rig):
         rig.launch([A], [asleep])
 
 
-def measured(operation: Callable[[], None], *commands: tuple[int, list[str]]) -> list[dict[str, Any]]:
+Measured = Callable[..., list[Any]]
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Callable[..., list[Answer]]:
     """What a baton says that gets these commands (calls and a stop) for the operation x.a of t.py::a."""
-    commands_out, commands_in = os.pipe()
-    answers_out, answers_in = os.pipe()
-    baton = Baton(commands_out, answers_in, frozenset({"x.a"}), frozenset())
-    baton.begin("t.py::a")
-    for calls, stop in (*commands, (0, HERE)):
-        os.write(commands_in, json.dumps({"calls": calls, "at": stop, "close": True}).encode() + b"\n")
-    for _ in baton.fill(PerformanceBaseline("x.a")):
-        operation()
-    baton._commands.close()
-    os.close(answers_in)
-    os.close(commands_in)
-    with os.fdopen(answers_out) as answers:
-        return [json.loads(line) for line in answers]
+
+    def measured(operation: Callable[[], None], *commands: tuple[int, tuple[str, str]]) -> list[Answer]:
+        with pipes(tmp_path) as (asking, answering):
+            baton = baton_of(asking, answering, ["x.a"])
+            baton.begin("t.py::a")
+            for calls, stop in (*commands, (0, HERE)):
+                asking.send(msgspec.json.encode(Command(*stop, calls, close=True)))
+            for _ in baton.fill(PerformanceBaseline("x.a")):
+                operation()
+            return [answer_from(line) for line in iter(lambda: answering.receive(0), None)]
+
+    return measured
 
 
-HERE = ["t.py::a", "x.a"]
+HERE = ("t.py::a", "x.a")
 
 
-def test_a_command_for_a_stop_that_is_over_is_skipped():
+def test_a_command_for_a_stop_that_is_over_is_skipped(measured: Measured):
     """A time limit ended the test while its side waited there."""
-    answers = measured(work, (7, ["t.py::old", "x.old"]))
-    assert [set(answer) for answer in answers] == [{"test", "ready", "seconds", "each"}]
+    answers = measured(work, (7, ("t.py::old", "x.old")))
+    assert [type(answer) for answer in answers] == [Waiting]
 
 
-def test_the_cold_calls_at_the_beginning_of_a_round_do_not_count():
+def test_the_cold_calls_at_the_beginning_of_a_round_do_not_count(measured: Measured):
     """The other side has had the caches; a call that is long is not made in vain."""
     calls: list[float] = []
 
@@ -339,11 +340,13 @@ def test_the_cold_calls_at_the_beginning_of_a_round_do_not_count():
 
     *_, long, short, single = measured(cold, (11, HERE), (3, HERE), (1, HERE))
     assert len(calls) == 4 + 13 + 4 + 1
-    assert max(long["round"]["mean"], short["round"]["mean"]) < 25
-    assert single["round"]["p50"] > 9
+    assert max(long.values["mean"], short.values["mean"]) < 25
+    assert single.values["p50"] > 9
 
 
-def test_a_call_that_lost_its_core_is_no_part_of_the_tail(monkeypatch: pytest.MonkeyPatch):
+def test_a_call_that_lost_its_core_is_no_part_of_the_tail(
+    monkeypatch: pytest.MonkeyPatch, measured: Measured
+):
     """As long as most have kept it; the average has all of them."""
     lost, calls = [0], [0]
 
@@ -357,7 +360,7 @@ def test_a_call_that_lost_its_core_is_no_part_of_the_tail(monkeypatch: pytest.Mo
         return operation
 
     monkeypatch.setattr(baton_module, "_losses", lambda: lost[0])
-    few, most = (measured(interrupted(every), (15, HERE))[-1]["round"] for every in (6, 1))
-    assert few["block"]["p95"] < 20
-    assert few["mean"] > 5
-    assert most["block"], "what always loses it is what it is"
+    few, most = (measured(interrupted(every), (15, HERE))[-1] for every in (6, 1))
+    assert few.block["p95"] < 20
+    assert few.values["mean"] > 5
+    assert most.block, "what always loses it is what it is"

@@ -18,6 +18,7 @@ from gate.confirm.rounds import paired, ratio_of_medians
 from gate.evidence import Pair
 from gate.measure.baton import _middle, _shape
 from gate.measure.latency import without_spells
+from gate.measure.protocol import Round
 from gate.model import quantile
 
 launch_module = sys.modules["gate.confirm.launch"]  # the package's name stands for the function
@@ -183,18 +184,17 @@ class Scripted:
         self._chance = random.Random(slow)
         self._block: list[float] = []
 
-    def ask(self, calls: int, _: str, *, close: bool) -> dict[str, Any]:
+    def ask(self, calls: int, _: type[Round], *, close: bool) -> Round:
         first = not self.asked
         self.asked.append((calls, close))
         taken = [self._usual * (1 + (self._chance.randrange(100) < self._slow)) for _ in range(calls)]
         self.seconds = self._usual * (self._cold if first else 1)
         self._clock[0] += sum(taken)
         self._block += taken
-        values: dict[str, Any] = _middle(taken) | {"cpu": self._usual}
+        shape = _shape(without_spells(self._block)) if close else {}
         if close:
-            values["block"] = _shape(without_spells(self._block))
             self._block.clear()
-        return values
+        return Round(_middle(taken) | {"cpu": self._usual}, self.seconds, shape)
 
 
 def rounds(
