@@ -12,7 +12,7 @@ from gate.evidence import PRIOR_SPREAD, visible
 from gate.model import STATISTICS, TAILS, Better, Metric, SuiteRun, quantile
 from gate.policy import LIMITS, OFF, Policy, Rule
 from gate.statistics import enough_for, moves, pooled_noise, screen, shift
-from gate.units import Quantity, convert, format_change, format_value
+from gate.units import Quantity, convert, dimension, format_change, format_value
 
 POWER: Final = 1.645
 """The 95 % quantile of the normal distribution: a change is seen in 95 of 100 runs, one-sided."""
@@ -204,8 +204,10 @@ def _limit(noise: Noise, key: str, limit: Quantity | None) -> _Change | None:
         f"the {'95' if noise.better == 'lower' else '5'} % worst {format_value(tail, noise.unit)}"
     )
     worst = noise.centre * math.exp(sign * max(2 * reach, 0.05))
-    proposed = convert(worst, noise.unit, limit.unit or noise.unit)  # a bare number is in the metric's unit
-    return _Change(key, Quantity(_generous(proposed, noise.better), limit.unit), reason)
+    proposed = _generous(convert(worst, noise.unit, limit.unit or noise.unit), noise.better)
+    if dimension(noise.unit) == "ratio":
+        proposed = min(proposed, convert(1.0, "ratio", limit.unit or noise.unit))
+    return _Change(key, Quantity(proposed, limit.unit), reason)
 
 
 def _generous(value: float, better: Better) -> float:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from gate.located import LocatedError, Mistake, Place
 from gate.model import Better, Metric, split_name
 from gate.nodeids import function_of
-from gate.units import Quantity, UnitError, dimension
+from gate.units import Quantity, UnitError, dimension, fitting
 
 FILE_NAME: Final = "thresholds.yaml"
 DEFAULT_TOLERANCE: Final = Quantity(10, "%")
@@ -234,11 +234,37 @@ class Policy:
         return Rule(**found, sources=sources)
 
     def _check_unit(self, entry: Entry, key: str, value: Quantity, metric: Metric) -> None:
+        """Refuse a limit that its author means in another unit, and one that no value can pass.
+
+        Raises:
+            LocatedError: its unit does not fit the metric's, or it is above all that a ratio can be.
+        """
+        wrong = ""
         try:
             value.to(metric.unit)
+            if dimension(metric.unit) == "ratio" and value.to("ratio") > 1:
+                wrong = (
+                    f"{value} is above 100 %, which {metric.name} never is, so it could never fail; "
+                    "record a ratio that can be with another unit, e.g. unit='x'"
+                )
         except UnitError:
-            message = f"{key} {value} does not fit {metric.name}, which is measured in {metric.unit}"
-            raise LocatedError(self.source, [Mistake(entry.place, message)]) from None
+            how = "does not fit:" if value.unit else "has no unit:"
+            of = "a ratio" if metric.unit == "ratio" else f"measured in {metric.unit}"
+            wrong = f"{value} {how} {metric.name} is {of}{_meant(value, metric.unit)}"
+        if wrong:
+            where = f"metrics[{entry.pattern}].{key}"
+            raise LocatedError(self.source, [Mistake(entry.place, f"{where}: {wrong}")])
+
+
+def _meant(value: Quantity, unit: str) -> str:
+    """What may be meant by a bare number, as the end of a sentence; empty if nothing fits."""
+    if value.unit:
+        return ""
+    if dimension(unit) == "ratio":
+        share = f"{100 * value.value:g} % or " if abs(value.value) <= 1 else ""
+        return f"; write {share}{value.value:g} %"
+    fits = ", ".join(f"{value.value:g} {name}" for name in fitting(unit))
+    return f"; write one of {fits}" if fits else ""
 
 
 def _built_in(pattern: str, tolerance: Quantity) -> Entry:

@@ -77,6 +77,12 @@ def dimension(unit: str) -> str | None:
     return _DIMENSION.get(unit)
 
 
+def fitting(unit: str) -> tuple[str, ...]:
+    """The units that one converts into, those that people write first; none of a unit we do not know."""
+    names = FACTORS.get(dimension(unit) or "", {})
+    return tuple(sorted(filter(None, names), key=lambda name: name not in {"%", "ms", "MB", "req/s"}))
+
+
 def convert(value: float, unit: str, to: str) -> float:
     """Convert between units of one dimension.
 
@@ -86,9 +92,8 @@ def convert(value: float, unit: str, to: str) -> float:
     if unit == to:
         return value
     here, there = dimension(unit), dimension(to)
-    if unit == "":
-        # A bare number takes the unit of what it is compared with; for a ratio that is 0.7, not 70.
-        return value
+    if unit == "" and (there is None or value == 0 or math.isinf(value)):
+        return value  # nothing and everything are the same in any unit; who invents one writes bare numbers
     if here is None or here != there:
         raise UnitError(f"cannot compare {unit or 'a bare number'} with {to or 'a bare number'}")
     # Fifteen digits are what a float holds for certain: 70 % is 0.7 and not 0.7000000000000001.

@@ -93,6 +93,18 @@ def test_fast_failures_are_red_and_no_improvement(project: Project):
     assert "550 of 550 requests failed (100 %, its critical is 5 %)" in " ".join(result.text.split())
 
 
+@pytest.mark.parametrize(("limit", "said"), [("5", "has no unit"), ("500 %", "is above 100 %")])
+def test_an_error_rate_that_no_run_reaches_is_refused(project: Project, limit: str, said: str):
+    """Meant was 5 %; all requests could fail."""
+    rules = project.root / "thresholds.yaml"
+    rules.write_text(rules.read_text().replace("critical: 5 %", f"critical: {limit}"))
+    for command in (("check", "--no-confirm"), ("baseline", "update")):
+        result = project.gate(*command)
+        assert result.code == 2, result.text
+        assert f"thresholds.yaml:8:3: metrics[load.*.error_rate].critical: {limit} {said}" in result.text
+    assert not (project.root / "tests" / "baseline").exists()
+
+
 def test_an_overwhelmed_generator_is_inconclusive_and_not_accepted(project: Project):
     project.accept(3)
     project.edit(record(lambda load: load.update(remote=True, generator=0.97, lag=59.0)))

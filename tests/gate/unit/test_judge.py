@@ -160,7 +160,7 @@ def test_a_nodeid_is_quoted_for_the_shell(nodeid):
         ("lower", "target: 200 ms, warning: 150 ms, critical: 300 ms", 350, ("fail", "critical")),
         ("lower", "target: 0.2 s", 200, None),
         ("lower", "target: 0.2 s", 201, ("fail", "target")),
-        ("lower", "target: 200", 201, ("fail", "target")),
+        ("lower", "target: 200 ms", 201, ("fail", "target")),
         ("higher", "target: 200 ms", 200, None),
         ("higher", "target: 200 ms", 199, ("fail", "target")),
         ("higher", "warning: 150 ms, critical: 100 ms", 120, ("warn", "warning")),
@@ -240,7 +240,7 @@ def test_a_limit_of_a_test_that_is_known_to_fail_is_not_missing():
 
 
 def test_a_limit_in_the_wrong_unit_is_a_mistake_of_the_policy():
-    with pytest.raises(LocatedError, match=r"warning 5 MB does not fit a\.p50, which is measured in ms"):
+    with pytest.raises(LocatedError, match=r"warning: 5 MB does not fit: a\.p50 is measured in ms"):
         judged([metric("a.p50", 1)], policy=policy_of({"a.p50": "{warning: 5 MB}"}))
 
 

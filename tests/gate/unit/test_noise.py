@@ -16,11 +16,15 @@ CALM = (10.0, 10.1, 9.9, 10.05, 9.95)
 WILD = (10.0, 14.0, 7.0, 12.0, 8.0)
 
 
-def runs(**values):
+def runs(unit="ms", **values):
     """One metric per keyword, its values run by run; `__` stands for a dot."""
     count = len(next(iter(values.values())))
     return [
-        {"api": suite_run([metric(name.replace("__", "."), series[i]) for name, series in values.items()])}
+        {
+            "api": suite_run(
+                [metric(name.replace("__", "."), series[i], unit) for name, series in values.items()]
+            )
+        }
         for i in range(count)
     ]
 
@@ -99,7 +103,6 @@ def test_a_tolerance_below_what_a_confirmation_sees_is_raised():
         ("{target: 10.1 ms}", "a.p50: {target: 11 ms}"),
         ("{target: 9 ms}", "a.p50: {target: 11 ms}"),
         ("{target: 0.01 s}", "a.p50: {target: 0.011 s}"),
-        ("{target: 10}", "a.p50: {target: 11}"),
         ("{warning: 10.1 ms, critical: 10.4 ms}", "a.p50: {warning: 10.4 ms, critical: 10.4 ms}"),
         ("{better: higher, target: 9.9 ms}", "a.p50: {better: higher, target: 9.5 ms}"),
         ("{better: higher, target: 9 ms}", None),
@@ -109,6 +112,12 @@ def test_a_limit_that_unchanged_code_passes_is_moved(entry, yaml):
     policy = policy_of({"a.p50": entry})
     found = proposed(runs(a__p50=CALM), policy)
     assert [proposal.yaml for proposal in found] == ([] if yaml is None else [yaml])
+
+
+def test_no_share_of_more_than_all_is_proposed():
+    noisy = runs(a__share=(0.7, 0.9, 0.5, 0.85, 0.95), unit="ratio")
+    found = proposed(noisy, policy_of({"a.share": "{target: 80 %, tolerance: off}"}))
+    assert [proposal.yaml for proposal in found] == ["a.share: {target: 100 %, tolerance: off}"]
 
 
 @given(

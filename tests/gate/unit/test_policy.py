@@ -166,12 +166,39 @@ def test_a_unit_that_does_not_fit_is_located_in_the_policy(field):
     with pytest.raises(LocatedError) as error:
         policy.rule(metric("a.p50", 1))
     assert str(error.value) == (
-        f"thresholds.yaml:5:3: {field} 5 MB does not fit a.p50, which is measured in ms"
+        f"thresholds.yaml:5:3: metrics[a.p50].{field}: 5 MB does not fit: a.p50 is measured in ms"
     )
 
 
-def test_a_bare_limit_fits_every_unit():
-    assert policy_of({"a": "{critical: 5}"}).rule(metric("a", 1, "MB")).critical == Quantity(5, "")
+@pytest.mark.parametrize("field", ["target", "warning", "critical", "floor"])
+@pytest.mark.parametrize(
+    ("written", "unit", "meant"),
+    [
+        ("5", "ratio", "; write 5 %"),
+        ("0.05", "ratio", "; write 5 % or 0.05 %"),
+        ("5", "%", "; write 5 %"),
+        ("1", "ms", "; write one of 1 ms, 1 ns, 1 us, 1 µs, 1 s, 1 min, 1 h"),
+        ("1", "req/s", "; write one of 1 req/s, 1 /s, 1 op/s"),
+    ],
+)
+def test_a_limit_without_a_unit_is_refused_with_those_that_fit(field, written, unit, meant):
+    policy = policy_of({"a.*": f"{{{field}: {written}}}"})
+    with pytest.raises(LocatedError) as error:
+        policy.rule(metric("a.b", 1, unit))
+    where = f"thresholds.yaml:4:3: metrics[a.*].{field}: {written}"
+    of = "a ratio" if unit == "ratio" else f"measured in {unit}"
+    assert str(error.value) == f"{where} has no unit: a.b is {of}{meant}"
+    assert policy_of({"a.*": f"{{{field}: 0}}"}).rule(metric("a.b", 1, unit)), "nothing is so in any unit"
+    assert policy.rule(metric("a.b", 1, "count"))
+
+
+@pytest.mark.parametrize("unit", ["ratio", "%"])
+def test_a_ratio_above_all_of_it_could_never_fail(unit):
+    """500 % of errors was a limit that no run breaks."""
+    assert policy_of({"a": "{critical: 100 %, floor: 1 ratio}"}).rule(metric("a", 0.1, unit))
+    for limit in ("500 %", "5 ratio", "100.1 %"):
+        with pytest.raises(LocatedError, match=r"is above 100 %, which a never is, so it could never fail"):
+            policy_of({"a": f"{{critical: {limit}}}"}).rule(metric("a", 0.1, unit))
 
 
 def test_a_bare_limit_fits_a_unit_that_we_do_not_know():

@@ -90,9 +90,17 @@ def test_units_of_one_dimension_convert(value, unit, to, expected):
     assert convert(value, unit, to) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("to", ["ms", "MB", "ratio", "req/s", "count"])
-def test_a_bare_number_takes_the_unit_it_is_compared_with(to):
+@pytest.mark.parametrize("to", ["count", "tokens", ""])
+def test_a_bare_number_is_a_count_or_of_a_unit_that_we_do_not_know(to):
     assert convert(0.7, "", to) == 0.7
+
+
+@pytest.mark.parametrize("to", ["ms", "MB", "ratio", "%", "req/s"])
+def test_a_bare_number_is_no_time_size_share_or_rate_but_nothing_is(to):
+    """5 for an error rate, meant 5 %, let 600 of 600 failed requests pass."""
+    with pytest.raises(UnitError, match="cannot compare a bare number with"):
+        convert(5, "", to)
+    assert convert(0, "", to) == 0
 
 
 @pytest.mark.parametrize(("unit", "to"), [("ms", "MB"), ("ms", ""), ("tokens", "ms"), ("%", "ms")])
