@@ -4,9 +4,9 @@ import asyncio
 import textwrap
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END
 
 from tests.jorge.budget import parse_budget
 from tests.jorge.conversation import Conversations
@@ -22,6 +22,7 @@ from tests.jorge.services import (
 )
 from tests.jorge.state import BuyerState, Financing, Listing, Task, Update, new_buyer, user_messages
 from tests.jorge.store import ConversationStore
+from tests.jorge.workflow import Workflow
 
 ListingSearch: TypeAlias = Callable[[ListingQuery], Awaitable[list[Listing]]]
 
@@ -77,29 +78,20 @@ class BuyerBot:
         self._listings = listings
         self._sleep = sleep
         self._clock = clock
-        self._graph = self._build()
-
-    def _build(self):
-        graph = StateGraph(BuyerState)
-        graph.add_sequence(
+        self._workflow = Workflow(
             [
                 self.analyze_buyer_intent,
                 self.assess_financial_readiness,
                 self.qualify_property_needs,
                 self.match_properties,
-            ]
+            ],
+            route,
+            [self.generate_buyer_response, self.schedule_next_action],
         )
-        graph.add_node(self.generate_buyer_response)
-        graph.add_node(self.schedule_next_action)
-        graph.add_edge(START, "analyze_buyer_intent")
-        graph.add_conditional_edges("match_properties", route)
-        graph.add_edge("generate_buyer_response", END)
-        graph.add_edge("schedule_next_action", END)
-        return graph.compile()
 
     async def run(self, state: BuyerState) -> BuyerState:
         """Send a state through the whole workflow."""
-        return cast("BuyerState", await self._graph.ainvoke(state))
+        return await self._workflow.run(state)
 
     async def process(self, lead_id: str, message: str, lead_name: str = "") -> BuyerState:
         """Answer a message of a lead and remember the conversation."""

@@ -2,9 +2,6 @@
 
 import time
 from collections.abc import Callable
-from typing import cast
-
-from langgraph.graph import END, START, StateGraph
 
 from tests.jorge.conversation import Conversations
 from tests.jorge.phrases import BUYER_INTEREST, SELLER_INTEREST
@@ -12,6 +9,7 @@ from tests.jorge.scoring import BUYER_UNSAID, SELLER_BASE, score_buyer, score_se
 from tests.jorge.services import GHLClient
 from tests.jorge.state import LeadPath, LeadState, Touch, Update, new_lead, user_messages
 from tests.jorge.store import ConversationStore
+from tests.jorge.workflow import Workflow
 
 NURTURE_PLAN = (
     Touch(day=3, channel="sms"),
@@ -35,22 +33,15 @@ class LeadBot:
         self.conversations = Conversations("lead", LeadState, new_lead, store)
         self._ghl = ghl
         self._clock = clock
-        self._graph = self._build()
-
-    def _build(self):
-        graph = StateGraph(LeadState)
-        graph.add_sequence([self.analyze_intent, self.determine_path])
-        graph.add_node(self.hand_off)
-        graph.add_node(self.nurture)
-        graph.add_edge(START, "analyze_intent")
-        graph.add_conditional_edges("determine_path", lambda state: state["next_action"])
-        graph.add_edge("hand_off", END)
-        graph.add_edge("nurture", END)
-        return graph.compile()
+        self._workflow = Workflow(
+            [self.analyze_intent, self.determine_path],
+            lambda state: state["next_action"],
+            [self.hand_off, self.nurture],
+        )
 
     async def run(self, state: LeadState) -> LeadState:
         """Send a state through the whole workflow."""
-        return cast("LeadState", await self._graph.ainvoke(state))
+        return await self._workflow.run(state)
 
     async def process(self, lead_id: str, message: str, lead_name: str = "") -> LeadState:
         """Answer a message of a lead and remember the conversation."""

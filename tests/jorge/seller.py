@@ -3,9 +3,9 @@
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END
 
 from tests.jorge.conversation import Conversations
 from tests.jorge.handoff import Handoff
@@ -14,6 +14,7 @@ from tests.jorge.scoring import Classification, score_seller
 from tests.jorge.services import ClaudeClient, GHLClient, ServiceError
 from tests.jorge.state import SellerState, Stage, Tone, Update, new_seller, user_messages
 from tests.jorge.store import ConversationStore
+from tests.jorge.workflow import Workflow
 
 Predictor: TypeAlias = Callable[[SellerState, Tone], Awaitable[Tone]]
 """Refines the tone the base rule chose; raises ``ServiceError`` when it cannot."""
@@ -68,22 +69,15 @@ class SellerBot:
         self._ghl = ghl
         self._predict = predict
         self._clock = clock
-        self._graph = self._build()
-
-    def _build(self):
-        graph = StateGraph(SellerState)
-        graph.add_sequence([self.analyze_intent, self.detect_stall, self.select_strategy])
-        graph.add_node(self.generate_jorge_response)
-        graph.add_node(self.execute_follow_up)
-        graph.add_edge(START, "analyze_intent")
-        graph.add_conditional_edges("select_strategy", route)
-        graph.add_edge("generate_jorge_response", END)
-        graph.add_edge("execute_follow_up", END)
-        return graph.compile()
+        self._workflow = Workflow(
+            [self.analyze_intent, self.detect_stall, self.select_strategy],
+            route,
+            [self.generate_jorge_response, self.execute_follow_up],
+        )
 
     async def run(self, state: SellerState) -> SellerState:
         """Send a state through the whole workflow."""
-        return cast("SellerState", await self._graph.ainvoke(state))
+        return await self._workflow.run(state)
 
     async def process(self, lead_id: str, message: str, lead_name: str = "") -> SellerState:
         """Answer a message of a lead and remember the conversation."""
