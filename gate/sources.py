@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -16,6 +17,7 @@ from gate.git import (
     content_at,
     file_at,
     files_at,
+    head_commit,
     inside_repository,
     merge_base,
     removal_of,
@@ -56,6 +58,8 @@ class Sources:
     """Where the accepted runs lie, from the top of the repository; empty: elsewhere."""
     behind: frozenset[str] = frozenset()
     """Suites whose accepted runs are older than the base."""
+    same: bool = False
+    """Whether the work tree is the base, to the last file: then nothing but the branch itself is judged."""
 
 
 def load_policy(file: Path) -> Policy:
@@ -133,20 +137,25 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     touched = frozenset(os.path.relpath(top / name, root.resolve()) for name in names)
     place = repository_path(root, directory)
     changed = any(_can_matter(name, place) for name in names)
+    same = not names and base == head_commit(root)
     notes += _protected(policy, names, file.name, repository_path(root, file))
     notes += [_removed(suite, file.name) for suite in policy.suites if suite not in here.suites]
     if (policy.baseline_branch and baseline is None) or not inside_repository(root, directory):
         # out of the change's reach
         read, problems = _guarded(lambda: remembered(file, policy, baseline, base))
         notes += [] if read.suites or problems or baseline else _no_branch(root, policy, base)
-        return Sources(policy, read, base, tuple(notes), problems, changed, touched, policy is here, place)
+        return Sources(
+            policy, read, base, tuple(notes), problems, changed, touched, policy is here, place, same=same
+        )
     files = files_at(root, base, directory, ".jsonl")
     read, problems = _guarded(lambda: parse_baseline(files))
     notes += [] if files else _lost(root, base, directory, policy)
     own = {path.as_posix(): path.read_bytes() for path in directory.rglob("*.jsonl")}
     if _by_place(own) != _by_place(files):
         notes.append(_change(policy.baseline, "the baseline differs from that of the base, which was used"))
-    return Sources(policy, read, base, tuple(notes), problems, changed, touched, policy is here, place)
+    return Sources(
+        policy, read, base, tuple(notes), problems, changed, touched, policy is here, place, same=same
+    )
 
 
 def up_to_base(sources: Sources, run: Run, root: Path) -> Sources:
@@ -177,6 +186,31 @@ def up_to_base(sources: Sources, run: Run, root: Path) -> Sources:
         baseline = caught_up(baseline, name, since)
         notes += [_caught_up(name, since)] if since.moved or since.removed else []
     return replace(sources, baseline=baseline, notes=tuple(notes), behind=frozenset(behind))
+
+
+def untouched_suites(run: Run, sources: Sources, root: Path, *, of_branch: bool) -> frozenset[str]:
+    """Suites of which nothing that they could run has changed.
+
+    Of a change: since the base. Of the branch itself, and where there is no base: since the suite was
+    accepted last. What is not known counts as changed.
+
+    Args:
+        run: the run.
+        sources: what it is judged by.
+        root: the directory of thresholds.yaml.
+        of_branch: the branch itself is judged.
+    """
+    if sources.base and not of_branch:
+        return frozenset() if sources.changed else frozenset(run.suites)
+    found: set[str] = set()
+    for name in run.suites:
+        latest = sources.baseline.latest(name)
+        with suppress(GitError):
+            accepted = resolve(root, latest.runs[-1].commit) if latest else ""
+            place = sources.place or repository_path(root, root / sources.policy.baseline)
+            if accepted and not any(_can_matter(file, place) for file in changed_files(root, accepted)):
+                found.add(name)
+    return frozenset(found)
 
 
 def _changed_since(commit: str, sources: Sources, root: Path) -> list[str]:

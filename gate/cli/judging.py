@@ -104,20 +104,22 @@ def check(
     """Judge reports: tests, limits, work counts and times. Without REPORT: those of the last run."""
     from gate.judge import judge
     from gate.report.terminal import print_verdict
-    from gate.sources import load_sources, moves_of, up_to_base
+    from gate.sources import load_sources, moves_of, untouched_suites, up_to_base
     from gate.verdict import to_json
 
     sources = load_sources(thresholds, baseline, base)
     run = read_reports(reports, sources.policy, thresholds, sources.problems)
-    event = os.environ.get("GITHUB_EVENT_NAME")
-    if sources.base and event not in _OF_THE_BRANCH:
-        sources = up_to_base(sources, run, thresholds.absolute().parent)
+    event, root = os.environ.get("GITHUB_EVENT_NAME"), thresholds.absolute().parent
+    of_branch = sources.same or (bool(sources.base) and event in _OF_THE_BRANCH)
+    if sources.base and not of_branch:
+        sources = up_to_base(sources, run, root)
     unconfirmed = "" if no_confirm or sources.policy.confirm == "off" else _UNCONFIRMED
     rejudge = partial(
         judge, baseline=sources.baseline, policy=sources.policy, base=sources.base, notes=sources.notes,
         unconfirmed=unconfirmed, changed=sources.changed, waivers=waivers_of(waivers), strict=strict,
         touched=sources.touched, scheduled=event == "schedule",
-        moved=moves_of(run, sources, thresholds.absolute().parent), behind=sources.behind,
+        moved=moves_of(run, sources, root), behind=sources.behind, of_branch=of_branch,
+        untouched=untouched_suites(run, sources, root, of_branch=of_branch),
     )  # fmt: skip
     if kept:
         lost = [] if run.problems else [_lost(file) for file in kept if not file.exists()]

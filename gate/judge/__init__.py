@@ -53,6 +53,8 @@ def judge(
     scheduled: bool = False,
     moved: Mapping[str, str] = NOTHING_MOVED,
     behind: Collection[str] = (),
+    untouched: Collection[str] = (),
+    of_branch: bool = False,
 ) -> Verdict:
     """Judge a run.
 
@@ -72,6 +74,9 @@ def judge(
         scheduled: the state of the branch is judged, not a change.
         moved: what tests of the run are called at the base, if it is another name, by nodeid.
         behind: suites whose accepted runs are older than the base.
+        untouched: suites that run nothing that has changed, since the base or, of a branch, since they were
+            accepted.
+        of_branch: the branch itself is judged: that its own commit fails as well excuses no test.
 
     Raises:
         LocatedError: a limit's unit does not fit the metric it is for.
@@ -87,7 +92,8 @@ def judge(
     findings += _not_judged(run, policy)
     void: frozenset[str] = frozenset()
     for suite in run.suites.values():
-        loads = judge_loads(suite, policy)
+        same = suite.name in untouched
+        loads = judge_loads(suite, policy, untouched=same)
         void |= loads.void
         findings += judge_outcomes(
             suite,
@@ -95,9 +101,11 @@ def judge(
             expected,
             confirmation.reruns if confirmation else {},
             flaky=policy.flaky,
+            excuse=not of_branch,
         )
         findings += loads.findings
-        findings += judge_limits(suite, policy, loads.void)
+        accepted = baseline.comparable(suite.name, suite.environment)
+        findings += judge_limits(suite, policy, loads.void, untouched=same, accepted=accepted)
         findings += _comparability(suite, baseline)
     findings += judge_known_failures(run, baseline, policy, expected, touched=touched, scheduled=scheduled)
     if not run.problems and policy.suites.keys() <= run.suites.keys():

@@ -1,18 +1,38 @@
 """Metrics against the absolute bounds of the policy."""
 
 import shlex
+from statistics import median
 
+import msgspec
+
+from gate.baseline import SuiteBaseline
+from gate.judge.screening import depends_on_speed
 from gate.model import Metric, Run, SuiteRun
 from gate.policy import LIMITS, Policy, Rule
 from gate.units import Quantity, format_value
 from gate.verdict import Finding, Level
 
 
-def judge_limits(suite: SuiteRun, policy: Policy, void: frozenset[str] = frozenset()) -> list[Finding]:
+def judge_limits(
+    suite: SuiteRun,
+    policy: Policy,
+    void: frozenset[str] = frozenset(),
+    *,
+    untouched: bool = False,
+    accepted: SuiteBaseline | None = None,
+) -> list[Finding]:
     """One finding for every metric beyond a limit: a missed target or critical fails, a warning warns.
 
     The strictest limit that is passed speaks; a value exactly on a limit keeps it. Of `void` metrics, those
     of a load that was no measurement, only the error rate is held to its limits.
+
+    Args:
+        suite: the run.
+        policy: the limits.
+        void: metrics of loads that were no measurement.
+        untouched: nothing that the suite runs has changed since it was accepted. A limit on a time or a rate
+            is then broken by the machine, which is told, unless the accepted runs break it as well.
+        accepted: the accepted runs of machines like this one.
 
     Raises:
         LocatedError: a limit's unit does not fit its metric.
@@ -30,9 +50,26 @@ def judge_limits(suite: SuiteRun, policy: Policy, void: frozenset[str] = frozens
         for name, level in levels:
             limit: Quantity | None = getattr(rule, name)
             if limit is not None and passed_over(metric, rule, limit):
-                findings.append(_finding(metric, rule, name, limit, level))
+                found = _finding(metric, rule, name, limit, level)
+                if untouched and depends_on_speed(metric) and not _was_broken(metric, rule, limit, accepted):
+                    found = _of_the_machine(found)
+                findings.append(found)
                 break
     return findings
+
+
+def _was_broken(metric: Metric, rule: Rule, limit: Quantity, accepted: SuiteBaseline | None) -> bool:
+    """Whether the accepted runs break a limit as well: then it is no promise that was kept."""
+    history = accepted.history(metric.name) if accepted else []
+    usual = msgspec.structs.replace(metric, value=median(history)) if history else metric
+    return bool(history) and passed_over(usual, rule, limit)
+
+
+def _of_the_machine(found: Finding) -> Finding:
+    message = (
+        f"{found.message}; nothing that it runs has changed since it was accepted, so this is the machine"
+    )
+    return msgspec.structs.replace(found, level="info", state="machine", message=message)
 
 
 def passed_over(metric: Metric, rule: Rule, limit: Quantity) -> bool:

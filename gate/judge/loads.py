@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from gate.model import STATISTICS, LoadRun, Metric, SuiteRun
 from gate.policy import LIMITS, OFF, Policy, Rule, split_pattern
 from gate.statistics import needed_for
@@ -46,6 +48,8 @@ class Reason:
 
     message: str
     remedy: str
+    machine: bool = False
+    """The machine was busy with other work: neither the load nor the service can help it."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,16 @@ class Loads:
     """Metrics of loads that were no measurement: not to be compared, and of limits only those on errors."""
 
 
-def judge_loads(suite: SuiteRun, policy: Policy) -> Loads:
+def judge_loads(suite: SuiteRun, policy: Policy, *, untouched: bool = False) -> Loads:
     """Judge every load of a suite: one that was no measurement is a finding, and its metrics are void.
 
     Of a report that does not say how a load was driven, requests and errors are judged.
+
+    Args:
+        suite: the run.
+        policy: the limits on errors.
+        untouched: nothing that the suite runs has changed; what the machine kept from being measured is then
+            told and does not fail.
 
     Raises:
         LocatedError: a limit's unit does not fit its metric.
@@ -71,7 +81,7 @@ def judge_loads(suite: SuiteRun, policy: Policy) -> Loads:
         load = suite.loads.get(subject) or _as_far_as_known(series)
         reasons = why_invalid(load, series, policy, suite.environment.cores)
         if reasons:
-            findings.append(_invalid(subject, series, reasons))
+            findings.append(_invalid(subject, series, reasons, untouched=untouched))
             void |= {metric.name for metric in series.values()}
         else:
             findings += _thin_percentiles(series, policy)
@@ -154,26 +164,29 @@ def _machine(load: LoadRun, cores: int) -> list[Reason]:
     reasons: list[Reason] = []
     if load.steal is not None and load.steal > MOST_STEAL:
         message = f"other virtual machines took {_percent(load.steal)} of the cores"
-        reasons.append(Reason(f"{message} (at most {_percent(MOST_STEAL)})", elsewhere))
+        reasons.append(Reason(f"{message} (at most {_percent(MOST_STEAL)})", elsewhere, machine=True))
     if load.remote:
         return reasons
     others = "" if load.others is None else f"other processes used {_percent(load.others)} of the machine"
     if load.waited is not None and load.waited > MOST_WAITED:
         message = f"it waited for a core {_percent(load.waited)} of the time (at most {_percent(MOST_WAITED)}"
-        reasons.append(Reason(f"{message}{others and '; '}{others})", elsewhere))
+        reasons.append(Reason(f"{message}{others and '; '}{others})", elsewhere, machine=True))
     if load.waited is None and load.others is not None and cores and (1 - load.others) * cores < SPARE_CORES:
-        reasons.append(Reason(f"{others}, {cores} cores", elsewhere))
+        reasons.append(Reason(f"{others}, {cores} cores", elsewhere, machine=True))
     return reasons
 
 
-def _invalid(subject: str, series: Series, reasons: list[Reason]) -> Finding:
+def _invalid(subject: str, series: Series, reasons: list[Reason], *, untouched: bool) -> Finding:
     why = "; ".join(reason.message for reason in reasons)
-    return _finding(
+    found = _finding(
         subject,
         next(iter(series.values())),
         f"no measurement: {why}. Its latencies and throughput were not judged",
         "; ".join(dict.fromkeys(reason.remedy for reason in reasons)),
     )
+    if untouched and all(reason.machine for reason in reasons):
+        return msgspec.structs.replace(found, level="info", state="machine")
+    return found
 
 
 def _thin_percentiles(series: Series, policy: Policy) -> list[Finding]:

@@ -22,6 +22,7 @@ def judge_outcomes(
     reruns: Mapping[str, Rerun],
     *,
     flaky: Level = "warn",
+    excuse: bool = True,
 ) -> list[Finding]:
     """Judge every test of a suite, and every test that is no longer there.
 
@@ -33,6 +34,7 @@ def judge_outcomes(
         expected: which failures the policy permits.
         reruns: what failing tests did when they were run again, by nodeid.
         flaky: what a test means that fails only sometimes.
+        excuse: whether a failure is known because the base fails in the same way.
     """
     before: Mapping[str, KnownTest] = known.tests if known else {}
     findings = [
@@ -42,7 +44,7 @@ def judge_outcomes(
         for test in suite.tests.values()
     ]
     findings = [
-        _after_rerun(finding, reruns[finding.subject], flaky)
+        _after_rerun(finding, reruns[finding.subject], flaky, excuse=excuse)
         if finding and finding.level == "fail" and finding.subject in reruns
         else finding
         for finding in findings
@@ -119,7 +121,7 @@ def _failed(test: TestOutcome, before: KnownTest | None, expected: Expected) -> 
     return _finding(test, "changed-failure", "fail", f"{message} (on the baseline it failed with: {was})")
 
 
-def _after_rerun(found: Finding, rerun: Rerun, flaky: Level) -> Finding:
+def _after_rerun(found: Finding, rerun: Rerun, flaky: Level, *, excuse: bool) -> Finding:
     """A failure after its test was run again: sometimes is flaky, in the same way on the base is known."""
     (failed, runs), (base_failed, base_runs) = rerun.head, rerun.base
     on_base = f"{base_failed} of {base_runs} on the base" if base_runs else "the base did not run it"
@@ -127,6 +129,10 @@ def _after_rerun(found: Finding, rerun: Rerun, flaky: Level) -> Finding:
     message = f"failed in {failed} of {runs} runs of the head, {on_base}{how}: {found.message}"
     if rerun.flaky:
         return msgspec.structs.replace(found, kind="flaky", level=flaky, message=message)
+    if not excuse:
+        return msgspec.structs.replace(
+            found, message=f"failed in {failed} of {runs} runs{how}: {found.message}"
+        )
     if rerun.known:
         return msgspec.structs.replace(found, kind="known-failure", level="info", message=message)
     if rerun.changed:

@@ -34,6 +34,8 @@ _NAMES: Final[dict[Kind, tuple[str, str]]] = {
 _SPECIAL: Final[dict[tuple[Kind, State | Level | None], tuple[str, str]]] = {
     ("regression", "cleared"): ("suspect cleared", "suspects cleared"),
     ("regression", "machine"): ("slow metric of unchanged code", "slow metrics of unchanged code"),
+    ("limit", "machine"): ("limit broken by unchanged code", "limits broken by unchanged code"),
+    ("invalid-load", "machine"): ("invalid load of unchanged code", "invalid loads of unchanged code"),
     ("environment", "info"): ("remark on the environment", "remarks on the environment"),
     ("invalid-load", "warn"): ("percentile of few requests", "percentiles of few requests"),
     ("known-failure", "warn"): ("known failure due", "known failures due"),

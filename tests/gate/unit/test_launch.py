@@ -157,9 +157,11 @@ class Rig:
                     wait=lambda timeout: thread.join(timeout) or 0,
                     poll=lambda: None if thread.is_alive() else 0,
                 )
-                yield Watched(side, task.command, process, commands, answers, log, task.patience, course)
-                commands.close()
-                thread.join(5)
+                try:
+                    yield Watched(side, task.command, process, commands, answers, log, task.patience, course)
+                finally:
+                    commands.close()
+                    thread.join(5)
 
         self.monkeypatch.setattr(launch_module, "started", started)
         sides = tuple(Side(name, self.directory, "", self.directory, self.directory) for name in scripts)
