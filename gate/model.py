@@ -61,6 +61,8 @@ class LoadRun(msgspec.Struct, frozen=True, omit_defaults=True):
     """Share of the time in which the generator's thread could run and got no core."""
     others: _Share | None = None
     """Share of all cores busy for processes that the run did not start (one may be a `remote` service)."""
+    attempts: _Positive = 1
+    """How often it was driven, since the machine disturbed it: the first valid attempt counts."""
 
     def __post_init__(self) -> None:
         if self.errors > self.requests + (self.warm_up or 0):

@@ -13,11 +13,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal
 
 import msgspec
@@ -31,6 +32,7 @@ from gate.readers.naming import report_stem, run_command, shard_in, suite_in
 from gate.variables import (
     LIBRARIES_VARIABLE,
     PROGRESS_VARIABLE,
+    SELECT_VARIABLE,
     SESSION_VARIABLE,
     SHARD_VARIABLE,
     SHARDS_VARIABLE,
@@ -85,25 +87,15 @@ def run_suite(
         (out / ".gitignore").write_text("*\n", encoding="ascii")  # what is measured is no change of the code
     name = report_stem(suite.name, shard)
     report, log = out.resolve() / f"{name}.json", out / f"{name}.log"
-    variables = partial(_environment, suite, shard or Shard(1, 1), report)
     _forget(out, suite.name, shard)
     report.unlink(missing_ok=True)
     _note(out, name, "running")
-    heard = threading.Event()
-
-    def hear(event: Progress) -> None:
-        heard.set()
-        listen(event)
-
     begun = time.monotonic()
     try:
-        code, problem = _execute(suite, root, variables, log, hear)
+        code, problem = _measure(suite, root, report, log=log, listen=listen, shard=shard)
     except BaseException:
         report.unlink(missing_ok=True)
         raise
-    if not problem and not report.exists():
-        problem = f"ended with exit code {code} and wrote no report"
-        problem += f": {unreached(suite.run)}" if code in {0, 1} and not heard.is_set() else ""
     state: State = "crashed" if problem else "finished"
     if not problem and code and _passed(report):
         problem, state = f"ended with exit code {code} although pytest was content", "failed"
@@ -111,6 +103,52 @@ def run_suite(
         report.unlink(missing_ok=True)
     _note(out, name, state)
     return SuiteResult(name, out / report.name, log, code, time.monotonic() - begun, problem)
+
+
+def run_tests(
+    suite: Suite,
+    root: Path,
+    report: Path,
+    *,
+    log: Path,
+    nodeids: Sequence[str],
+    listen: Callable[[Progress], None],
+    shard: Shard | None = None,
+) -> str:
+    """Run some tests of a suite into a report of their own; why there is none, or nothing.
+
+    What the command does beside its tests (a coverage that must be high enough) is not asked for.
+    """
+    with tempfile.TemporaryDirectory(prefix="gate-run-") as directory:
+        select = Path(directory, "select")
+        select.write_text("\n".join(nodeids), encoding="utf-8")
+        chosen = {SELECT_VARIABLE: str(select)}
+        return _measure(suite, root, report, log=log, listen=listen, shard=shard, added=chosen)[1]
+
+
+def _measure(
+    suite: Suite,
+    root: Path,
+    report: Path,
+    *,
+    log: Path,
+    listen: Callable[[Progress], None],
+    shard: Shard | None,
+    added: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[int, str]:
+    """Run a suite's command; its exit code and, if it left no report, why."""
+    heard = threading.Event()
+
+    def hear(event: Progress) -> None:
+        heard.set()
+        listen(event)
+
+    variables = partial(_environment, suite, shard or Shard(1, 1), report, added)
+    code, problem = _execute(suite, root, variables, log, hear)
+    if not problem and not report.exists():
+        problem = f"ended with exit code {code} and wrote no report"
+        problem += f": {unreached(suite.run)}" if code in {0, 1} and not heard.is_set() else ""
+    return code, problem
 
 
 class _Ending(msgspec.Struct):
@@ -213,7 +251,9 @@ def _execute(
     return code, ""
 
 
-def _environment(suite: Suite, shard: Shard, report: Path, progress: Address) -> dict[str, str]:
+def _environment(
+    suite: Suite, shard: Shard, report: Path, added: Mapping[str, str], progress: Address
+) -> dict[str, str]:
     options = ["--json-report", f"--json-report-file={report}", f"--json-report-omit={_OMIT}"]
     given = os.environ.get("PYTEST_ADDOPTS", "")
     return {
@@ -226,6 +266,7 @@ def _environment(suite: Suite, shard: Shard, report: Path, progress: Address) ->
         SHARD_VARIABLE: str(shard.number),
         SHARDS_VARIABLE: str(shard.of),
         PROGRESS_VARIABLE: str(progress),
+        **added,
     }
 
 

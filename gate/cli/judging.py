@@ -52,19 +52,15 @@ def run(
     Failing tests are for `gate check` to judge: the exit code is 0 when every suite wrote its whole
     report, 4 when one did not.
     """
-    from gate.report.progress import run_with_progress
+    from gate.pipeline.run import run_suites
+    from gate.report.progress import ProgressDisplay
     from gate.sources import load_policy
 
     policy = load_policy(thresholds)
     chosen = chosen_suites(suites, policy)
-    results = run_with_progress(
-        chosen,
-        thresholds.resolve().parent,
-        out,
-        console_for(no_color),
-        quiet=quiet,
-        shard=shard_of(shard, chosen),
-    )
+    display = ProgressDisplay(console_for(no_color), quiet)
+    root, share = thresholds.resolve().parent, shard_of(shard, chosen)
+    results = run_suites(chosen, policy, display, root=root, out=out, shard=share)
     sys.exit(EXIT_CODES["error"] if any(result.problem for result in results) else 0)
 
 

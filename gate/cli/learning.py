@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,8 +82,9 @@ def calibrate(
     """
     from gate.calibrate import calibrate as repeat
     from gate.calibrate import write_baseline
+    from gate.pipeline.run import run_suites
     from gate.report.calibration import print_calibration
-    from gate.report.progress import run_with_progress
+    from gate.report.progress import ProgressDisplay
     from gate.sources import load_policy
 
     policy = load_policy(thresholds)
@@ -96,7 +96,7 @@ def calibrate(
     root, console = thresholds.resolve().parent, console_for(no_color)
     result = repeat(
         policy, thresholds, known, count=runs, budget=seconds_of(budget),
-        measure=partial(run_with_progress, chosen, root, console=console, quiet=quiet),
+        measure=lambda out: run_suites(chosen, policy, ProgressDisplay(console, quiet), root=root, out=out),
         listen=lambda line: None if quiet else say(line, console),
     )  # fmt: skip
     print_calibration(result, console, quiet=quiet)

@@ -81,11 +81,24 @@ def judge_loads(suite: SuiteRun, policy: Policy, *, untouched: bool = False) -> 
         load = suite.loads.get(subject) or _as_far_as_known(series)
         reasons = why_invalid(load, series, policy, suite.environment.cores)
         if reasons:
-            findings.append(_invalid(subject, series, reasons, untouched=untouched))
+            findings.append(_invalid(subject, series, reasons, load.attempts, untouched=untouched))
             void |= {metric.name for metric in series.values()}
         else:
             findings += _thin_percentiles(series, policy)
     return Loads(findings, frozenset(void))
+
+
+def invalid_loads(suite: SuiteRun, policy: Policy) -> dict[str, list[Reason]]:
+    """Loads that were no measurement, by subject, and why, as far as the report says how they were driven.
+
+    Raises:
+        LocatedError: a limit's unit does not fit its metric.
+    """
+    found: dict[str, list[Reason]] = {}
+    for subject, series in _loads(suite).items():
+        if load := suite.loads.get(subject):
+            found[subject] = why_invalid(load, series, policy, suite.environment.cores)
+    return {subject: reasons for subject, reasons in found.items() if reasons}
 
 
 def why_invalid(load: LoadRun, series: Series, policy: Policy, cores: int) -> list[Reason]:
@@ -176,12 +189,15 @@ def _machine(load: LoadRun, cores: int) -> list[Reason]:
     return reasons
 
 
-def _invalid(subject: str, series: Series, reasons: list[Reason], *, untouched: bool) -> Finding:
+def _invalid(
+    subject: str, series: Series, reasons: list[Reason], attempts: int, *, untouched: bool
+) -> Finding:
     why = "; ".join(reason.message for reason in reasons)
+    tried = f" in {attempts} attempts" if attempts > 1 else ""
     found = _finding(
         subject,
         next(iter(series.values())),
-        f"no measurement: {why}. Its latencies and throughput were not judged",
+        f"no measurement{tried}: {why}. Its latencies and throughput were not judged",
         "; ".join(dict.fromkeys(reason.remedy for reason in reasons)),
     )
     if untouched and all(reason.machine for reason in reasons):

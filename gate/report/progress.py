@@ -1,8 +1,9 @@
 """Progress of running suites on a terminal or in a log."""
 
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from rich.console import Console
@@ -18,69 +19,63 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 from gate.measure.protocol import Progress
-from gate.model import Shard
-from gate.policy import Suite
-from gate.readers.naming import report_stem
 from gate.report.text import log_line, one_line
-from gate.runner import SuiteResult, run_suite
+from gate.runner import SuiteResult
 
 _LOG_EVERY: Final = 5.0
 """Seconds between two lines about a running suite in a log."""
 _TAIL: Final = 15
 
 
-def run_with_progress(
-    suites: Sequence[Suite],
-    root: Path,
-    out: Path,
-    console: Console,
-    *,
-    quiet: bool,
-    shard: Shard | None = None,
-) -> list[SuiteResult]:
-    """Run suites one after the other, show how far they are, and say how each one ended.
+@dataclass(frozen=True)
+class ProgressDisplay:
+    """Shows how far suites are, and how each one ended: a bar on a terminal, a line now and then in a log.
 
     Args:
-        suites: what to run.
-        root: the directory of thresholds.yaml.
-        out: where reports go.
-        console: where progress is shown.
-        quiet: show none.
-        shard: the share of each suite to run. None: all of it, in as many shards as the policy says.
+        console: where.
+        quiet: show nothing but what went wrong.
     """
-    results: list[SuiteResult] = []
-    for suite, share in [(one, share) for one in suites for share in _shares(one, shard)]:
-        if quiet:
-            result = run_suite(suite, root, out, lambda _: None, share)
-        elif console.is_terminal:
-            result = _with_bar(suite, root, out, console, share)
+
+    console: Console
+    quiet: bool = False
+
+    @contextmanager
+    def running(self, suite: str) -> Generator[Callable[[Progress], None]]:
+        """While the block runs, show the events of a suite that are given to what this yields."""
+        if self.quiet:
+            yield lambda _: None
+        elif self.console.is_terminal:
+            with Bars(*_COLUMNS, console=self.console, transient=True) as bars:
+                yield _move(bars, bars.add_task("starting", total=None, suite=suite))
         else:
-            lines = _log_lines(report_stem(suite.name, share), console)
-            result = run_suite(suite, root, out, lines, share)
-        _report_end(result, console, quiet=quiet)
-        results.append(result)
-    return results
+            yield _log_lines(suite, self.console)
+
+    def say(self, line: str) -> None:
+        """Show a line."""
+        if not self.quiet:
+            self.console.print(log_line(line), soft_wrap=True, highlight=False, markup=False)
+
+    def ended(self, result: SuiteResult) -> None:
+        """Show how a suite ended."""
+        if result.problem:
+            line = f"{result.suite}: {result.problem}; see {result.log}"
+            self.console.print(line, style="magenta", soft_wrap=True, highlight=False, markup=False)
+            for text in result.log.read_text(errors="replace").splitlines()[-_TAIL:]:
+                line = log_line(f"  {text}")
+                self.console.print(line, style="dim", soft_wrap=True, highlight=False, markup=False)
+        else:
+            self.say(f"{result.suite}: ran in {result.seconds:.1f} s, report in {result.report}")
 
 
-def _shares(suite: Suite, shard: Shard | None) -> list[Shard | None]:
-    if shard or suite.shards < 2:
-        return [shard]
-    return [Shard(number, suite.shards) for number in range(1, suite.shards + 1)]
-
-
-def _with_bar(suite: Suite, root: Path, out: Path, console: Console, shard: Shard | None) -> SuiteResult:
-    columns = (
-        TextColumn("{task.fields[suite]}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("[dim]{task.description}", table_column=None),
-    )
-    with Bars(*columns, console=console, transient=True) as bars:
-        task = bars.add_task("starting", total=None, suite=report_stem(suite.name, shard))
-        return run_suite(suite, root, out, _move(bars, task), shard)
+_COLUMNS: Final = (
+    TextColumn("{task.fields[suite]}"),
+    BarColumn(bar_width=20),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TextColumn("left"),
+    TimeRemainingColumn(),
+    TextColumn("[dim]{task.description}", table_column=None),
+)
 
 
 def _move(bars: Bars, task: TaskID) -> Callable[[Progress], None]:
@@ -113,14 +108,3 @@ def _log_lines(suite: str, console: Console) -> Callable[[Progress], None]:
         console.print(log_line(text), soft_wrap=True, highlight=False, markup=False)
 
     return listen
-
-
-def _report_end(result: SuiteResult, console: Console, *, quiet: bool) -> None:
-    if result.problem:
-        line = f"{result.suite}: {result.problem}; see {result.log}"
-        console.print(line, style="magenta", soft_wrap=True, highlight=False, markup=False)
-        for text in result.log.read_text(errors="replace").splitlines()[-_TAIL:]:
-            console.print(log_line(f"  {text}"), style="dim", soft_wrap=True, highlight=False, markup=False)
-    elif not quiet:
-        line = f"{result.suite}: ran in {result.seconds:.1f} s, report in {result.report}"
-        console.print(line, soft_wrap=True, highlight=False, markup=False)

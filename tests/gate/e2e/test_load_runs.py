@@ -2,12 +2,18 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gate.measure.protocol import Progress
+from gate.pipeline.run import run_suites
+from gate.runner import SuiteResult
+from gate.sources import load_policy
 from tests.gate.e2e.conftest import Project
 
 TESTS = """
@@ -120,6 +126,87 @@ def test_an_overwhelmed_generator_is_inconclusive_and_not_accepted(project: Proj
     assert f"{SUBJECT}: no measurement: the generator itself" in accepted.err
     assert "nothing was accepted" in accepted.err
     assert sorted((project.root / "tests/baseline").rglob("*.jsonl"))[0].read_bytes() == before
+
+
+DISTURBED = """
+import os
+from gate.measure import load
+
+class Conditions(load.Conditions):
+    def __exit__(self, *args):
+        super().__exit__(*args)
+        with open("attempts.txt", "a+") as file:
+            file.write("x")
+            file.seek(0)
+            attempt = len(file.read())
+        self.steal = self.others = None
+        self.waited = [float(share) for share in os.environ["WAITED"].split()][attempt - 1]
+
+load.Conditions = Conditions
+"""
+
+
+@dataclass
+class Shown:
+    """A display that remembers."""
+
+    lines: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def running(self, suite: str) -> Generator[Callable[[Progress], None]]:
+        self.lines.append(f"run {suite}")
+        yield lambda _: None
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def ended(self, result: SuiteResult) -> None:
+        assert not result.problem, result
+
+
+@pytest.mark.parametrize(
+    ("waited", "calm", "attempts", "code"),
+    [
+        ("0.01", True, 1, 0),
+        ("0.5 0.01", True, 2, 0),
+        ("0.5 0.4 0.01", True, 3, 0),
+        ("0.5 0.4 0.3 0.01", True, 3, 3),
+        ("0.5 0.01", False, 1, 3),
+    ],
+)
+def test_a_load_that_the_machine_disturbed_is_driven_again_in_a_calm_moment(  # noqa: PLR0917 - its table
+    project: Project, monkeypatch: pytest.MonkeyPatch, waited: str, calm: bool, attempts: int, code: int
+):
+    (project.root / "conftest.py").write_text(DISTURBED)
+    monkeypatch.setenv("WAITED", waited)
+    policy, shown = load_policy(project.root / "thresholds.yaml"), Shown()
+    run_suites(
+        list(policy.suites.values()), policy, shown, root=project.root, out=project.root / ".gate",
+        calm=lambda: calm,
+    )  # fmt: skip
+    names = ["run api", *(f"run api.attempt-{number}" for number in range(2, attempts + 1))]
+    assert [line for line in shown.lines if line.startswith("run ")] == names
+    result, verdict = project.check()
+    assert result.code == code, result.text
+    assert verdict["summary"]["tests"]["passed"] == 1
+    first = waited.split(maxsplit=1)[0]
+    assert any(f"waited for a core {100 * float(first):.0f} %" in line for line in shown.lines) is (
+        first != "0.01"
+    )
+    assert any("the machine stays busy" in line for line in shown.lines) is not calm
+    words = " ".join(result.text.split())
+    assert (f"in {attempts} attempts" in words) is (code == 3 and attempts > 1), words
+
+
+def test_a_load_that_voids_itself_is_not_driven_again(project: Project, monkeypatch: pytest.MonkeyPatch):
+    """Trying again is no way to get green."""
+    (project.root / "conftest.py").write_text(DISTURBED)
+    file = project.root / "test_load.py"
+    file.write_text(file.read_text().replace("broken = False", "broken = True"))
+    monkeypatch.setenv("WAITED", "0.5 0.01")
+    policy, shown = load_policy(project.root / "thresholds.yaml"), Shown()
+    run_suites(list(policy.suites.values()), policy, shown, root=project.root, out=project.root / ".gate")
+    assert shown.lines == ["run api"]
 
 
 def test_an_old_report_is_judged_by_requests_and_errors(project: Project):

@@ -6,6 +6,7 @@ import pytest
 from gate.baseline import Baseline, SuiteBaseline, accept
 from gate.judge import judge
 from gate.measure.environment import this_environment
+from gate.measure.pipes import Address
 from gate.model import UNKNOWN_ENVIRONMENT, Environment, Shard
 from gate.runner import _environment
 from gate.store import parse_baseline, to_lines
@@ -110,7 +111,7 @@ def test_an_environment_travels_through_the_store():
 
 def test_this_machine_tells_its_memory_and_the_libraries_of_the_policy(tmp_path):
     (suite,) = policy_of(suites="{api: {run: x}}").suites.values()
-    assert _environment(suite, Shard(1, 1), tmp_path, 1)["GATE_LIBRARIES"] == ""
+    assert _environment(suite, Shard(1, 1), tmp_path, {}, Address("", ""))["GATE_LIBRARIES"] == ""
     here = this_environment(["msgspec", "no-such-library"])
     assert here.memory.endswith("g")
     assert here.libraries["no-such-library"] == "none"
