@@ -127,11 +127,13 @@ class Rerun:
     """Whether a failure on the base had the signature of the head's."""
     alone: bool = True
     """Whether it was run without the other tests; else with all of its suite, since alone it passes."""
+    unclear: str = ""
+    """Why it was not run again, or not often enough to tell; empty: it was."""
 
     @property
     def flaky(self) -> bool:
         """The head passes it sometimes."""
-        return self.head[0] < self.head[1]
+        return self.head[0] < self.head[1] and not self.unclear
 
     @property
     def known(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 from gate.confirm.compare import ALL_RANKS, Comparison, compare
 from gate.confirm.impact import changed_functions
 from gate.confirm.plan import Question, in_order_of_suspicion, questions_about
-from gate.confirm.rerun import run_again
+from gate.confirm.rerun import LONGEST, SHARE, run_again
 from gate.confirm.sides import LaunchError, two_sides
 from gate.evidence import Confirmation, Rerun
 from gate.git import changed_files, content_at, top_level
@@ -36,8 +36,6 @@ __all__ = [
 _LOCKS: Final = re.compile(
     r"(requirements[^/]*\.(txt|lock)|uv\.lock|poetry\.lock|pdm\.lock|pylock[^/]*\.toml|Pipfile\.lock|conda-lock\.ya?ml)"
 )
-_RERUN_SHARE: Final = 1 / 3
-"""Part of the budget that failing tests may use."""
 
 
 def confirm(
@@ -83,10 +81,10 @@ def confirm(
     try:
         with two_sides(root, base, install=install) as sides:
             begun = time.monotonic()
-            share = budget * _RERUN_SHARE
             if failed:
-                reruns = run_again(sides, failed, policy, run.seconds, share, listen=listen)
-            left = budget - (time.monotonic() - begun)
+                reruns = run_again(sides, failed, policy, run.seconds, budget, listen=listen)
+            used = time.monotonic() - begun
+            left = min(budget - min(used, budget * SHARE), LONGEST * budget - used)
             ranks = places_of(run, policy) if apart else ALL_RANKS
             result = compare(sides, questions, left, listen, ranks=ranks)
     except KeyboardInterrupt:

@@ -5,9 +5,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from gate.confirm.child import side_environment
 from gate.confirm.sides import Side
@@ -20,8 +20,49 @@ from gate.variables import SELECT_VARIABLE
 
 TIMES: Final = 3
 """How often each side runs a failing test again."""
+SHARE: Final = 1 / 3
+"""Part of the budget in which failing tests are run again alone."""
+LONGEST: Final = 3.0
+"""Times the budget after which no whole suite is run again."""
 MOST: Final = 50
 """More failing tests than this are one cause, not chance: they are not run again."""
+
+
+_NOT_AGAIN: Final = "there was no time to run it again"
+_NOT_WHOLE: Final = "it passes alone, and there was no time to run its whole suite again"
+
+Runs = Mapping[str, TestOutcome]
+"""What became of tests, by nodeid; nothing where there was no report in time."""
+
+
+class RunSuite(Protocol):
+    """Runs tests of a suite on one side; no nodeids: all of them."""
+
+    def __call__(
+        self, side: Side, suite: Suite, nodeids: Sequence[str], policy: Policy, *, number: int, seconds: float
+    ) -> Runs:
+        """What became of them."""
+        ...
+
+
+@dataclass
+class _Again:
+    """What running again needs, and the time that it has used."""
+
+    sides: tuple[Side, Side]
+    policy: Policy
+    run: RunSuite
+    listen: Callable[[str], None]
+    clock: Callable[[], float]
+    begun: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.begun = self.clock()
+
+    @property
+    def used(self) -> float:
+        """Seconds so far."""
+        return self.clock() - self.begun
 
 
 def run_again(
@@ -32,81 +73,106 @@ def run_again(
     budget: float,
     *,
     listen: Callable[[str], None] = lambda _: None,
+    run: RunSuite | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Rerun]:
     """Run failing tests again, head and base in turns, each time in fresh processes.
 
-    First the failing tests alone. What never fails so may need another test before it: its whole suite is run
-    again, if there is time.
+    First the failing tests alone, in a part of the budget. What passes so may need another test before it:
+    its whole suite is run again, for which there is more time. Where it is not enough, nobody knows whether
+    the test is flaky.
 
     Args:
         sides: base and head.
         failed: the tests that failed in the run.
         policy: has the commands of their suites.
         seconds: what their suites took.
-        budget: seconds; what does not fit is not run.
+        budget: of the whole comparison, in seconds.
         listen: called with a line about the progress after each round.
+        run: runs tests; None: real processes.
+        clock: seconds.
 
     Returns:
-        What happened, by nodeid; tests that were not run on the head again are not in it.
+        What happened, by nodeid. Nothing where so many tests fail that it is no chance.
     """
-    begun = time.monotonic()
-    seen: dict[str, dict[str, list[TestOutcome]]] = {test.nodeid: {"head": [], "base": []} for test in failed}
-    by_suite: dict[str, list[str]] = {}
+    again = _Again(sides, policy, run or _run, listen, clock)
+    by_suite: dict[str, list[TestOutcome]] = {}
     for test in failed:
         if test.suite in policy.suites:
-            by_suite.setdefault(test.suite, []).append(test.nodeid)
+            by_suite.setdefault(test.suite, []).append(test)
     if len(failed) > MOST:
         return {}
-    for number in range(TIMES):
-        for suite, nodeids in by_suite.items():
-            for side in sides[:: -1 if number % 2 == 0 else 1]:
-                left = budget - (time.monotonic() - begun)
-                if left <= 0:
-                    break
-                outcomes = _run(side, policy.suites[suite], nodeids, policy, number=number, seconds=left)
-                for nodeid in nodeids:
-                    if nodeid in outcomes and not outcomes[nodeid].silent:
-                        seen[nodeid][side.name].append(outcomes[nodeid])
-        listen(f"confirm: {len(failed)} failing tests run again on head and base, {number + 1} of {TIMES}")
-    found = {
-        test.nodeid: _rerun(test, runs["head"], runs["base"])
-        for test in failed
-        if (runs := seen[test.nodeid])["head"]
-    }
-    for suite in by_suite:
-        again = [test for test in failed if test.suite == suite and test.nodeid in found]
-        passing: list[TestOutcome] = [test for test in again if found[test.nodeid].head[0] == 1]
-        pairs: list[tuple[Mapping[str, TestOutcome], Mapping[str, TestOutcome]]] = []
-        while passing and len(pairs) < TIMES:
-            left = budget - (time.monotonic() - begun)
-            if not 0 < 2 * seconds.get(suite, 0.0) < left:
-                break
-            listen(f"confirm: {len(passing)} failing tests pass alone, all of {suite} is run again")
-            head, base = (
-                _run(side, policy.suites[suite], (), policy, number=TIMES, seconds=left / 2)
-                for side in sides[::-1]
-            )
-            pairs.append((head, base))
-            passing = [test for test in passing if test.nodeid in head and head[test.nodeid].failed and base]
-        found |= _among_the_others(passing, pairs)
+    found = _alone(again, by_suite, budget * SHARE)
+    for suite, tests in by_suite.items():
+        passing = [test for test in tests if found[test.nodeid].flaky and found[test.nodeid].head[0] == 1]
+        if passing:
+            found |= _among_the_others(again, suite, passing, seconds.get(suite, 0.0), budget * LONGEST)
     return found
 
 
+def _alone(again: _Again, by_suite: Mapping[str, Sequence[TestOutcome]], budget: float) -> dict[str, Rerun]:
+    """Run failing tests again without the others, `TIMES` if the budget allows it."""
+    tests = {test.nodeid: test for suite in by_suite.values() for test in suite}
+    seen: dict[str, dict[str, list[TestOutcome]]] = {name: {"head": [], "base": []} for name in tests}
+    for number in range(TIMES):
+        for name, of_suite in by_suite.items():
+            nodeids = [test.nodeid for test in of_suite]
+            for side in again.sides[:: -1 if number % 2 == 0 else 1]:
+                if (left := budget - again.used) <= 0:
+                    break
+                suite = again.policy.suites[name]
+                outcomes = again.run(side, suite, nodeids, again.policy, number=number, seconds=left)
+                for nodeid in nodeids:
+                    if nodeid in outcomes and not outcomes[nodeid].silent:
+                        seen[nodeid][side.name].append(outcomes[nodeid])
+        again.listen(
+            f"confirm: {len(tests)} failing tests run again on head and base, {number + 1} of {TIMES}"
+        )
+    found = {nodeid: _rerun(tests[nodeid], runs["head"], runs["base"]) for nodeid, runs in seen.items()}
+    return {
+        nodeid: rerun if seen[nodeid]["head"] else replace(rerun, unclear=_NOT_AGAIN)
+        for nodeid, rerun in found.items()
+    }
+
+
 def _among_the_others(
-    passing: Sequence[TestOutcome],
-    pairs: Sequence[tuple[Mapping[str, TestOutcome], Mapping[str, TestOutcome]]],
+    again: _Again, name: str, passing: Sequence[TestOutcome], seconds: float, longest: float
 ) -> dict[str, Rerun]:
-    """Tests that pass alone and failed whenever their whole suite was run on the head; more than once.
+    """Run a whole suite again for tests that pass alone; what it says of those that do not pass in it.
+
+    A test that fails each time, more than once, and on the base always or never, is no flake.
 
     Args:
-        passing: the tests.
-        pairs: what the runs of head and base gave.
+        again: how.
+        name: of the suite.
+        passing: tests that failed in its run and pass alone.
+        seconds: what the suite took; 0: nobody knows.
+        longest: seconds after which nothing is run any more.
     """
+    suite, failing = again.policy.suites[name], list(passing)
+    pairs: list[tuple[Runs, Runs]] = []
+    while len(pairs) < TIMES:
+        left = longest - again.used
+        if not 2 * seconds < left:
+            break
+        again.listen(f"confirm: {len(failing)} failing tests pass alone, all of {name} is run again")
+        base, head = again.sides
+        on_head = again.run(head, suite, (), again.policy, number=TIMES, seconds=left)
+        failing = [test for test in failing if on_head.get(test.nodeid, test).failed]
+        if not failing or not on_head:
+            break
+        on_base = again.run(base, suite, (), again.policy, number=TIMES, seconds=longest - again.used)
+        if not on_base:
+            break
+        pairs.append((on_head, on_base))
     found: dict[str, Rerun] = {}
-    for name, test in ((test.nodeid, test) for test in passing if len(pairs) > 1):
-        on_base = [base[name] for _, base in pairs if name in base]
-        if len({outcome.failed for outcome in on_base}) < 2:  # else it is flaky on the base
-            found[name] = replace(_rerun(test, [head[name] for head, _ in pairs], on_base), alone=False)
+    for test in failing:
+        on_base = [base[test.nodeid] for _, base in pairs if test.nodeid in base]
+        if len(pairs) < 2:
+            found[test.nodeid] = replace(_rerun(test, [], []), unclear=_NOT_WHOLE)
+        elif len({outcome.failed for outcome in on_base}) < 2:  # else it is flaky on the base
+            rerun = _rerun(test, [head[test.nodeid] for head, _ in pairs if test.nodeid in head], on_base)
+            found[test.nodeid] = replace(rerun, alone=False)
     return found
 
 
@@ -123,7 +189,7 @@ def _rerun(test: TestOutcome, head: Sequence[TestOutcome], base: Sequence[TestOu
 
 def _run(
     side: Side, suite: Suite, nodeids: Sequence[str], policy: Policy, *, number: int, seconds: float
-) -> Mapping[str, TestOutcome]:
+) -> Runs:
     """Run some tests of a suite on one side, or all; nothing without a report in time."""
     with tempfile.TemporaryDirectory(dir=side.scratch) as name:
         select, report = Path(name, "select"), Path(name, f"{suite.name}.json")

@@ -123,6 +123,10 @@ def _failed(test: TestOutcome, before: KnownTest | None, expected: Expected) -> 
 
 def _after_rerun(found: Finding, rerun: Rerun, flaky: Level, *, excuse: bool) -> Finding:
     """A failure after its test was run again: sometimes is flaky, in the same way on the base is known."""
+    if rerun.unclear:
+        return msgspec.structs.replace(
+            found, message=f"{found.message} ({rerun.unclear})", remedy="give it more time: defaults.budget"
+        )
     (failed, runs), (base_failed, base_runs) = rerun.head, rerun.base
     on_base = f"{base_failed} of {base_runs} on the base" if base_runs else "the base did not run it"
     how = "" if rerun.alone else ", among the others (alone it passes)"

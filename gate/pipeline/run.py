@@ -158,7 +158,7 @@ def _measure_disturbed_again(
 
 
 def _disturbed(run: SuiteRun, policy: Policy) -> dict[str, list[Reason]]:
-    """Loads that only the machine made invalid, and how. A mistake of the policy is for `gate check` to say."""
+    """Loads that only the machine made invalid, and how. A mistake of the policy is said by `gate check`."""
     try:
         invalid = invalid_loads(run, policy)
     except LocatedError:

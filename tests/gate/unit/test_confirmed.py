@@ -129,6 +129,8 @@ def test_an_interruption_is_inconclusive():
         (Rerun((4, 4), (0, 0)), "new-failure", "fail"),
         (Rerun((2, 4), (0, 3)), "flaky", "warn"),
         (Rerun((2, 4), (3, 3)), "flaky", "warn"),
+        (Rerun((1, 4), (0, 3), unclear="no time"), "new-failure", "fail"),
+        (Rerun((1, 1), (0, 0), unclear="no time"), "new-failure", "fail"),
     ],
 )
 def test_a_failing_test_that_was_run_again(rerun: Rerun, kind: str, level: str):
