@@ -110,14 +110,16 @@ def judge(
     findings += judge_known_failures(run, baseline, policy, expected, touched=touched, scheduled=scheduled)
     if not run.problems and policy.suites.keys() <= run.suites.keys():
         findings += unanswered_limits(run, policy)
+    alone = bool(unconfirmed) and not base
     comparison = judge_metrics(
-        run, baseline, policy, changed=changed, confirmation=confirmation, liberal=liberal, void=void
-    )
+        run, baseline, policy, changed=changed, confirmation=confirmation, liberal=liberal, alone=alone,
+        void=void,
+    )  # fmt: skip
     findings += comparison.findings
     findings += judge_drift(run, baseline, policy, named=_named(comparison.findings) | void)
     findings += _judged_less(findings) if base and not run.problems else []
     findings += _of_the_base(findings, run, behind)
-    if unconfirmed and any(finding.state == "suspect" for finding in findings):
+    if unconfirmed and base and any(finding.state == "suspect" for finding in findings):
         findings.append(
             Finding(kind="environment", level="warn", subject="confirmation", message=unconfirmed)
         )

@@ -19,6 +19,9 @@ from gate.statistics import Screened, common_shift, enough_for
 from gate.units import UnitError, convert, format_change, format_value
 from gate.verdict import Finding, Kind, State
 
+ENOUGH_RUNS: Final = 5
+"""Accepted runs from which on history can call an undecided suspect one."""
+_ASK_THE_BASE: Final = "compare it with the base on this machine: gate check --base REF"
 NOTABLE_SHIFT: Final = 0.05
 """A whole machine slower by less than this is not worth a word."""
 
@@ -39,6 +42,7 @@ def judge_metrics(
     changed: bool = True,
     confirmation: Confirmation | None = None,
     liberal: bool = False,
+    alone: bool = False,
     void: frozenset[str] = frozenset(),
 ) -> Comparison:
     """Compare work counts exactly and everything else by screening.
@@ -46,6 +50,7 @@ def judge_metrics(
     Where nothing changed that could slow the code, what looks slow is the machine: never red. A suspect
     that base and head were compared for on one machine is judged by that comparison. To find out what to
     compare, ask liberally: each metric alone, by its own history; a suspect then costs seconds, not a red.
+    Where history stands `alone`, since there is no base to compare with, it never makes a suspect red.
     `void` metrics, those of a load that was no measurement, are not compared.
 
     Raises:
@@ -79,7 +84,7 @@ def judge_metrics(
             elif confirmation and (shown := confirmation.evidence.get(metric.name)):
                 findings += _without_history(metric, rule, shown)
     screened, found = _screen(candidates, confirmation, changed=changed, liberal=liberal)
-    findings += found
+    findings += [_by_history_alone(f, screened[f.subject].runs) for f in found] if alone else found
     if confirmation:
         told = {finding.subject for finding in findings}
         findings += _reach(run, confirmation, screened, new) + _left_open(run, policy, confirmation, told)
@@ -225,6 +230,17 @@ def _without_history(metric: Metric, rule: Rule, shown: Evidence) -> list[Findin
     found = _finding(metric, rule, "regression", shown.base, message=history)
     found = msgspec.structs.replace(found, history=history)
     return [_after_confirmation(found, metric, decision, shown)]
+
+
+def _by_history_alone(found: Finding, runs: int) -> Finding:
+    """A suspect where there is no base to ask: undecided, or a warning while too few runs are accepted."""
+    if found.state != "suspect":
+        return found
+    if runs >= ENOUGH_RUNS:
+        state, level, message = "inconclusive", "fail", f"history alone: {found.message}"
+    else:
+        state, level, message = "suspect", "warn", f"{found.message}; history can tell from {ENOUGH_RUNS} on"
+    return msgspec.structs.replace(found, state=state, level=level, message=message, remedy=_ASK_THE_BASE)
 
 
 def _not_measured(found: Finding, confirmation: Confirmation) -> Finding:

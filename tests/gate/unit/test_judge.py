@@ -524,11 +524,27 @@ def test_suspects_that_nobody_confirmed_are_told_once():
     head = [metric("a.p50", 150), metric("b.p50", 150)]
     baseline = baseline_of(*[suite_run([metric("a.p50", 100), metric("b.p50", 100)])] * 10)
     run = run_of(suite_run(head))
-    said = of_kind(judge(run, baseline, policy_of(), unconfirmed="nobody looked"), "environment")
+    said = of_kind(judge(run, baseline, policy_of(), base="b", unconfirmed="nobody looked"), "environment")
     assert [(f.subject, f.message, f.level) for f in said] == [("confirmation", "nobody looked", "warn")]
     assert not of_kind(judge(run, baseline, policy_of()), "environment")
     calm = run_of(suite_run([metric("a.p50", 100), metric("b.p50", 100)]))
-    assert not judge(calm, baseline, policy_of(), unconfirmed="nobody looked").findings
+    assert not judge(calm, baseline, policy_of(), base="b", unconfirmed="nobody looked").findings
+
+
+@pytest.mark.parametrize(
+    ("runs", "level", "state", "code"),
+    [(1, "warn", "suspect", 0), (4, "warn", "suspect", 0), (5, "fail", "inconclusive", 3)],
+)
+def test_without_a_base_history_alone_makes_nothing_red(runs: int, level: str, state: str, code: int):
+    """The first tries of whoever sets it up: one accepted run says little about the next."""
+    run = run_of(suite_run([metric("a.p50", 300)]))
+    verdict = judge(run, history("a.p50", [100] * runs), policy_of(), unconfirmed="nobody looked")
+    (finding,) = of_kind(verdict, "regression")
+    assert (finding.level, finding.state, verdict.exit_code) == (level, state, code)
+    assert ("history can tell from 5 on" in finding.message) is (runs < 5)
+    assert finding.remedy == "compare it with the base on this machine: gate check --base REF"
+    chosen = judge(run, history("a.p50", [100] * runs), policy_of())
+    assert chosen.exit_code == 1, "--no-confirm is a choice"
 
 
 # The verdict as a whole.
