@@ -13,10 +13,10 @@ export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 
-.PHONY: install gate test check unit suites baseline report calibration bench lock golden clean help
+.PHONY: install gate test test-long check unit suites baseline report calibration bench lock golden clean help
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 install: $(STAMP) ## set up the environment
 
@@ -33,7 +33,10 @@ check: $(STAMP)
 	lint-imports
 
 unit: $(STAMP)
-	pytest tests/gate -n 2 --dist worksteal
+	pytest tests/gate -n 2 --dist worksteal -m "not long"
+
+test-long: $(STAMP) ## run the tests that take long: each night and before a release
+	pytest tests/gate -n 2 --dist worksteal -m long
 
 suites: $(STAMP)
 	pytest tests/agents tests/load tests/performance tests/integration -q -n 2 --dist worksteal

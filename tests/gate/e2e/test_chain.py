@@ -189,6 +189,7 @@ def test_a_project_breaks_and_is_mended(chain: Chain):
     assert chain.accepted == 4
 
 
+@pytest.mark.long
 def test_tests_fail_for_long_move_vanish_and_return(light: Chain):
     wanted = light.step(append(PARSERS, TEST_OF_THE_DAY), because="it is monday")
     assert (wanted.word, wanted.found) == ("failed", {"new-failure": 1})

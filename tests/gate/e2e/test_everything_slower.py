@@ -93,6 +93,7 @@ def test_a_machine_that_is_slower_for_everything_is_not_red(service: Project):
     assert "the whole machine was slower" in machine[0]["message"]
 
 
+@pytest.mark.long
 def test_a_slow_middleware_is_found_in_every_metric(service: Project):
     (service.root / "service.py").write_text(SLOW)
     assert service.gate("run").code == 0

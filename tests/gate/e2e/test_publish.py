@@ -63,6 +63,7 @@ def runs_in(remote: Path, branch: str = "main") -> tuple[AcceptedRun, ...]:
     return suite.runs
 
 
+@pytest.mark.long
 def test_twenty_at_once_are_all_there_and_none_is_there_twice(project: Project, remote: Path):
     clones = [clone(remote, project, f"clone{n}") for n in range(1, 21)]
     processes = [start(other, f"c{n}") for n, other in enumerate(clones, start=1)]

@@ -91,6 +91,7 @@ def test_every_fault_turns_red_and_the_repository_is_not_touched(root: Path, tmp
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_baseline_on_a_branch_is_known_in_the_copy(root: Path, tmp_path: Path):
     rules = THRESHOLDS.replace("budget: 20 s", "budget: 20 s, confirm: suspects")
     (root / "thresholds.yaml").write_text(rules + "baseline_branch: remembered\n")
@@ -110,6 +111,7 @@ def test_a_baseline_on_a_branch_is_known_in_the_copy(root: Path, tmp_path: Path)
     assert set(ended.values()) == {"ok"}, done.stdout
 
 
+@pytest.mark.long
 def test_a_project_without_metrics_and_without_git_checks_what_it_can(root: Path, tmp_path: Path):
     """No measurement: delay and lost metric do not apply; no repository: no base that could be edited."""
     (root / "test_api.py").write_text(
