@@ -16,13 +16,13 @@ from gate.cli.pushing import BY, REASON, Message, Permission, Target, permission
 from gate.cli.shared import (
     BASELINE,
     REPORT_FILES,
+    REPORTS,
     baseline_directory,
     common,
     complain,
     complain_of,
     console_for,
     head_of,
-    read_reports,
     say,
     write_file,
 )
@@ -91,12 +91,13 @@ def _add_run(
     quiet: bool,
     no_color: bool,
 ) -> None:
-    from gate.sources import load_policy
+    from gate.pipeline.load import load_policy
+    from gate.pipeline.read import read_reports
 
     policy = load_policy(thresholds)
     passed = _said(verdict) if verdict else None
     directory = baseline_directory(baseline, thresholds, policy, writes=not branch)
-    run = read_reports(reports, policy, thresholds, (), head=commit)
+    run = read_reports(reports or (REPORTS,), policy, thresholds.resolve().parent, head=commit)
     _refuse_unusable(run, policy)
     if verdict:
         _refuse_others(run, verdict)
@@ -219,12 +220,12 @@ class _Accepted:
         )
 
     def _judged(self, known: Baseline) -> _Passed:
-        from gate.judge import judge
+        from gate.pipeline.check import by_history
 
         earlier = without(known, self.suite, self.commit)
         if earlier != known and self.permission is None:
             return _Passed()  # somebody accepted it already; what was noted of it stays
-        findings = judge(Run({self.suite.name: self.suite}), earlier, self.policy).findings
+        findings = by_history(Run({self.suite.name: self.suite}), earlier, self.policy).findings
         first = earlier.latest(self.suite.name) is None
         worse = [] if first else [f for f in findings if f.kind in _WORSE and f.level == "fail"]
         improved = tuple(sorted(f.subject for f in findings if f.kind == "improvement"))

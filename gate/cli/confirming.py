@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from gate.cli.shared import (
     complain,
     complain_of,
     console_for,
-    read_reports,
     write_file,
 )
 from gate.policy import Policy
@@ -66,8 +66,8 @@ def confirm(
         raise click.UsageError("name a SUBJECT, or write what the last run leaves open to --keep FILE")
     from gate.confirm import LaunchError, compare, dependencies, two_sides
     from gate.git import changed_files, merge_base, resolve
+    from gate.pipeline.load import load_policy
     from gate.report.comparison import comparison_record, print_comparison
-    from gate.sources import load_policy
     from gate.units import UnitError, parse
 
     policy = load_policy(thresholds)
@@ -108,9 +108,9 @@ def _asked(subjects: tuple[str, ...], policy: Policy, thresholds: Path) -> list[
     import difflib
 
     from gate.confirm import questions_about
+    from gate.pipeline.load import remembered
     from gate.readers import read_run
     from gate.runner import expand
-    from gate.sources import remembered
 
     run = read_run(expand((REPORTS,), policy)[0], policy, complete=False)
     metrics = {
@@ -146,43 +146,28 @@ def _keep(
     no_color: bool,
 ) -> None:
     """Measure what a run leaves open; judging is for the machine that gets the parts of all suites."""
-    from gate.confirm import LaunchError, confirm
+    from gate.confirm import LaunchError
     from gate.evidence import Confirmation, to_json
-    from gate.judge import judge
-    from gate.judge.metrics import as_remembered
+    from gate.pipeline.check import Request, measure, open_case
     from gate.report.text import log_line
-    from gate.sources import load_sources, moves_of, up_to_base
 
     file.unlink(missing_ok=True)  # what an earlier call measured is no answer to this one
-    sources = load_sources(thresholds, baseline, base)
-    run = read_reports(reports, sources.policy, thresholds, sources.problems, complete=False)
-    complain_of(run.problems)
-    if run.problems:
+    event = os.environ.get("GITHUB_EVENT_NAME", "")
+    case = open_case(Request(thresholds, reports or (REPORTS,), baseline, base, event, complete=False))
+    complain_of(case.run.problems)
+    if case.run.problems:
         complain("nothing was measured again")
         sys.exit(EXIT_CODES["error"])
     console = console_for(no_color)
-    found = Confirmation(base=sources.base, head=run.commit)
-    if sources.policy.confirm != "off":
-        root = thresholds.absolute().parent
-        sources = up_to_base(sources, run, root)
-        history = judge(
-            run, sources.baseline, sources.policy, base=sources.base, changed=sources.changed, liberal=True,
-            moved=moves_of(run, sources, root),
-        )  # fmt: skip
+
+    def listen(line: str) -> None:
+        if not quiet:
+            console.print(log_line(line), highlight=False, markup=False)
+
+    found = Confirmation(base=case.sources.base, head=case.run.commit)
+    if case.comparable:
         try:
-            found = confirm(
-                as_remembered(run, sources.baseline)[0],
-                history,
-                sources.policy,
-                root,
-                sources.base,
-                changed=sources.changed,
-                listen=lambda line: (
-                    None if quiet else console.print(log_line(line), highlight=False, markup=False)
-                ),
-                apart=len(run.suites) == 1,
-                first=sources.first,
-            )
+            found = measure(case, listen, apart=len(case.run.suites) == 1)
         except LaunchError as error:
             complain(f"{error}")
             sys.exit(EXIT_CODES["error"])

@@ -117,12 +117,12 @@ def relay(
     """
     from gate.github.checks import Check, write_check
     from gate.github.relay import NothingToTellError, told
+    from gate.pipeline.load import load_policy
     from gate.report.annotations import annotations
     from gate.report.comment import Links
     from gate.report.comment import comment as full
     from gate.report.text import one_line
     from gate.report.words import headline
-    from gate.sources import load_policy
 
     policy = load_policy(thresholds)
     console = console_for(no_color)
@@ -166,7 +166,7 @@ def waivers(
     import msgspec
 
     from gate.github.waivers import find_waivers, merged_as
-    from gate.sources import policy_of
+    from gate.pipeline.load import policy_of
     from gate.waivers import NO_WAIVERS
 
     policy = policy_of(thresholds, base)
@@ -201,7 +201,7 @@ def obey(workflow: str, thresholds: Path, quiet: bool, no_color: bool) -> None:
     If who wrote it may waive, the failed jobs of the head commit run again, and judge with the waiver.
     """
     from gate.github.commands import obey as answered
-    from gate.sources import load_policy
+    from gate.pipeline.load import load_policy
 
     policy = load_policy(thresholds)
     with _connection() as github:
@@ -232,7 +232,7 @@ def _verdict_of(file: Path) -> Verdict:
 def _always(thresholds: Path) -> bool:
     """Whether a comment is wanted that has nothing to say; rules that are damaged do not say so."""
     from gate.located import LocatedError
-    from gate.sources import load_policy
+    from gate.pipeline.load import load_policy
 
     try:
         return load_policy(thresholds).comment == "always"

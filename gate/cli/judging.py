@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,7 +18,6 @@ from gate.cli.shared import (
     common,
     complain_of,
     console_for,
-    read_reports,
     render,
     shard_of,
     waivers_of,
@@ -29,10 +27,9 @@ from gate.model import Problem, Run
 from gate.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from gate.evidence import Confirmation
-    from gate.sources import Sources
+    from gate.pipeline.check import Case
+    from gate.pipeline.load import Sources
     from gate.verdict import Verdict
 
 
@@ -52,9 +49,9 @@ def run(
     Failing tests are for `gate check` to judge: the exit code is 0 when every suite wrote its whole
     report, 4 when one did not.
     """
+    from gate.pipeline.load import load_policy
     from gate.pipeline.run import run_suites
     from gate.report.progress import ProgressDisplay
-    from gate.sources import load_policy
 
     policy = load_policy(thresholds)
     chosen = chosen_suites(suites, policy)
@@ -98,34 +95,22 @@ def check(
     no_color: bool,
 ) -> None:
     """Judge reports: tests, limits, work counts and times. Without REPORT: those of the last run."""
-    from gate.judge import judge
+    from gate.pipeline.check import Request, open_case
+    from gate.pipeline.check import check as checked
     from gate.report.terminal import print_verdict
-    from gate.sources import load_sources, moves_of, untouched_suites, up_to_base
     from gate.verdict import to_json
 
-    sources = load_sources(thresholds, baseline, base)
-    run = read_reports(reports, sources.policy, thresholds, sources.problems)
-    event, root = os.environ.get("GITHUB_EVENT_NAME"), thresholds.absolute().parent
-    of_branch = sources.same or (bool(sources.base) and event in _OF_THE_BRANCH)
-    if sources.base and not of_branch:
-        sources = up_to_base(sources, run, root)
-    unconfirmed = "" if no_confirm or sources.policy.confirm == "off" else _UNCONFIRMED
-    rejudge = partial(
-        judge, baseline=sources.baseline, policy=sources.policy, base=sources.base, notes=sources.notes,
-        unconfirmed=unconfirmed, changed=sources.changed, waivers=waivers_of(waivers), strict=strict,
-        touched=sources.touched, scheduled=event == "schedule",
-        moved=moves_of(run, sources, root), behind=sources.behind, of_branch=of_branch,
-        untouched=untouched_suites(run, sources, root, of_branch=of_branch),
-    )  # fmt: skip
+    request = Request(
+        thresholds, reports or (REPORTS,), baseline, base, os.environ.get("GITHUB_EVENT_NAME", "")
+    )
+    console = console_for(no_color)
+    case = open_case(request, waivers=waivers_of(waivers), strict=strict, confirms=not no_confirm)
     if kept:
-        lost = [] if run.problems else [_lost(file) for file in kept if not file.exists()]
-        run = Run(suites=run.suites, problems=(*run.problems, *lost))
-        found = _kept([file for file in kept if file.exists()], run, sources)
-        verdict = rejudge(run, confirmation=None if sources.policy.confirm == "off" else found)
-    elif unconfirmed and sources.base and not run.problems:
-        verdict = _judge_with_confirmation(run, sources, thresholds, rejudge, console_for(no_color))
+        verdict = _judged_as_kept(case, kept)
+    elif no_confirm:
+        verdict = case.judged()
     else:
-        verdict = rejudge(run)
+        verdict = checked(case, lambda line: console.print(line, highlight=False, markup=False))
     if json_file:
         write_file(json_file, to_json(verdict))
     if markdown or html:
@@ -135,7 +120,7 @@ def check(
         for path, suffix in ((markdown, ".md"), (html, ".html")):
             if path:
                 write_file(path, render(document, suffix).encode())
-    print_verdict(verdict, console_for(no_color), quiet=quiet)
+    print_verdict(verdict, console, quiet=quiet)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from gate.report.annotations import workflow_commands
 
@@ -159,54 +144,30 @@ def report(
     no_color: bool,
 ) -> None:
     """Write the baseline report of a run: targets, response times, load, resources, tests."""
-    from gate.judge import judge
+    from gate.pipeline.check import Request, open_case
     from gate.report.baseline_report import baseline_document
-    from gate.sources import load_sources
 
     for path in outputs:
         if path.suffix not in {".md", ".html"}:
             raise click.UsageError(f"{path}: the name must end with .md or .html")
-    sources = load_sources(thresholds, baseline, None)
-    run = read_reports(reports, sources.policy, thresholds, sources.problems)
-    verdict = judge(run, sources.baseline, sources.policy)
-    document = baseline_document(run, verdict, sources.policy)
+    case = open_case(Request(thresholds, reports or (REPORTS,), baseline), confirms=False)
+    document = baseline_document(case.run, case.judged(), case.sources.policy)
     for path in outputs:
         write_file(path, render(document, path.suffix).encode())
         if not quiet:
             console_for(no_color).print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
     if not outputs:
         click.echo(render(document, ".md"), nl=False)
-    complain_of(run.problems)
-    sys.exit(EXIT_CODES["error"] if run.problems else 0)
+    complain_of(case.run.problems)
+    sys.exit(EXIT_CODES["error"] if case.run.problems else 0)
 
 
-_OF_THE_BRANCH: Final = frozenset({"push", "schedule", "workflow_dispatch"})
-"""Events that judge the branch itself: what nobody has accepted there stays red."""
-_UNCONFIRMED: Final = "suspects were not measured again on this machine, so none of them is confirmed"
-
-
-def _judge_with_confirmation(
-    run: Run, sources: Sources, thresholds: Path, rejudge: Callable[..., Verdict], console: Console
-) -> Verdict:
-    """The one loop of the gate: what history leaves open is measured, base beside head, and judged again."""
-    from gate.confirm import LaunchError, confirm
-    from gate.judge.metrics import as_remembered
-
-    try:
-        confirmation = confirm(
-            as_remembered(run, sources.baseline)[0],
-            rejudge(run, liberal=True),
-            sources.policy,
-            thresholds.absolute().parent,
-            sources.base,
-            changed=sources.changed,
-            listen=lambda line: console.print(line, highlight=False, markup=False),
-            first=sources.first,
-        )
-    except LaunchError as error:
-        problem = Problem("confirm", str(error), "mend what crashes or hangs, or judge with --no-confirm")
-        return rejudge(Run(suites=run.suites, problems=(*run.problems, problem)))
-    return rejudge(run, confirmation=confirmation)
+def _judged_as_kept(case: Case, files: Sequence[Path]) -> Verdict:
+    """The verdict by what was measured elsewhere."""
+    there = [file for file in files if file.exists()]
+    lost = [] if case.run.problems else [_lost(file) for file in files if file not in there]
+    found = _kept(there, case.run, case.sources)
+    return case.judged(None if case.sources.policy.confirm == "off" else found, *lost)
 
 
 def _lost(file: Path) -> Problem:

@@ -37,8 +37,8 @@ def explain(
 ) -> None:
     """Say why a metric, a subject, a test or a glob is judged as it is, and how to reproduce it."""
     from gate.explain import UnknownSubject, explain
+    from gate.pipeline.load import load_policy
     from gate.report.explain import print_explanation
-    from gate.sources import load_policy
 
     policy = load_policy(thresholds)
     known, _ = remembered_runs(baseline, thresholds, policy)
@@ -80,12 +80,12 @@ def calibrate(
 
     Accepts the clean runs into the baseline.
     """
-    from gate.calibrate import calibrate as repeat
-    from gate.calibrate import write_baseline
+    from gate.pipeline.calibrate import calibrate as repeat
+    from gate.pipeline.calibrate import write_baseline
+    from gate.pipeline.load import load_policy
     from gate.pipeline.run import run_suites
     from gate.report.calibration import print_calibration
     from gate.report.progress import ProgressDisplay
-    from gate.sources import load_policy
 
     policy = load_policy(thresholds)
     chosen = chosen_suites(suites, policy)
@@ -118,8 +118,8 @@ def selftest(thresholds: Path, quiet: bool, no_color: bool) -> None:
     Exit code: 0 every case turned out as it must, 1 the gate is blind somewhere, 3 not everything could be
     checked, 4 the suites do not run in the copy.
     """
+    from gate.pipeline.load import load_policy
     from gate.report.rehearsal import rehearse_with_progress
-    from gate.sources import load_policy
 
     policy = load_policy(thresholds)
     sys.exit(rehearse_with_progress(policy, thresholds, console_for(no_color), quiet=quiet))

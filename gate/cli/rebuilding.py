@@ -35,8 +35,8 @@ def rebuild(
 
     DIR is what gate calibrate --new-baseline wrote. Other suites and environments stay as they are.
     """
+    from gate.pipeline.load import load_policy
     from gate.publish import Update
-    from gate.sources import load_policy
     from gate.store import read_baseline, write_suite
 
     policy, permission = load_policy(thresholds), permission_of(reason, by, thresholds)

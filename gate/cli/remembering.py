@@ -40,7 +40,7 @@ def pin_reference(
     Without a pin the first 5 accepted runs are the reference.
     """
     from gate.baseline import pin
-    from gate.sources import load_policy
+    from gate.pipeline.load import load_policy
     from gate.store import read_baseline, write_suite
 
     directory = baseline_directory(baseline, thresholds, load_policy(thresholds))
@@ -71,8 +71,8 @@ def pin_reference(
 @common
 def show(pattern: str | None, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
     """Show what the baseline holds; with PATTERN the metrics that match it, with their noise."""
+    from gate.pipeline.load import load_policy
     from gate.report.memory import print_baseline, print_metrics
-    from gate.sources import load_policy
 
     known, place = remembered_runs(baseline, thresholds, load_policy(thresholds))
     console = console_for(no_color)
@@ -87,7 +87,7 @@ def show(pattern: str | None, baseline: Path | None, thresholds: Path, quiet: bo
 @common
 def verify(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
     """Read every line of the baseline. Exit code 4, with file and line, if one is damaged."""
-    from gate.sources import load_policy
+    from gate.pipeline.load import load_policy
 
     known, place = remembered_runs(baseline, thresholds, load_policy(thresholds))
     if not quiet:
@@ -103,7 +103,7 @@ def repair(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool)
 
     Damaged lines are moved to FILE.damaged beside each file, so that nothing is lost.
     """
-    from gate.sources import load_policy
+    from gate.pipeline.load import load_policy
     from gate.store import salvaged, to_lines, write_suite
 
     directory = baseline_directory(baseline, thresholds, load_policy(thresholds))
@@ -134,8 +134,8 @@ def history(pattern: str, baseline: Path | None, thresholds: Path, quiet: bool, 
 
     METRIC is a name, one without its statistic, or a glob.
     """
+    from gate.pipeline.load import load_policy
     from gate.report.history import print_history
-    from gate.sources import load_policy
 
     known, place = remembered_runs(baseline, thresholds, load_policy(thresholds))
     try:
@@ -155,8 +155,8 @@ def diff(
     before: str, after: str, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool
 ) -> None:
     """Show two accepted runs beside each other, the largest change first."""
+    from gate.pipeline.load import load_policy
     from gate.report.history import print_difference
-    from gate.sources import load_policy
 
     known, place = remembered_runs(baseline, thresholds, load_policy(thresholds))
     if not print_difference(known, before, after, console_for(no_color)):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from gate.model import Problem, Run, Shard
+from gate.model import Problem, Shard
 from gate.policy import FILE_NAME, Policy, Suite
 
 if TYPE_CHECKING:
@@ -76,38 +75,6 @@ def seconds_of(text: str | None) -> float:
     if seconds <= 0:
         raise click.UsageError(f"--budget: {text!r} leaves no time")
     return seconds
-
-
-def read_reports(
-    reports: tuple[Path, ...],
-    policy: Policy,
-    thresholds: Path,
-    problems: tuple[Problem, ...],
-    *,
-    head: str | None = None,
-    complete: bool = True,
-) -> Run:
-    """Read the reports of a command, and everything that is wrong with them, into one run.
-
-    Args:
-        reports: files and directories; none: those of the last run.
-        policy: the suites.
-        thresholds: the file it comes from; its repository is what should have been measured.
-        problems: what is wrong already.
-        head: the commit that was measured, where somebody says so.
-        complete: whether a shard of a suite that is not there is a problem.
-    """
-    from gate.git import head_commit
-    from gate.readers import one_run, read_files
-    from gate.readers.freshness import stale_reports
-    from gate.runner import expand
-
-    files, lost = expand(reports or (REPORTS,), policy)
-    found, unreadable = read_files(files, policy)
-    checked_out = head_commit(thresholds.resolve().parent) if head is None else ""
-    stale = stale_reports(found, checked_out, time.time(), policy.max_age)
-    run = one_run(found, (*lost, *unreadable, *stale), policy, complete=complete)
-    return Run(suites=run.suites, problems=(*problems, *run.problems))
 
 
 def shard_of(text: str | None, suites: Iterable[Suite]) -> Shard | None:
@@ -183,7 +150,7 @@ def baseline_directory(
 
 def remembered_runs(baseline: Path | None, thresholds: Path, policy: Policy) -> tuple[Baseline, str]:
     """The accepted runs, from wherever the policy keeps them, and what that place is called."""
-    from gate.sources import remembered
+    from gate.pipeline.load import remembered
 
     on = f" on {policy.baseline_branch}" if policy.baseline_branch and baseline is None else ""
     return remembered(thresholds, policy, baseline), f"{baseline or thresholds.parent / policy.baseline}{on}"

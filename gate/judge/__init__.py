@@ -1,20 +1,20 @@
-"""(Run, Baseline, Policy) -> Verdict. Pure: same input, same verdict; no file, no clock, no network."""
+"""(Run, Inputs, Confirmation) -> Verdict. Pure: same input, same verdict; no file, no clock, no network."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Final
 
-from gate.baseline import Baseline, in_one_unit
+from gate.baseline import Baseline
 from gate.evidence import Confirmation
 from gate.judge.drift import judge_drift
+from gate.judge.inputs import Inputs
 from gate.judge.known import expected_of, judge_known_failures
 from gate.judge.limits import judge_limits, unanswered_limits
 from gate.judge.loads import judge_loads
-from gate.judge.metrics import as_remembered, judge_metrics
+from gate.judge.metrics import judge_metrics
 from gate.judge.moved import judge_moves
 from gate.judge.outcomes import judge_outcomes
 from gate.model import Environment, Run, SuiteRun
-from gate.moves import NOTHING_MOVED, followed
 from gate.policy import Policy
 from gate.verdict import (
     EXIT_CODES,
@@ -31,60 +31,28 @@ from gate.verdict import (
     in_reading_order,
     strictly,
 )
-from gate.waivers import NO_WAIVERS, Waivers, apply_waivers
+from gate.waivers import apply_waivers
 
-__all__ = ["judge"]
+__all__ = ["Inputs", "judge"]
 
 
 def judge(
-    run: Run,
-    baseline: Baseline,
-    policy: Policy,
-    *,
-    base: str = "",
-    notes: tuple[Finding, ...] = (),
-    unconfirmed: str = "",
-    changed: bool = True,
-    confirmation: Confirmation | None = None,
-    waivers: Waivers = NO_WAIVERS,
-    strict: bool = False,
-    liberal: bool = False,
-    touched: Collection[str] = (),
-    scheduled: bool = False,
-    moved: Mapping[str, str] = NOTHING_MOVED,
-    behind: Collection[str] = (),
-    untouched: Collection[str] = (),
-    of_branch: bool = False,
+    run: Run, inputs: Inputs, confirmation: Confirmation | None = None, *, liberal: bool = False
 ) -> Verdict:
     """Judge a run.
 
     Args:
-        run: what was measured, problems included.
-        baseline: the accepted runs to compare with.
-        policy: the rules.
-        base: the commit that baseline and policy were read from, if any.
-        notes: findings from outside the run, such as a policy change.
-        unconfirmed: what to say about suspects that nobody confirmed or cleared; empty: nothing.
-        changed: whether anything changed since the base that the suites could run.
-        liberal: suspect generously, to find what should be measured again; not for a final verdict.
+        run: what was measured, problems included, in the names and units of the baseline.
+        inputs: what it is judged by.
         confirmation: what the comparison of base and head on one machine showed.
-        waivers: what is permitted all the same.
-        strict: warnings fail, too.
-        touched: files that the change touches, relative to the directory of thresholds.yaml.
-        scheduled: the state of the branch is judged, not a change.
-        moved: what tests of the run are called at the base, if it is another name, by nodeid.
-        behind: suites whose accepted runs are older than the base.
-        untouched: suites that run nothing that has changed, since the base or, of a branch, since they were
-            accepted.
-        of_branch: the branch itself is judged: that its own commit fails as well excuses no test.
+        liberal: suspect generously, to find what should be measured again; not for a final verdict.
 
     Raises:
         LocatedError: a limit's unit does not fit the metric it is for.
     """
-    baseline = in_one_unit(followed(baseline, moved))
-    run, unlike = as_remembered(run, baseline)
-    expected = expected_of(run, policy, moved)
-    findings = [*notes, *unlike, *judge_moves(run, expected)]
+    policy, baseline, base = inputs.policy, inputs.baseline, inputs.base
+    expected = expected_of(run, policy, inputs.moved)
+    findings = [*inputs.notes, *judge_moves(run, expected)]
     findings += [
         Finding(kind="report-error", level="fail", subject=p.subject, message=p.message, remedy=p.remedy)
         for p in run.problems
@@ -92,7 +60,7 @@ def judge(
     findings += _not_judged(run, policy)
     void: frozenset[str] = frozenset()
     for suite in run.suites.values():
-        same = suite.name in untouched
+        same = suite.name in inputs.untouched
         loads = judge_loads(suite, policy, untouched=same)
         void |= loads.void
         findings += judge_outcomes(
@@ -101,36 +69,37 @@ def judge(
             expected,
             confirmation.reruns if confirmation else {},
             flaky=policy.flaky,
-            excuse=not of_branch,
+            excuse=not inputs.of_branch,
         )
         findings += loads.findings
         accepted = baseline.comparable(suite.name, suite.environment)
         findings += judge_limits(suite, policy, loads.void, untouched=same, accepted=accepted)
         findings += _comparability(suite, baseline)
-    findings += judge_known_failures(run, baseline, policy, expected, touched=touched, scheduled=scheduled)
+    findings += judge_known_failures(
+        run, baseline, policy, expected, touched=inputs.touched, scheduled=inputs.scheduled
+    )
     if not run.problems and policy.suites.keys() <= run.suites.keys():
         findings += unanswered_limits(run, policy)
-    alone = bool(unconfirmed) and not base
+    alone = bool(inputs.unconfirmed) and not base
     comparison = judge_metrics(
-        run, baseline, policy, changed=changed, confirmation=confirmation, liberal=liberal, alone=alone,
-        void=void,
+        run, baseline, policy, changed=inputs.changed, confirmation=confirmation, liberal=liberal,
+        alone=alone, void=void,
     )  # fmt: skip
     findings += comparison.findings
     findings += judge_drift(run, baseline, policy, named=_named(comparison.findings) | void)
     findings += _judged_less(findings) if base and not run.problems else []
-    findings += _of_the_base(findings, run, behind)
-    if unconfirmed and base and any(finding.state == "suspect" for finding in findings):
-        findings.append(
-            Finding(kind="environment", level="warn", subject="confirmation", message=unconfirmed)
-        )
+    findings += _of_the_base(findings, run, inputs.behind)
+    if inputs.unconfirmed and base and any(finding.state == "suspect" for finding in findings):
+        message = inputs.unconfirmed
+        findings.append(Finding(kind="environment", level="warn", subject="confirmation", message=message))
     if confirmation:
         findings += [
             Finding(kind="environment", level="warn", subject="confirmation", message=note)
             for note in confirmation.notes
         ]
         findings += [_INTERRUPTED] if confirmation.interrupted else []
-    findings, used = apply_waivers(findings, waivers)
-    ordered = in_reading_order([strictly(finding) for finding in findings] if strict else findings)
+    findings, used = apply_waivers(findings, inputs.waivers)
+    ordered = in_reading_order([strictly(finding) for finding in findings] if inputs.strict else findings)
     word = "inconclusive" if confirmation and confirmation.interrupted else decide(ordered)
     suites = tuple(_suite_summary(run.suites[name], baseline) for name in sorted(run.suites))
     return Verdict(

@@ -9,14 +9,14 @@ from typing import Final
 
 import msgspec
 
-from gate.baseline import Baseline, KnownMetric, SuiteBaseline
+from gate.baseline import Baseline, SuiteBaseline
 from gate.evidence import Confirmation, Decision, Evidence
 from gate.judge.screening import Candidate, depends_on_speed, machine_shifts, screen_suite
 from gate.model import Metric, Run, SuiteRun, statistic_of, subject_of
 from gate.policy import OFF, Policy, Rule
 from gate.segments import present_level
 from gate.statistics import Screened, common_shift, enough_for
-from gate.units import UnitError, convert, format_change, format_value
+from gate.units import format_change, format_value
 from gate.verdict import Finding, Kind, State
 
 ENOUGH_RUNS: Final = 5
@@ -89,63 +89,6 @@ def judge_metrics(
         told = {finding.subject for finding in findings}
         findings += _reach(run, confirmation, screened, new) + _left_open(run, policy, confirmation, told)
     return Comparison(findings, counted + len(candidates))
-
-
-def as_remembered(run: Run, baseline: Baseline) -> tuple[Run, list[Finding]]:
-    """A run with its metrics in the unit and direction that the baseline knows them by.
-
-    What is better, in which unit, and whether it is exact, is not for the judged run to change.
-
-    Returns:
-        The run, and a finding for every metric whose unit measures something else now, or that is no work
-        count any more.
-    """
-    suites: dict[str, SuiteRun] = {}
-    findings: list[Finding] = []
-    for name, suite in run.suites.items():
-        latest = baseline.latest(name)
-        known: Mapping[str, KnownMetric] = latest.metrics if latest else {}
-        metrics: dict[str, Metric] = {}
-        for metric in suite.metrics.values():
-            before = known.get(metric.name)
-            if before and before.exact and not metric.exact:
-                findings.append(_not_exact(metric))
-            try:
-                metrics[metric.name] = _like(metric, before) if before else metric
-            except UnitError:
-                findings.append(_unlike(metric, before.unit if before else ""))
-        suites[name] = msgspec.structs.replace(suite, metrics=metrics)
-    return msgspec.structs.replace(run, suites=suites), findings
-
-
-def _like(metric: Metric, known: KnownMetric) -> Metric:
-    value = convert(metric.value, metric.unit, known.unit)
-    return msgspec.structs.replace(
-        metric, value=value, unit=known.unit, better=known.better, exact=known.exact
-    )
-
-
-def _not_exact(metric: Metric) -> Finding:
-    return Finding(
-        kind="policy-change",
-        level="warn",
-        subject=metric.name,
-        suite=metric.suite,
-        message="was a work count on the baseline and is none now; once accepted, it has a tolerance",
-        nodeids=(metric.nodeid,),
-    )
-
-
-def _unlike(metric: Metric, unit: str) -> Finding:
-    return Finding(
-        kind="missing-metric",
-        level="fail",
-        subject=metric.name,
-        suite=metric.suite,
-        message=f"was measured in {unit} on the baseline and is now measured in {metric.unit}",
-        nodeids=(metric.nodeid,),
-        remedy="give it another name, or measure it as before",
-    )
 
 
 def _compare_exact(metric: Metric, rule: Rule, before: float) -> list[Finding]:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gate.calibrate import Calibration
+from gate.diagnostics.calibration import Calibration
 from gate.noise import Noise
 from gate.report.text import log_line
 from gate.units import format_value

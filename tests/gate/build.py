@@ -1,11 +1,14 @@
 """Small builders for the nouns of the gate, so that a test names only what it is about."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pytest
 
 from gate.baseline import Baseline, SuiteBaseline, accept
-from gate.judge import judge
+from gate.evidence import Confirmation
+from gate.judge import Inputs
+from gate.judge import judge as judge_aligned
 from gate.model import (
     Better,
     Environment,
@@ -18,6 +21,7 @@ from gate.model import (
     SuiteRun,
     TestOutcome,
 )
+from gate.pipeline.align import align
 from gate.policy import Policy
 from gate.thresholds import parse_policy
 from gate.verdict import Finding, Verdict
@@ -114,6 +118,19 @@ def policy_of(metrics: Mapping[str, str] | None = None, *, defaults: str = "", s
     text = f"version: 1\nsuites: {suites or '{api: {run: pytest tests}}'}\n"
     text += f"defaults: {defaults}\n" if defaults else ""
     return parse_policy(text + (f"metrics:\n{lines}" if lines else ""))
+
+
+def judge(
+    run: Run,
+    baseline: Baseline,
+    policy: Policy,
+    *,
+    confirmation: Confirmation | None = None,
+    liberal: bool = False,
+    **given: Any,
+) -> Verdict:
+    """Align and judge, as every command does."""
+    return judge_aligned(*align(run, Inputs(policy, baseline, **given)), confirmation, liberal=liberal)
 
 
 def judged(

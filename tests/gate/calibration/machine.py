@@ -22,9 +22,9 @@ from gate.confirm.plan import questions_about
 from gate.git import changed_files
 from gate.measure.environment import this_environment
 from gate.model import Metric, statistic_of, subject_of
+from gate.pipeline.load import load_policy
 from gate.policy import Policy
 from gate.readers import read_run
-from gate.sources import load_policy
 from tests.gate.calibration.workshop import (
     CACHE,
     LOADS,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from gate.measure.protocol import Progress
+from gate.pipeline.load import load_policy
 from gate.pipeline.run import run_suites
 from gate.runner import SuiteResult
-from gate.sources import load_policy
 from tests.gate.e2e.conftest import Project
 
 TESTS = """

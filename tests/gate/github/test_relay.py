@@ -13,8 +13,8 @@ from gate.github.artifacts import HostileError, unpacked
 from gate.github.client import GitHub
 from gate.github.context import Context, ContextError
 from gate.github.relay import NothingToTellError, Told, told
+from gate.pipeline.load import load_policy
 from gate.policy import Policy
-from gate.sources import load_policy
 from gate.verdict import Verdict, read_verdict, to_json
 from tests.gate.github.conftest import HEAD, OLD
 from tests.gate.unit.test_comment import confirmed

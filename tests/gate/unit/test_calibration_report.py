@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from gate.calibrate import Calibration, learn
+from gate.diagnostics.calibration import Calibration, learn
 from gate.report.calibration import print_calibration
 from gate.report.rehearsal import print_cases
 from gate.selftest import Case, exit_code

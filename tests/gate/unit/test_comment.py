@@ -7,13 +7,12 @@ from hypothesis import strategies as st
 
 from gate.baseline import Baseline
 from gate.evidence import Confirmation, Pair, weigh
-from gate.judge import judge
 from gate.report.comment import LIMIT, Links, comment, quiet_comment, silent
 from gate.report.words import as_one, gathered
 from gate.thresholds import parse_policy
 from gate.verdict import Finding, SkippedTest, Verdict, Waiver, decide, in_reading_order
 from gate.waivers import Waivers
-from tests.gate.build import remembered, run_of
+from tests.gate.build import judge, remembered, run_of
 from tests.gate.unit.test_golden import (
     BASE,
     POLICY,

@@ -5,8 +5,18 @@ import pytest
 from gate.baseline import Baseline
 from gate.confirm import cores
 from gate.evidence import Confirmation, Evidence, Pair, Rerun, weigh
-from gate.judge import judge
-from tests.gate.build import NODEID, history, metric, of_kind, one, outcome, policy_of, run_of, suite_run
+from tests.gate.build import (
+    NODEID,
+    history,
+    judge,
+    metric,
+    of_kind,
+    one,
+    outcome,
+    policy_of,
+    run_of,
+    suite_run,
+)
 
 STEADY = (100, 101, 99, 100, 100, 101, 99, 100, 100, 100)
 

@@ -4,10 +4,9 @@ import random
 import pytest
 
 from gate.baseline import Baseline, accept, pin
-from gate.judge import judge
 from gate.judge.drift import drifts
 from gate.store import parse_baseline, to_lines
-from tests.gate.build import HEAD, metric, of_kind, one, policy_of, remembered, run_of, suite_run
+from tests.gate.build import HEAD, judge, metric, of_kind, one, policy_of, remembered, run_of, suite_run
 
 CREEP = [100 * 1.02**step for step in range(11)]
 

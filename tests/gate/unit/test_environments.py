@@ -4,13 +4,12 @@ import msgspec
 import pytest
 
 from gate.baseline import Baseline, SuiteBaseline, accept
-from gate.judge import judge
 from gate.measure.environment import this_environment
 from gate.measure.pipes import Address
 from gate.model import UNKNOWN_ENVIRONMENT, Environment, Shard
 from gate.runner import _environment
 from gate.store import parse_baseline, to_lines
-from tests.gate.build import metric, of_kind, one, policy_of, run_of, suite_run
+from tests.gate.build import judge, metric, of_kind, one, policy_of, run_of, suite_run
 
 FLEET = tuple(
     Environment(cpu, 4, "ubuntu24", "3.12", memory="16g")

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from gate.baseline import Baseline, pin
 from gate.explain import MOST, UnknownSubject, explain, rule_fields
-from gate.judge import judge
 from gate.policy import OFF, Policy
-from tests.gate.build import baseline_of, history, metric, policy_of, remembered, run_of, suite_run
+from tests.gate.build import baseline_of, history, judge, metric, policy_of, remembered, run_of, suite_run
 
 NODE = "tests/test_api.py::test_home"
 OTHER = "tests/test_api.py::test_other"

@@ -9,10 +9,9 @@ from rich.console import Console
 
 from gate.baseline import Baseline, pin
 from gate.explain import explain
-from gate.judge import judge
 from gate.report.explain import print_explanation
 from gate.thresholds import parse_policy
-from tests.gate.build import metric, outcome, remembered, run_of, suite_run
+from tests.gate.build import judge, metric, outcome, remembered, run_of, suite_run
 from tests.gate.unit.test_golden import compare
 
 NODE = "tests/performance/test_response_times.py::TestLeadBotPerformance::test_full_workflow"

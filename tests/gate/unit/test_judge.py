@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.baseline import Baseline
-from gate.judge import judge
 from gate.located import LocatedError
 from gate.model import UNKNOWN_ENVIRONMENT, Problem, Run
 from gate.verdict import Finding, to_json
@@ -16,6 +15,7 @@ from tests.gate.build import (
     OTHER_MACHINE,
     baseline_of,
     history,
+    judge,
     judged,
     metric,
     of_kind,

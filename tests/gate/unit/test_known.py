@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from gate.baseline import Baseline, KnownTest, accept
 from gate.evidence import Confirmation, Rerun
-from gate.judge import judge
 from gate.located import LocatedError
 from gate.model import Run
 from gate.policy import Policy
@@ -23,6 +22,7 @@ from tests.gate.build import (
     NODEID,
     OTHER_MACHINE,
     baseline_of,
+    judge,
     of_kind,
     one,
     outcome,

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.baseline import Baseline
-from gate.judge import judge, loads
+from gate.judge import loads
 from gate.judge.loads import judge_loads
 from gate.model import LoadRun, SuiteRun
 from gate.policy import Policy
 from gate.verdict import Verdict
-from tests.gate.build import baseline_of, metric, of_kind, one, policy_of, run_of, suite_run
+from tests.gate.build import baseline_of, judge, metric, of_kind, one, policy_of, run_of, suite_run
 
 SUBJECT = "load.api{users=100}"
 QUIET = LoadRun(

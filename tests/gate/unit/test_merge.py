@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.baseline import Baseline, accept, united
-from gate.judge import judge
 from gate.model import Environment, LoadRun, Shard, SuiteRun
 from gate.readers.merge import merge, merged
 from gate.readers.naming import report_stem, run_command, shard_from, shard_in, suite_in
@@ -14,6 +13,7 @@ from tests.gate.build import (
     MACHINE,
     OTHER_MACHINE,
     baseline_of,
+    judge,
     metric,
     of_kind,
     one,

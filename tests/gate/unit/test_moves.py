@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.baseline import Baseline
-from gate.judge import judge
 from gate.model import duration_name
 from gate.moves import Since, caught_up, find_moves, followed, signature_in, since_accepted
 from gate.nodeids import above
@@ -15,6 +14,7 @@ from gate.thresholds import parse_policy
 from tests.gate.build import (
     HEADER,
     baseline_of,
+    judge,
     metric,
     of_kind,
     one,

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from gate.baseline import Baseline
-from gate.judge import judge
 from gate.model import Problem
 from gate.report.baseline_report import baseline_document
 from gate.report.document import Code, Document
@@ -23,6 +22,7 @@ from gate.verdict import Finding, Verdict
 from tests.gate.build import (
     baseline_of,
     history,
+    judge,
     judged,
     metric,
     outcome,

@@ -8,13 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.baseline import Baseline
-from gate.judge import judge
 from gate.judge.screening import Candidate, screen_suite
 from gate.model import SuiteRun
 from gate.segments import present_level
 from gate.statistics import FALSE_ALARMS, MIN_COMMON
 from gate.verdict import Verdict
-from tests.gate.build import baseline_of, metric, of_kind, one, policy_of, remembered, run_of, suite_run
+from tests.gate.build import (
+    baseline_of,
+    judge,
+    metric,
+    of_kind,
+    one,
+    policy_of,
+    remembered,
+    run_of,
+    suite_run,
+)
 
 RULE = policy_of().rule(metric("a.p50", 1))
 HIGHER = policy_of({"*": "{better: higher}"}).rule(metric("a.p50", 1, better="higher"))

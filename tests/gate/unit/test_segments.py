@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.baseline import Baseline, SuiteBaseline, accept
-from gate.judge import judge
 from gate.segments import present_level
 from gate.statistics import screen
-from tests.gate.build import metric, policy_of, run_of, suite_run
+from tests.gate.build import judge, metric, policy_of, run_of, suite_run
 
 NOISE = (0.99, 1.01, 1.0, 0.985, 1.015, 1.005)
 OLD = [100 * factor for factor in NOISE]

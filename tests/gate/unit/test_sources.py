@@ -22,11 +22,10 @@ from gate.git import (
     top_level,
     worktrees,
 )
-from gate.judge import judge
 from gate.located import LocatedError
-from gate.sources import load_policy, load_sources
+from gate.pipeline.load import load_policy, load_sources
 from gate.store import to_lines, write_suite
-from tests.gate.build import MACHINE, metric, of_kind, remembered, run_of, suite_run
+from tests.gate.build import MACHINE, judge, metric, of_kind, remembered, run_of, suite_run
 
 STRICT = "version: 1\nsuites: {api: {run: pytest}}\nmetrics:\n  a.p50: {critical: 150 ms}\n"
 LOOSE = STRICT.replace("150 ms", "900 ms")

@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from gate.baseline import Baseline
-from gate.judge import judge
 from gate.model import LoadRun, SuiteRun
 from gate.policy import Policy
 from gate.verdict import Verdict
@@ -15,6 +14,7 @@ from tests.gate.build import (
     OTHER_MACHINE,
     baseline_of,
     history,
+    judge,
     metric,
     of_kind,
     one,

@@ -3,56 +3,21 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from gate.baseline import Baseline, accept
+from gate.diagnostics.calibration import Calibration, learn
 from gate.git import head_commit
-from gate.judge import judge
 from gate.model import Run, SuiteRun
-from gate.noise import Noise, Proposal, measure_noise, proposals
+from gate.pipeline.check import by_history
 from gate.policy import Policy
 from gate.readers import read_run
 from gate.runner import expand
 from gate.store import read_baseline, write_suite
-from gate.verdict import EXIT_CODES
 
-SCHEMA: Final = "gate.calibration/1"
 _UNCLEAN: Final = frozenset({"report-error", "new-failure", "changed-failure", "flaky", "invalid-load"})
 """Findings that make a run unfit to learn from."""
-
-
-@dataclass
-class Calibration:
-    """What the runs taught."""
-
-    wanted: int
-    runs: list[Mapping[str, SuiteRun]] = field(default_factory=list[Mapping[str, SuiteRun]])
-    """Clean runs, in order."""
-    refused: list[str] = field(default_factory=list[str])
-    """Why a run was not accepted, one sentence each."""
-    interrupted: bool = False
-    table: list[Noise] = field(default_factory=list[Noise])
-    proposals: list[Proposal] = field(default_factory=list[Proposal])
-    unstable: list[str] = field(default_factory=list[str])
-    """Work counts that differ between runs, one sentence each."""
-
-    @property
-    def exit_code(self) -> int:
-        """0 when every run was clean, 3 when it was interrupted, 4 when a run taught nothing."""
-        return EXIT_CODES["inconclusive" if self.interrupted else "error" if self.refused else "passed"]
-
-    def to_json(self) -> bytes:
-        """The raw figures as an indented JSON document."""
-        document = {
-            "schema": SCHEMA, "runs": len(self.runs), "wanted": self.wanted, "interrupted": self.interrupted,
-            "refused": self.refused, "unstable": self.unstable, "metrics": self.table,
-            "proposals": self.proposals,
-        }  # fmt: skip
-        return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
 def calibrate(
@@ -113,32 +78,6 @@ def read(out: Path, policy: Policy) -> Run:
     return Run(run.suites, (*lost, *run.problems))
 
 
-def learn(result: Calibration, policy: Policy) -> None:
-    """Fill in what the clean runs say; fewer than two say nothing."""
-    if len(result.runs) < 2:
-        return
-    metrics = {
-        name: metric
-        for run in result.runs
-        for suite in run.values()
-        for name, metric in suite.metrics.items()
-    }
-    result.table = measure_noise(result.runs, policy)
-    result.proposals = proposals(
-        result.table, policy, {noise.name: policy.rule(metrics[noise.name]) for noise in result.table}
-    )
-    for name in sorted(name for name, metric in metrics.items() if metric.exact):
-        seen = {
-            suite.metrics[name].value
-            for run in result.runs
-            for suite in run.values()
-            if name in suite.metrics
-        }
-        if len(seen) > 1:
-            counts = ", ".join(f"{value:g}" for value in sorted(seen))
-            result.unstable.append(f"{name} is no work count: unchanged code gave {counts}")
-
-
 def write_baseline(
     directory: Path, runs: Sequence[Mapping[str, SuiteRun]], commit: str
 ) -> list[tuple[SuiteRun, int, Path]]:
@@ -161,7 +100,7 @@ def _unclean(run: Run, baseline: Baseline, policy: Policy, head: str) -> str:
     for suite in run.suites.values():
         if head and suite.commit and suite.commit != head:
             return f"the checked-out commit changed to {suite.commit[:12]}"
-    for finding in judge(run, baseline, policy).findings:
+    for finding in by_history(run, baseline, policy).findings:
         if finding.kind in _UNCLEAN and finding.level == "fail":
             return f"{finding.kind} {finding.subject}: {finding.message}"
     return ""

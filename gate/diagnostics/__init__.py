@@ -1,0 +1,1 @@
+"""The gate looks at itself: what repeated runs teach, and whether it can fail."""

@@ -1,0 +1,40 @@
+"""What a run is judged by, beside what base and head showed on one machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gate.baseline import Baseline
+from gate.policy import Policy
+from gate.verdict import Finding
+from gate.waivers import NO_WAIVERS, Waivers
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Rules, memory, and what is known of the change."""
+
+    policy: Policy
+    baseline: Baseline
+    base: str = ""
+    """The commit that policy and baseline were read from; empty: the work tree."""
+    of_branch: bool = False
+    """The branch itself is judged: that its own commit fails as well excuses no test."""
+    scheduled: bool = False
+    """Nobody's change is judged, but the state of the branch on a certain day."""
+    changed: bool = True
+    """Whether anything changed since the base that the suites could run."""
+    touched: frozenset[str] = frozenset()
+    """Files that the change touches, relative to the directory of thresholds.yaml."""
+    untouched: frozenset[str] = frozenset()
+    """Suites that run nothing that has changed, since the base or, of a branch, since they were accepted."""
+    behind: frozenset[str] = frozenset()
+    """Suites whose accepted runs are older than the base."""
+    moved: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What tests of the run are called at the base, if it is another name, by nodeid."""
+    waivers: Waivers = NO_WAIVERS
+    strict: bool = False
+    """Warnings fail, too."""
+    unconfirmed: str = ""
+    """What to say about suspects that nobody confirmed or cleared; empty: nothing."""
+    notes: tuple[Finding, ...] = ()
+    """Findings from outside the run, such as a policy change."""

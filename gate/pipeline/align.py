@@ -1,0 +1,80 @@
+"""A run and the memory it is judged by, brought to the same names and units, once. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import msgspec
+
+from gate.baseline import Baseline, KnownMetric, in_one_unit
+from gate.judge import Inputs
+from gate.model import Metric, Run, SuiteRun
+from gate.moves import followed
+from gate.units import UnitError, convert
+from gate.verdict import Finding
+
+
+def align(run: Run, inputs: Inputs) -> tuple[Run, Inputs]:
+    """A run in the units that the baseline knows, and the baseline in the names that the run has.
+
+    What cannot be aligned becomes a note of the inputs.
+    """
+    baseline = in_one_unit(followed(inputs.baseline, inputs.moved))
+    run, unlike = as_remembered(run, baseline)
+    return run, replace(inputs, baseline=baseline, notes=(*inputs.notes, *unlike))
+
+
+def as_remembered(run: Run, baseline: Baseline) -> tuple[Run, list[Finding]]:
+    """A run with its metrics in the unit and direction that the baseline knows them by.
+
+    What is better, in which unit, and whether it is exact, is not for the judged run to change.
+
+    Returns:
+        The run, and a finding for every metric whose unit measures something else now, or that is no work
+        count any more.
+    """
+    suites: dict[str, SuiteRun] = {}
+    findings: list[Finding] = []
+    for name, suite in run.suites.items():
+        latest = baseline.latest(name)
+        known: Mapping[str, KnownMetric] = latest.metrics if latest else {}
+        metrics: dict[str, Metric] = {}
+        for metric in suite.metrics.values():
+            before = known.get(metric.name)
+            if before and before.exact and not metric.exact:
+                findings.append(_not_exact(metric))
+            try:
+                metrics[metric.name] = _like(metric, before) if before else metric
+            except UnitError:
+                findings.append(_unlike(metric, before.unit if before else ""))
+        suites[name] = msgspec.structs.replace(suite, metrics=metrics)
+    return msgspec.structs.replace(run, suites=suites), findings
+
+
+def _like(metric: Metric, known: KnownMetric) -> Metric:
+    value = convert(metric.value, metric.unit, known.unit)
+    return msgspec.structs.replace(
+        metric, value=value, unit=known.unit, better=known.better, exact=known.exact
+    )
+
+
+def _not_exact(metric: Metric) -> Finding:
+    return Finding(
+        kind="policy-change",
+        level="warn",
+        subject=metric.name,
+        suite=metric.suite,
+        message="was a work count on the baseline and is none now; once accepted, it has a tolerance",
+        nodeids=(metric.nodeid,),
+    )
+
+
+def _unlike(metric: Metric, unit: str) -> Finding:
+    return Finding(
+        kind="missing-metric",
+        level="fail",
+        subject=metric.name,
+        suite=metric.suite,
+        message=f"was measured in {unit} on the baseline and is now measured in {metric.unit}",
+        nodeids=(metric.nodeid,),
+        remedy="give it another name, or measure it as before",
+    )

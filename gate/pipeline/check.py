@@ -1,0 +1,153 @@
+"""Load, read, align, judge, confirm, judge: the way of a run to its verdict, the same for all commands."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gate.baseline import Baseline
+from gate.confirm import LaunchError, confirm
+from gate.evidence import Confirmation
+from gate.judge import Inputs, judge
+from gate.model import Problem, Run
+from gate.pipeline.align import align
+from gate.pipeline.load import Sources, load_sources, moves_of, untouched_suites, up_to_base
+from gate.pipeline.read import read_reports
+from gate.policy import Policy
+from gate.verdict import Verdict
+from gate.waivers import NO_WAIVERS, Waivers
+
+_OF_THE_BRANCH: Final = frozenset({"push", "schedule", "workflow_dispatch"})
+"""Events of GitHub that judge the branch itself: what nobody has accepted there stays red."""
+_SCHEDULE: Final = "schedule"
+_UNCONFIRMED: Final = "suspects were not measured again on this machine, so none of them is confirmed"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command is asked to judge."""
+
+    thresholds: Path
+    reports: Sequence[Path]
+    baseline: Path | None = None
+    """The directory of accepted runs; None: as the policy says."""
+    base: str | None = None
+    """Judge by the merge base with this ref; None: by the work tree."""
+    event: str = ""
+    """What GitHub calls the event; empty elsewhere."""
+    complete: bool = True
+    """Whether a shard of a suite that is not there is a problem."""
+
+    @property
+    def root(self) -> Path:
+        """The directory of thresholds.yaml."""
+        return self.thresholds.absolute().parent
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run in the names and units of the baseline, and all that it is judged by."""
+
+    request: Request
+    sources: Sources
+    run: Run
+    inputs: Inputs
+
+    @property
+    def comparable(self) -> bool:
+        """Whether base and head can be measured beside each other, and shall be."""
+        return bool(self.sources.base) and self.sources.policy.confirm != "off" and not self.run.problems
+
+    def judged(self, confirmation: Confirmation | None = None, *problems: Problem) -> Verdict:
+        """The verdict, with what base and head showed and what went wrong meanwhile."""
+        run = Run(suites=self.run.suites, problems=(*self.run.problems, *problems))
+        return judge(run, self.inputs, confirmation)
+
+
+def open_case(
+    request: Request, *, waivers: Waivers = NO_WAIVERS, strict: bool = False, confirms: bool = True
+) -> Case:
+    """Load policy and baseline, read the reports, and align both.
+
+    Args:
+        request: what to judge.
+        waivers: permissions.
+        strict: warnings fail, too.
+        confirms: suspects are to be measured again, by whomever; else history alone decides.
+
+    Raises:
+        LocatedError: thresholds.yaml is missing or wrong.
+        GitError: the base cannot be found.
+    """
+    sources = load_sources(request.thresholds, request.baseline, request.base)
+    run = read_reports(
+        request.reports, sources.policy, request.root, sources.problems, complete=request.complete
+    )
+    of_branch = sources.same or (bool(sources.base) and request.event in _OF_THE_BRANCH)
+    if sources.base and not of_branch:
+        sources = up_to_base(sources, run, request.root)
+    inputs = Inputs(
+        sources.policy,
+        sources.baseline,
+        base=sources.base,
+        of_branch=of_branch,
+        scheduled=request.event == _SCHEDULE,
+        changed=sources.changed,
+        touched=sources.touched,
+        untouched=untouched_suites(run, sources, request.root, of_branch=of_branch),
+        behind=sources.behind,
+        moved=moves_of(run, sources, request.root),
+        waivers=waivers,
+        strict=strict,
+        unconfirmed=_UNCONFIRMED if confirms and sources.policy.confirm != "off" else "",
+        notes=sources.notes,
+    )
+    return Case(request, sources, *align(run, inputs))
+
+
+def check(case: Case, listen: Callable[[str], None]) -> Verdict:
+    """The one loop of the gate: what history leaves open is measured, base beside head, and judged again.
+
+    Args:
+        case: what to judge.
+        listen: called with a line about the progress.
+    """
+    if not case.comparable:
+        return case.judged()
+    try:
+        return case.judged(measure(case, listen))
+    except LaunchError as error:
+        remedy = "mend what crashes or hangs, or judge with --no-confirm"
+        return case.judged(None, Problem("confirm", str(error), remedy))
+
+
+def measure(case: Case, listen: Callable[[str], None], *, apart: bool = False) -> Confirmation:
+    """Measure what history leaves open, base beside head.
+
+    Args:
+        case: what is to be judged.
+        listen: called with a line about the progress.
+        apart: other machines measure the other suites of the policy, each one suite.
+
+    Raises:
+        LaunchError: a side crashed or hangs.
+        GitError: the base cannot be checked out.
+    """
+    history = judge(case.run, case.inputs, liberal=True)
+    sources = case.sources
+    return confirm(
+        case.run,
+        history,
+        sources.policy,
+        case.request.root,
+        sources.base,
+        changed=sources.changed,
+        listen=listen,
+        apart=apart,
+        first=sources.first,
+    )
+
+
+def by_history(run: Run, baseline: Baseline, policy: Policy) -> Verdict:
+    """The verdict of history alone, without a base: of a run that may be accepted or reported."""
+    return judge(*align(run, Inputs(policy, baseline)))
