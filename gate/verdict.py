@@ -1,6 +1,7 @@
 """The verdict: every judged fact, and what follows from all of them. No I/O, no clock."""
 
-from typing import Final, Literal, get_args
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -31,6 +32,64 @@ Kind = Literal[
     "new-metric",
 ]
 """What a finding is about, in the order in which people want to read them."""
+
+Section = Literal["unusable", "tests", "loads", "regressions", "limits", "missing metrics", "other"]
+"""Where a failing finding stands in the comment."""
+
+
+class KindRow(NamedTuple):
+    """What is decided about a kind of finding, in one row."""
+
+    one: str
+    many: str
+    """What one and what several findings are called."""
+    section: Section
+    of_test: bool = False
+    """Its subject is a test."""
+    waivable: bool = False
+    """A waiver can permit it. A new failure is fixed, and what could not be read or measured cannot be."""
+    refused: bool = False
+    """A run in which it fails is accepted only with a reason, once there is something to compare with."""
+    unclean: bool = False
+    """A run in which it fails teaches nothing about noise."""
+    told: bool = False
+    """It has a line of its own on a terminal, although nothing has to be done about it."""
+    strict: bool = True
+    """Its warnings fail a strict check. What surrounds a run is no fault of it."""
+
+
+KINDS: Final[Mapping[Kind, KindRow]] = {
+    "report-error": KindRow("unusable report", "unusable reports", "unusable", unclean=True),
+    "policy-change": KindRow("policy change", "policy changes", "other", strict=False),
+    "new-failure": KindRow("new failure", "new failures", "tests", of_test=True, refused=True, unclean=True),
+    "changed-failure": KindRow(
+        "changed failure", "changed failures", "tests", of_test=True, refused=True, unclean=True
+    ),
+    "missing-test": KindRow(
+        "missing test", "missing tests", "tests", of_test=True, waivable=True, refused=True
+    ),
+    "newly-skipped": KindRow(
+        "newly skipped test", "newly skipped tests", "tests", of_test=True, waivable=True, refused=True
+    ),
+    "missing-metric": KindRow(
+        "missing metric", "missing metrics", "missing metrics", waivable=True, refused=True
+    ),
+    "limit": KindRow("limit broken", "limits broken", "limits", waivable=True),
+    "invalid-load": KindRow("invalid load", "invalid loads", "loads", unclean=True),
+    "regression": KindRow("regression", "regressions", "regressions", waivable=True, refused=True),
+    "flaky": KindRow("flaky test", "flaky tests", "tests", of_test=True, unclean=True),
+    "drift": KindRow("slow drift", "slow drifts", "regressions"),
+    "environment": KindRow("environment warning", "environment warnings", "other", strict=False),
+    "known-failure": KindRow(
+        "known failure", "known failures", "tests", of_test=True, waivable=True, told=True
+    ),
+    "fixed": KindRow("fixed test", "fixed tests", "tests", of_test=True, waivable=True, told=True),
+    "improvement": KindRow("improvement", "improvements", "regressions", told=True),
+    "moved-test": KindRow("moved test", "moved tests", "other", told=True),
+    "new-test": KindRow("new test", "new tests", "other"),
+    "new-metric": KindRow("new metric", "new metrics", "other"),
+}
+"""A row for every kind; whatever an output or a command decides by kind, it reads here."""
 
 EXIT_CODES: Final[dict[VerdictWord, int]] = {"passed": 0, "failed": 1, "inconclusive": 3, "error": 4}
 EXIT_USAGE: Final = 2
@@ -155,13 +214,9 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
         return tuple(finding for finding in self.findings if finding.level == level)
 
 
-STRICTER: Final[frozenset[Kind]] = frozenset(get_args(Kind)) - {"environment", "policy-change"}
-"""Kinds whose warnings fail a strict check. What surrounds a run is no fault of it."""
-
-
 def strictly(finding: Finding) -> Finding:
     """The finding in a strict check: a warning fails, unless somebody waived it or it is the machine's."""
-    if finding.level == "warn" and finding.kind in STRICTER and finding.state not in {"waived", "machine"}:
+    if finding.level == "warn" and KINDS[finding.kind].strict and finding.state not in {"waived", "machine"}:
         return msgspec.structs.replace(finding, level="fail")
     return finding
 

@@ -9,14 +9,10 @@ from typing import Final
 import msgspec
 
 from gate.model import subject_of
-from gate.verdict import Finding, Kind, Waiver
+from gate.verdict import KINDS, Finding, Waiver
 
 EVERYTHING: Final = "*"
 """The subject of a waiver by label: everything that a waiver can permit."""
-WAIVABLE: Final[frozenset[Kind]] = frozenset(
-    {"regression", "limit", "missing-metric", "missing-test", "newly-skipped", "known-failure", "fixed"}
-)
-"""A new failure is mended, and what could not be read or measured cannot be permitted."""
 
 
 class Waivers(msgspec.Struct, frozen=True):
@@ -45,7 +41,7 @@ def read_waivers(data: bytes) -> Waivers:
 
 def covers(waiver: Waiver, finding: Finding) -> bool:
     """Whether a waiver is about a finding: by its name, without the statistic, or by a name above it."""
-    if finding.kind not in WAIVABLE:
+    if not KINDS[finding.kind].waivable:
         return False
     if waiver.subject in {EVERYTHING, finding.subject} or finding.subject.startswith(f"{waiver.subject}."):
         return True

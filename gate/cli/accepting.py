@@ -28,11 +28,11 @@ from gate.cli.shared import (
 )
 from gate.model import Run, SuiteRun
 from gate.policy import Policy
-from gate.report.words import TESTS, as_one, gathered
-from gate.verdict import EXIT_CODES
+from gate.report.words import as_one, gathered
+from gate.verdict import EXIT_CODES, KINDS
 
 if TYPE_CHECKING:
-    from gate.verdict import Finding, Kind, Verdict
+    from gate.verdict import Finding, Verdict
 
 
 _OPTIONS: Final = (
@@ -151,12 +151,6 @@ class _Passed:
     improved: tuple[str, ...] = ()
 
 
-_WORSE: Final[frozenset[Kind]] = frozenset(
-    {"regression", "missing-metric", "new-failure", "changed-failure", "missing-test", "newly-skipped"}
-)
-"""What enters the memory only with a reason, once there is one; a time that only looks worse enters."""
-
-
 class _WorseError(Exception):
     """A run that is worse than what is remembered, and nobody said why."""
 
@@ -227,14 +221,14 @@ class _Accepted:
             return _Passed()  # somebody accepted it already; what was noted of it stays
         findings = by_history(Run({self.suite.name: self.suite}), earlier, self.policy).findings
         first = earlier.latest(self.suite.name) is None
-        worse = [] if first else [f for f in findings if f.kind in _WORSE and f.level == "fail"]
+        worse = [] if first else [f for f in findings if KINDS[f.kind].refused and f.level == "fail"]
         improved = tuple(sorted(f.subject for f in findings if f.kind == "improvement"))
         if self.permission is None:
             if certain := [f for f in worse if f.kind != "regression" or f.state == "confirmed"]:
                 raise _WorseError(certain)
             return _Passed((), improved)
-        tests = sum(f.kind in TESTS for f in worse)
-        subjects = [f.subject for f in worse if f.kind not in TESTS]
+        tests = sum(KINDS[f.kind].of_test for f in worse)
+        subjects = [f.subject for f in worse if not KINDS[f.kind].of_test]
         subjects += [f"{tests} test{'s' * (tests != 1)}"] if tests else []
         subjects = subjects or ["run"]
         return _Passed(

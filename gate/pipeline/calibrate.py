@@ -4,7 +4,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 from gate.baseline import Baseline, accept
 from gate.diagnostics.calibration import Calibration, learn
@@ -15,9 +14,7 @@ from gate.policy import Policy
 from gate.readers import read_run
 from gate.runner import expand
 from gate.store import read_baseline, write_suite
-
-_UNCLEAN: Final = frozenset({"report-error", "new-failure", "changed-failure", "flaky", "invalid-load"})
-"""Findings that make a run unfit to learn from."""
+from gate.verdict import KINDS
 
 
 def calibrate(
@@ -101,6 +98,6 @@ def _unclean(run: Run, baseline: Baseline, policy: Policy, head: str) -> str:
         if head and suite.commit and suite.commit != head:
             return f"the checked-out commit changed to {suite.commit[:12]}"
     for finding in by_history(run, baseline, policy).findings:
-        if finding.kind in _UNCLEAN and finding.level == "fail":
+        if KINDS[finding.kind].unclean and finding.level == "fail":
             return f"{finding.kind} {finding.subject}: {finding.message}"
     return ""

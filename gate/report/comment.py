@@ -4,16 +4,15 @@ Foreign text is inert (`gate.report.markdown`); the whole stays under GitHub's l
 """
 
 import html
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 from gate.report.document import Cell, Code, Table
 from gate.report.markdown import code, escape, table
-from gate.report.words import TESTS, advice, as_one, both_sides, counted, gathered, happened, headline
+from gate.report.words import advice, as_one, both_sides, counted, gathered, happened, headline
 from gate.units import format_change
-from gate.verdict import Finding, Kind, State, Verdict
-from gate.waivers import WAIVABLE
+from gate.verdict import KINDS, Finding, Section, State, Verdict
 
 LIMIT: Final = 65_000
 """Characters; GitHub takes 65,536, and the hidden line that marks the comment comes on top."""
@@ -48,7 +47,7 @@ NO_LINKS: Final = Links()
 
 
 @dataclass(frozen=True)
-class _Section:
+class _Table:
     """A title, and rows below a header; folded sections are unfolded by hand."""
 
     title: str
@@ -110,30 +109,33 @@ def _policy_changes(verdict: Verdict) -> list[str]:
     return ["\n".join(("> [!IMPORTANT]", "> **This pull request changes the rules:**", *lines, *more))]
 
 
-def _sections(verdict: Verdict) -> list[_Section]:
+def _sections(verdict: Verdict) -> list[_Table]:
     fail, warn, info = (verdict.of_level(level) for level in ("fail", "warn", "info"))
     waived = [finding for finding in warn if finding.state == "waived"]
     rest = [f for f in warn if f.state != "waived" and f.kind != "policy-change"]
     known = [finding for finding in info if finding.kind in {"known-failure", "fixed"}]
     other = [f for f in info if f.kind not in {"known-failure", "fixed"} and f.state != "cleared"]
     cleared = [finding for finding in info if finding.state == "cleared"]
-    groups = gathered(_of(fail, TESTS))
+    failing = {
+        section: [f for f in fail if KINDS[f.kind].section == section] for section in get_args(Section)
+    }
+    groups = gathered(failing["tests"])
     alike = [finding for group in groups if len(group) > 1 for finding in group]
     sections = [
-        _plain("Could not be judged", _of(fail, {"report-error"}), "File"),
+        _plain("Could not be judged", failing["unusable"], "File"),
         _plain("Tests", [as_one(group) for group in groups], "Test"),
         _plain(f"each of the {len(alike):,} tests alike", alike, "Test", folded=True),
-        _plain("Loads that were no measurement", _of(fail, {"invalid-load"}), "Load"),
-        _measured("Regressions", _of(fail, {"regression", "drift"})),
-        _plain("Limits", _of(fail, {"limit"}), "Metric", rule=True),
-        _plain("Missing metrics", _of(fail, {"missing-metric"}), "Metric"),
-        _plain("Other", [f for f in fail if f.kind in {"environment", "policy-change"}], "Subject"),
+        _plain("Loads that were no measurement", failing["loads"], "Load"),
+        _measured("Regressions", failing["regressions"]),
+        _plain("Limits", failing["limits"], "Metric", rule=True),
+        _plain("Missing metrics", failing["missing metrics"], "Metric"),
+        _plain("Other", failing["other"], "Subject"),
         _plain("Waived", waived, "Subject"),
         _plain(f"Warnings: {counted(tuple(rest))}", rest, "Subject", folded=True, rule=True),
         _plain(counted(tuple(known)), known, "Test", folded=True),
         _measured(counted(tuple(cleared)), cleared, folded=True),
         _plain(counted(tuple(other)), other, "Subject", folded=True),
-        _Section(
+        _Table(
             f"{len(verdict.skipped)} skipped",
             ("Test", "Reason"),
             tuple(
@@ -146,13 +148,9 @@ def _sections(verdict: Verdict) -> list[_Section]:
     return [section for section in sections if section.rows]
 
 
-def _of(findings: Iterable[Finding], kinds: Collection[Kind]) -> list[Finding]:
-    return [finding for finding in findings if finding.kind in kinds]
-
-
-def _measured(title: str, findings: Sequence[Finding], *, folded: bool = False) -> _Section:
+def _measured(title: str, findings: Sequence[Finding], *, folded: bool = False) -> _Table:
     """Metrics of both sides, how they changed, and why to believe it."""
-    return _Section(
+    return _Table(
         title,
         ("Metric", "Base → head", "Change", "How it is known, by which rule"),
         tuple(
@@ -180,7 +178,7 @@ def _how_known(finding: Finding) -> str:
 
 def _plain(
     title: str, findings: Sequence[Finding], what: str, *, folded: bool = False, rule: bool = False
-) -> _Section:
+) -> _Table:
     """What happened, in words."""
     header = (what, "What happened", *(("Rule",) if rule else ()))
 
@@ -188,14 +186,14 @@ def _plain(
         cells = (Code(_clipped(finding.subject)), _clipped(_with_kind(finding)))
         return (*cells, Code(_clipped(finding.rule)) if finding.rule else "") if rule else cells
 
-    return _Section(title, header, tuple(map(row, findings)), folded=folded)
+    return _Table(title, header, tuple(map(row, findings)), folded=folded)
 
 
 def _with_kind(finding: Finding) -> str:
     """What happened; a test's finding begins with what kind of failure it is."""
     return (
         f"{finding.kind.replace('-', ' ')}: {happened(finding)}"
-        if finding.kind in TESTS
+        if KINDS[finding.kind].of_test
         else happened(finding)
     )
 
@@ -215,7 +213,7 @@ def _unbroken(text: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _fitted(section: _Section, left: int, links: Links) -> tuple[str, int]:
+def _fitted(section: _Table, left: int, links: Links) -> tuple[str, int]:
     """As many rows as there is room for, and the room that is left."""
     shown = min(len(section.rows), _ROWS + _FOLDED)
     while True:
@@ -226,7 +224,7 @@ def _fitted(section: _Section, left: int, links: Links) -> tuple[str, int]:
     return (text, left - len(text) - 2) if len(text) + 2 <= left else ("", left)
 
 
-def _rendered(section: _Section, shown: int, links: Links) -> str:
+def _rendered(section: _Table, shown: int, links: Links) -> str:
     open_rows = section.rows[: 0 if section.folded else min(shown, _ROWS)]
     hidden = section.rows[len(open_rows) : shown]
     cut = len(section.rows) - shown
@@ -260,7 +258,7 @@ def _commands(verdict: Verdict) -> list[str]:
     lines = [f"- {code(_clipped(command))}" for command in commands[:_COMMANDS]]
     if len(commands) > _COMMANDS:
         lines.append(f"- and {len(commands) - _COMMANDS} more")
-    waivable = next((f for f in failing if f.kind in WAIVABLE), None)
+    waivable = next((f for f in failing if KINDS[f.kind].waivable), None)
     if waivable:
         subject = f'"{waivable.subject}"' if " " in waivable.subject else waivable.subject
         wish = code(_clipped(f"/gate waive {subject} REASON"))

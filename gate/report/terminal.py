@@ -10,12 +10,11 @@ from rich.text import Text
 
 from gate.report.text import WORD_JOINER, is_command, log_line
 from gate.report.words import advice, as_one, counted, gathered, headline
-from gate.verdict import Finding, Kind, Level, Verdict
+from gate.verdict import KINDS, Finding, Level, Verdict
 
 _COLOURS: Final = {"passed": "green", "failed": "red", "inconclusive": "yellow", "error": "magenta"}
 _MARKS: Final = {"passed": "✓", "failed": "✗", "inconclusive": "?", "error": "!"}
 LEVEL_COLOURS: Final[dict[Level, str]] = {"fail": "red", "warn": "yellow", "info": "dim"}
-_WORTH_A_LINE: Final[frozenset[Kind]] = frozenset({"known-failure", "fixed", "improvement", "moved-test"})
 _MOST_ROWS: Final = 50
 
 
@@ -31,9 +30,7 @@ def print_verdict(verdict: Verdict, console: Console, *, quiet: bool = False) ->
     if quiet:
         return
     shown = [
-        f
-        for f in verdict.findings
-        if f.kind != "report-error" and (f.level != "info" or f.kind in _WORTH_A_LINE)
+        f for f in verdict.findings if f.kind != "report-error" and (f.level != "info" or KINDS[f.kind].told)
     ]
     groups = gathered(shown)
     if groups:
@@ -42,7 +39,7 @@ def print_verdict(verdict: Verdict, console: Console, *, quiet: bool = False) ->
         console.print(Segments(harmless(_table(rows), console)), end="")
     if rest := tuple(finding for group in groups[_MOST_ROWS:] for finding in group):
         _print_line(console, f"… and {counted(rest)}; all of them: --json FILE")
-    quiet_ones = [f for f in verdict.findings if f.level == "info" and f.kind not in _WORTH_A_LINE]
+    quiet_ones = [f for f in verdict.findings if f.level == "info" and not KINDS[f.kind].told]
     if rest := tuple(f for f in quiet_ones if f.kind != "environment"):
         _print_line(console, f"Also: {counted(rest)}.", "dim")
     for finding in quiet_ones:

@@ -8,29 +8,8 @@ import msgspec
 
 from gate.nodeids import file_of
 from gate.units import format_value
-from gate.verdict import Finding, Kind, Level, State, Verdict
+from gate.verdict import KINDS, Finding, Kind, Level, State, Verdict
 
-_NAMES: Final[dict[Kind, tuple[str, str]]] = {
-    "report-error": ("unusable report", "unusable reports"),
-    "policy-change": ("policy change", "policy changes"),
-    "new-failure": ("new failure", "new failures"),
-    "changed-failure": ("changed failure", "changed failures"),
-    "missing-test": ("missing test", "missing tests"),
-    "newly-skipped": ("newly skipped test", "newly skipped tests"),
-    "missing-metric": ("missing metric", "missing metrics"),
-    "limit": ("limit broken", "limits broken"),
-    "invalid-load": ("invalid load", "invalid loads"),
-    "regression": ("regression", "regressions"),
-    "flaky": ("flaky test", "flaky tests"),
-    "drift": ("slow drift", "slow drifts"),
-    "environment": ("environment warning", "environment warnings"),
-    "known-failure": ("known failure", "known failures"),
-    "fixed": ("fixed test", "fixed tests"),
-    "improvement": ("improvement", "improvements"),
-    "moved-test": ("moved test", "moved tests"),
-    "new-test": ("new test", "new tests"),
-    "new-metric": ("new metric", "new metrics"),
-}
 _SPECIAL: Final[dict[tuple[Kind, State | Level | None], tuple[str, str]]] = {
     ("regression", "cleared"): ("suspect cleared", "suspects cleared"),
     ("regression", "machine"): ("slow metric of unchanged code", "slow metrics of unchanged code"),
@@ -55,10 +34,11 @@ def counted(findings: tuple[Finding, ...]) -> str:
 def _names(finding: Finding) -> tuple[str, str]:
     """What one and what several findings like this are called."""
     if finding.state == "waived":
-        one, many = _NAMES[finding.kind]
-        return f"{one} waived", f"{many} waived"
+        row = KINDS[finding.kind]
+        return f"{row.one} waived", f"{row.many} waived"
     special = _SPECIAL.get((finding.kind, finding.state)) or _SPECIAL.get((finding.kind, finding.level))
-    return special or _NAMES[finding.kind]
+    row = KINDS[finding.kind]
+    return special or (row.one, row.many)
 
 
 def happened(finding: Finding) -> str:
@@ -66,10 +46,6 @@ def happened(finding: Finding) -> str:
     return finding.message + (f"; {finding.remedy}" if finding.remedy else "")
 
 
-TESTS: Final[frozenset[Kind]] = frozenset(
-    {"new-failure", "changed-failure", "flaky", "missing-test", "newly-skipped", "known-failure", "fixed"}
-)
-"""Kinds of findings whose subject is a test."""
 _ALIKE: Final = 3
 
 
@@ -77,7 +53,7 @@ def gathered(findings: Iterable[Finding]) -> list[tuple[Finding, ...]]:
     """Tests of which the same is said, three or more, together; everything else alone, in the same order."""
     groups: dict[tuple[str, ...], list[Finding]] = defaultdict(list)
     for place, finding in enumerate(findings):
-        said = finding.message if finding.kind in TESTS else str(place)
+        said = finding.message if KINDS[finding.kind].of_test else str(place)
         groups[finding.kind, finding.level, finding.suite, said].append(finding)
     return [
         part

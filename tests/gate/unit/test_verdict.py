@@ -1,14 +1,22 @@
+import io
 import json
 import random
 from typing import get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from gate.report.words import _NAMES
+from gate.report.comment import comment
+from gate.report.html import to_html
+from gate.report.markdown import to_markdown
+from gate.report.summary import verdict_document
+from gate.report.terminal import print_verdict
 from gate.verdict import (
     EXIT_CODES,
+    KINDS,
     Finding,
     Kind,
     Level,
@@ -62,8 +70,29 @@ def test_every_verdict_has_its_own_exit_code_and_none_is_that_of_wrong_usage():
     assert set(EXIT_CODES) == set(get_args(VerdictWord))
 
 
-def test_every_kind_has_a_name_for_people():
-    assert list(_NAMES) == list(get_args(Kind))
+def test_every_kind_has_a_row_in_the_order_of_reading():
+    assert list(KINDS) == list(get_args(Kind))
+    assert len({row.one for row in KINDS.values()} | {row.many for row in KINDS.values()}) == 2 * len(KINDS)
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+@pytest.mark.parametrize("level", get_args(Level))
+def test_a_finding_of_any_kind_appears_in_every_output(kind: Kind, level: Level):
+    """A failing improvement had no row in the comment."""
+    one = Finding(kind=kind, level=level, subject="tests/a.py::seen", message="it happened", remedy="act")
+    verdict = msgspec.structs.replace(
+        judged([metric("a.p50", 1)]),
+        findings=(one,),
+        verdict=decide((one,)),
+        exit_code=EXIT_CODES[decide((one,))],
+    )
+    out = io.StringIO()
+    print_verdict(verdict, Console(file=out, width=120))
+    document = verdict_document(verdict)
+    assert "seen" in to_markdown(document)
+    assert "seen" in to_html(document)
+    assert "seen" in comment(verdict)
+    assert ("seen" in out.getvalue()) or KINDS[kind].one in out.getvalue() or "it happened" in out.getvalue()
 
 
 @given(st.lists(findings, max_size=12), st.randoms(use_true_random=False))
