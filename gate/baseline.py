@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from gate.model import Better, Environment, Metric, Outcome, SuiteRun, TestOutcome, subject_of
+from gate.model import Metric, Outcome, SuiteRun, TestOutcome
 from gate.units import UnitError, convert
+from pytest_regression_gate.metrics import Better, Environment, subject_of
 
 WINDOW: Final = 30
 """How many accepted runs are kept per environment and suite."""

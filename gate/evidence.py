@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from gate.model import Better
 from gate.statistics import t_quantile
+from pytest_regression_gate.metrics import Better
 
 PRIOR_SPREAD: Final = 0.006
 """Spread of the log-ratio from launch to launch that is assumed before any was seen, beside what the

@@ -11,12 +11,12 @@ from gate.baseline import Baseline, KnownMetric, Pin, SuiteBaseline
 from gate.changepoints import Step, change_points, noise
 from gate.judge.drift import RECENT
 from gate.located import Place
-from gate.model import split_name, subject_of
 from gate.policy import BUILT_IN, FLOORS, OFF, Entry, Policy, split_pattern
 from gate.segments import present_level
 from gate.statistics import screen
 from gate.units import Quantity, dimension
 from gate.verdict import Finding, Verdict
+from pytest_regression_gate.metrics import split_name, subject_of
 
 FIELDS: Final = ("better", "tolerance", "floor", "target", "warning", "critical")
 MOST: Final = 8

@@ -14,8 +14,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from gate.baseline import Baseline, KnownMetric, KnownTest, SuiteBaseline
-from gate.model import Run, SuiteRun, duration_name
+from gate.model import Run, SuiteRun
 from gate.nodeids import file_of, function_of
+from pytest_regression_gate.metrics import duration_name
 
 NOTHING_MOVED: Final[Mapping[str, str]] = {}
 

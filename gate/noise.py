@@ -9,10 +9,11 @@ from typing import Final
 import msgspec
 
 from gate.evidence import PRIOR_SPREAD, visible
-from gate.model import STATISTICS, TAILS, Better, Metric, SuiteRun, quantile
+from gate.model import TAILS, Metric, SuiteRun
 from gate.policy import LIMITS, OFF, Policy, Rule
 from gate.statistics import enough_for, moves, pooled_noise, screen, shift
 from gate.units import Quantity, convert, dimension, format_change, format_value
+from pytest_regression_gate.metrics import STATISTICS, Better, quantile
 
 POWER: Final = 1.645
 """The 95 % quantile of the normal distribution: a change is seen in 95 of 100 runs, one-sided."""

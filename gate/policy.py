@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import Any, Final, Literal
 
 from gate.located import LocatedError, Mistake, Place
-from gate.model import Better, Metric, split_name
+from gate.model import Metric
 from gate.nodeids import function_of
 from gate.units import Quantity, UnitError, dimension, fitting
+from pytest_regression_gate.metrics import Better, split_name
 
 FILE_NAME: Final = "thresholds.yaml"
 DEFAULT_TOLERANCE: Final = Quantity(10, "%")

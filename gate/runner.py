@@ -23,13 +23,14 @@ from typing import Final, Literal
 
 import msgspec
 
-from gate.measure.pipes import Address, Pipe
-from gate.measure.protocol import Progress, progress_from
 from gate.model import Problem, Shard
 from gate.policy import Policy, Suite
 from gate.processes import process_group
 from gate.readers.naming import report_stem, run_command, shard_in, suite_in
-from gate.variables import (
+from gate.wrappers import unreached
+from pytest_regression_gate.pipes import Address, Pipe
+from pytest_regression_gate.protocol import Progress, progress_from
+from pytest_regression_gate.variables import (
     LIBRARIES_VARIABLE,
     PROGRESS_VARIABLE,
     SELECT_VARIABLE,
@@ -38,7 +39,6 @@ from gate.variables import (
     SHARDS_VARIABLE,
     SUITE_VARIABLE,
 )
-from gate.wrappers import unreached
 
 MANIFEST: Final = ".run.json"
 _OMIT: Final = "log,streams,keywords"

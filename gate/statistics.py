@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import NormalDist, median
 from typing import Final, NamedTuple, TypeGuard
 
-from gate.model import Better, quantile
+from pytest_regression_gate.metrics import Better, quantile
 
 PRIOR_SD: Final = 0.06
 """Noise between runs (sd of the log) that is assumed before there is a history: hosted and shared

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from gate.baseline import AcceptedRun, Baseline, KnownMetric, KnownTest, Pin, SuiteBaseline
-from gate.model import Environment
+from pytest_regression_gate.metrics import Environment
 
 SCHEMA: Final = "gate.baseline/2"
 READABLE: Final = frozenset({"gate.baseline/1", SCHEMA})

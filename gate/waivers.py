@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from gate.model import subject_of
 from gate.verdict import KINDS, Finding, Waiver
+from pytest_regression_gate.metrics import subject_of
 
 EVERYTHING: Final = "*"
 """The subject of a waiver by label: everything that a waiver can permit."""

@@ -16,8 +16,10 @@ import msgspec
 from gate.confirm.course import Course, Stop
 from gate.confirm.sides import LaunchError, Side
 from gate.imports import SHARED
-from gate.measure.pipes import Pipe
-from gate.measure.protocol import (
+from gate.processes import process_group
+from gate.wrappers import unreached
+from pytest_regression_gate.pipes import Pipe
+from pytest_regression_gate.protocol import (
     Answer,
     Command,
     Ended,
@@ -29,16 +31,14 @@ from gate.measure.protocol import (
     Whole,
     answer_from,
 )
-from gate.processes import process_group
-from gate.variables import (
-    BATON_VARIABLE,
+from pytest_regression_gate.variables import (
+    LOCKSTEP_VARIABLE,
     PROGRESS_VARIABLE,
     SELECT_VARIABLE,
     SESSION_VARIABLE,
     SHARD_VARIABLE,
     SHARDS_VARIABLE,
 )
-from gate.wrappers import unreached
 
 _OPTIONS: Final = (
     "-p", "no:cacheprovider", "-p", "no:randomly", "-W", "ignore:Module already imported",
@@ -235,7 +235,7 @@ def started(
         lockstep = Lockstep(
             str(commands.address), str(answers.address), list(task.subjects), list(task.whole), core
         )
-        added = {SELECT_VARIABLE: str(select), BATON_VARIABLE: msgspec.json.encode(lockstep).decode()}
+        added = {SELECT_VARIABLE: str(select), LOCKSTEP_VARIABLE: msgspec.json.encode(lockstep).decode()}
         process = stack.enter_context(
             process_group(
                 [sys.executable, "-I", str(_SHIM), str(os.getpid()), task.command],

@@ -18,7 +18,7 @@ from gate.confirm.launch import Pace, launch
 from gate.confirm.plan import Costs, Question, next_batch
 from gate.confirm.sides import Side
 from gate.evidence import MAX_LAUNCHES, Decision, Evidence, Pair, weigh
-from gate.model import statistic_of
+from pytest_regression_gate.metrics import statistic_of
 
 _FIRST: Final = 0.5
 """Part of the budget in which nothing else is measured while a suspicion is open."""

@@ -15,9 +15,9 @@ from gate.confirm.course import Course, Stop, alone
 from gate.confirm.rounds import Values, paired, ratio_of_medians
 from gate.confirm.sides import Side
 from gate.evidence import Pair
-from gate.measure.protocol import Round, Whole
 from gate.statistics import least_in_block
 from gate.units import UnitError, convert
+from pytest_regression_gate.protocol import Round, Whole
 
 ROUND_SECONDS: Final = 0.01
 """How long one side measures before it passes the baton; one call at least."""

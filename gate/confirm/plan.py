@@ -8,9 +8,10 @@ from typing import Final
 from gate.confirm.impact import reaches
 from gate.evidence import MIN_LAUNCHES
 from gate.located import Place
-from gate.model import STATISTICS, Better, Metric, Run, statistic_of, subject_of
+from gate.model import Metric, Run
 from gate.policy import OFF, Entry, Policy
 from gate.statistics import enough_for
+from pytest_regression_gate.metrics import STATISTICS, Better, statistic_of, subject_of
 
 REPEATABLE: Final = frozenset({*STATISTICS, "cpu", "throughput"})
 """Statistics that a round gives; everything else is measured once per process."""

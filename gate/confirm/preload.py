@@ -1,6 +1,6 @@
 """Becomes `sitecustomize` of a side's processes: imports this gate before any other can be found.
 
-A repository that holds a package `gate` itself would otherwise be measured with its own version. The
+A repository that holds the gate itself would otherwise be measured with its own version. The
 `sitecustomize` that this one hides is run as well.
 """
 
@@ -8,7 +8,7 @@ import runpy
 import sys
 from pathlib import Path
 
-import gate
+import pytest_regression_gate
 
 for entry in sys.path:
     hidden = Path(entry, "sitecustomize.py")
@@ -16,4 +16,4 @@ for entry in sys.path:
         runpy.run_path(str(hidden))
         break
 
-__all__ = ["gate"]
+__all__ = ["pytest_regression_gate"]

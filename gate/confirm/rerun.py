@@ -16,7 +16,7 @@ from gate.model import TestOutcome
 from gate.policy import Policy, Suite
 from gate.processes import process_group
 from gate.readers import read_run
-from gate.variables import SELECT_VARIABLE
+from pytest_regression_gate.variables import SELECT_VARIABLE
 
 TIMES: Final = 3
 """How often each side runs a failing test again."""

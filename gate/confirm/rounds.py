@@ -6,7 +6,7 @@ from statistics import fmean, median, stdev
 from typing import Final
 
 from gate.evidence import ONE_SHOT_ERROR, Pair
-from gate.measure.baton import SPREAD
+from pytest_regression_gate.worker import SPREAD
 
 STEADY: Final = 1.25
 """Spread below which single calls do not move the median of their round. Beside busy loops half of the

@@ -14,7 +14,7 @@ from typing import Final
 
 import psutil
 
-import gate
+import pytest_regression_gate
 from gate.git import add_worktree, prune_worktrees, remove_worktree, top_level, worktrees
 from gate.imports import link_environment, moved_imports
 from gate.processes import process_group
@@ -23,7 +23,9 @@ _PREFIX: Final = "gate-confirm-"
 _LOCK: Final = ".lock"
 """Suffix of the file beside a directory that the process it belongs to holds, however that process ends."""
 _INSTALL_SECONDS: Final = 600.0
-_PROBE: Final = "import pytest; from importlib.metadata import entry_points as e; e(group='pytest11')['gate']"
+_PROBE: Final = (
+    "import pytest; from importlib.metadata import entry_points as e; e(group='pytest11')['regression-gate']"
+)
 _END_SECONDS: Final = 5.0
 
 
@@ -148,9 +150,9 @@ def _ruler(directory: Path) -> Path:
     """A directory for the import path that makes this gate the one that measures both sides."""
     ruler = directory / "ruler"
     ruler.mkdir()
-    package = Path(gate.__file__).resolve().parent
-    (ruler / "gate").symlink_to(package, target_is_directory=True)
-    (ruler / "sitecustomize.py").symlink_to(package / "confirm" / "preload.py")
+    package = Path(pytest_regression_gate.__file__).resolve().parent
+    (ruler / package.name).symlink_to(package, target_is_directory=True)
+    (ruler / "sitecustomize.py").symlink_to(Path(__file__).with_name("preload.py"))
     return ruler
 
 

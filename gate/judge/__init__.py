@@ -14,7 +14,7 @@ from gate.judge.loads import judge_loads
 from gate.judge.metrics import judge_metrics
 from gate.judge.moved import judge_moves
 from gate.judge.outcomes import judge_outcomes
-from gate.model import Environment, Run, SuiteRun
+from gate.model import Run, SuiteRun
 from gate.policy import Policy
 from gate.verdict import (
     EXIT_CODES,
@@ -32,6 +32,7 @@ from gate.verdict import (
     strictly,
 )
 from gate.waivers import apply_waivers
+from pytest_regression_gate.metrics import Environment
 
 __all__ = ["Inputs", "judge"]
 

@@ -12,11 +12,12 @@ from typing import Final
 
 import msgspec
 
-from gate.model import STATISTICS, LoadRun, Metric, SuiteRun
+from gate.model import Metric, SuiteRun
 from gate.policy import LIMITS, OFF, Policy, Rule, split_pattern
 from gate.statistics import needed_for
 from gate.units import UnitError, convert, format_value
 from gate.verdict import Finding, Level
+from pytest_regression_gate.metrics import STATISTICS, LoadRun
 
 MOST_ERRORS: Final = 0.05
 """Errors per request, where the policy sets no `target` or `critical` for the load's error rate."""

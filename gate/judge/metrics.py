@@ -12,12 +12,13 @@ import msgspec
 from gate.baseline import Baseline, SuiteBaseline
 from gate.evidence import Confirmation, Decision, Evidence
 from gate.judge.screening import Candidate, depends_on_speed, machine_shifts, screen_suite
-from gate.model import Metric, Run, SuiteRun, statistic_of, subject_of
+from gate.model import Metric, Run, SuiteRun
 from gate.policy import OFF, Policy, Rule
 from gate.segments import present_level
 from gate.statistics import Screened, common_shift, enough_for
 from gate.units import format_change, format_value
 from gate.verdict import Finding, Kind, State
+from pytest_regression_gate.metrics import statistic_of, subject_of
 
 ENOUGH_RUNS: Final = 5
 """Accepted runs from which on history can call an undecided suspect one."""

@@ -11,14 +11,14 @@ from typing import Final, Protocol
 
 from gate.judge.loads import MOST_STEAL, MOST_WAITED, Reason, invalid_loads
 from gate.located import LocatedError
-from gate.measure.conditions import Conditions
-from gate.measure.protocol import Progress
 from gate.model import Shard, SuiteRun
 from gate.policy import Policy, Suite
 from gate.readers import read_run
 from gate.readers.attempts import with_attempt
 from gate.readers.naming import report_stem
 from gate.runner import SuiteResult, run_suite, run_tests
+from pytest_regression_gate.conditions import Conditions
+from pytest_regression_gate.protocol import Progress
 
 ATTEMPTS: Final = 3
 """How often a load is measured at most."""

@@ -9,7 +9,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from gate.model import join_name, statistic_of, subject_of
+from pytest_regression_gate.metrics import join_name, statistic_of, subject_of
 
 _GOOD: Final = frozenset({"passed", "xpassed", "skipped", "xfailed"})
 

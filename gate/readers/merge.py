@@ -9,9 +9,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final, TypeVar
 
-from gate.model import MIXED, Environment, Problem, Shard, SuiteRun, TestOutcome
+from gate.model import Problem, Shard, SuiteRun, TestOutcome
 from gate.policy import Policy
 from gate.readers.naming import report_stem
+from pytest_regression_gate.metrics import MIXED, Environment
 
 T = TypeVar("T")
 

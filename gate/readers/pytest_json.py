@@ -12,25 +12,21 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from gate.model import (
+from gate.model import Metric, Outcome, Shard, SuiteRun, TestOutcome
+from gate.policy import Policy, is_suite
+from gate.readers.errors import ReportError, position
+from gate.readers.failures import describe
+from gate.readers.naming import shard_in, suite_in
+from pytest_regression_gate.metrics import (
     UNKNOWN_ENVIRONMENT,
     Environment,
     LoadRun,
     Measurement,
-    Metric,
-    Outcome,
-    Shard,
-    SuiteRun,
-    TestOutcome,
     duration_name,
     join_name,
     split_name,
     summarise,
 )
-from gate.policy import Policy, is_suite
-from gate.readers.errors import ReportError, position
-from gate.readers.failures import describe
-from gate.readers.naming import shard_in, suite_in
 
 DEFAULT_SUITE: Final = "default"
 _RERUN: Final = "run the suite again and read its log"

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gate.judge.limits import passed_over
-from gate.model import STATISTICS, Metric, Run, TestOutcome, split_name
+from gate.model import Metric, Run, TestOutcome
 from gate.nodeids import file_of
 from gate.policy import LIMITS, Policy
 from gate.report.document import Cell, Code, Document
 from gate.report.words import headline
 from gate.units import format_value
 from gate.verdict import Verdict
+from pytest_regression_gate.metrics import STATISTICS, split_name
 
 _TIMES: Final = (*STATISTICS, "cpu")
 _LOAD: Final = ("throughput", "p50", "p95", "p99", "error_rate")

@@ -9,10 +9,10 @@ from rich.text import Text
 
 from gate.baseline import AcceptedRun, Baseline, KnownMetric, SuiteBaseline
 from gate.located import Place
-from gate.model import subject_of
 from gate.policy import Entry
 from gate.report.text import log_line
 from gate.units import format_change, format_value
+from pytest_regression_gate.metrics import subject_of
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 

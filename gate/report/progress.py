@@ -18,9 +18,9 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
-from gate.measure.protocol import Progress
 from gate.report.text import log_line, one_line
 from gate.runner import SuiteResult
+from pytest_regression_gate.protocol import Progress
 
 _LOG_EVERY: Final = 5.0
 """Seconds between two lines about a running suite in a log."""

@@ -9,15 +9,15 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from gate.model import subject_of
 from gate.nodeids import file_of
 from gate.policy import Policy
 from gate.readers import read_run
 from gate.selftest.copies import Copy, Said
 from gate.selftest.target import Target, loosened
 from gate.units import format_change
-from gate.variables import SELECT_VARIABLE
 from gate.verdict import EXIT_CODES
+from pytest_regression_gate.metrics import subject_of
+from pytest_regression_gate.variables import SELECT_VARIABLE
 
 _LONG: Final = 400
 """Characters of an error that was not expected."""
@@ -127,13 +127,13 @@ class Stage:
         return read_outcome(file, said)
 
     def spoil(self, nodeid: str, call: str) -> None:
-        """Add a call of `gate.measure.sabotage` to the end of a test's file."""
+        """Add a call of `pytest_regression_gate.sabotage` to the end of a test's file."""
         file = self.test_root / file_of(nodeid)
         if not file.is_file():
             raise NotCheckedError(f"the file of {nodeid} was not found in the copy")
         name = call.partition("(")[0]
         with file.open("a", encoding="utf-8") as text:
-            text.write(f"\n\nfrom gate.measure.sabotage import {name}  # noqa: E402\n\n{call}\n")
+            text.write(f"\n\nfrom pytest_regression_gate.sabotage import {name}  # noqa: E402\n\n{call}\n")
 
 
 def read_outcome(file: Path, said: Said) -> Outcome:

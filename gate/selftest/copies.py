@@ -64,7 +64,7 @@ class Copy:
 
         An interruption ends the command, which ends its own children, before it is passed on.
         """
-        command = [sys.executable, "-P", "-m", "gate", *map(str, arguments)]
+        command = [sys.executable, "-P", "-m", "pytest_regression_gate", *map(str, arguments)]
         environment = {**self.environment, **variables}
         lines: list[str] = []
         with process_group(

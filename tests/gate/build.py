@@ -9,22 +9,12 @@ from gate.baseline import Baseline, SuiteBaseline, accept
 from gate.evidence import Confirmation
 from gate.judge import Inputs
 from gate.judge import judge as judge_aligned
-from gate.model import (
-    Better,
-    Environment,
-    Failure,
-    LoadRun,
-    Metric,
-    Outcome,
-    Problem,
-    Run,
-    SuiteRun,
-    TestOutcome,
-)
+from gate.model import Failure, Metric, Outcome, Problem, Run, SuiteRun, TestOutcome
 from gate.pipeline.align import align
 from gate.policy import Policy
 from gate.thresholds import parse_policy
 from gate.verdict import Finding, Verdict
+from pytest_regression_gate.metrics import Better, Environment, LoadRun
 
 CREATED = 1_700_000_000.0
 HEAD = "a" * 40

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from gate.model import Measurement
 from gate.thresholds import json_schema
 from gate.verdict import Verdict
+from pytest_regression_gate.metrics import Measurement
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 

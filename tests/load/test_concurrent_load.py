@@ -7,8 +7,8 @@ from typing import TypeAlias
 import httpx
 import pytest
 
-from gate.measure import Measure, ResourceUsage
-from gate.measure.load import drive
+from pytest_regression_gate import Measure, ResourceUsage
+from pytest_regression_gate.load import drive
 from tests.jorge.bots import Bots
 from tests.jorge.fixtures import READY_BUYER, READY_SELLER, events
 from tests.jorge.transports import Simulation

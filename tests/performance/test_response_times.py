@@ -8,7 +8,7 @@ Every operation starts from the same input each time; nodes leave their input al
 import httpx
 import pytest
 
-from gate.measure import Measure
+from pytest_regression_gate import Measure
 from tests.jorge.app import ChatRequest, Reply
 from tests.jorge.bots import ListingCache
 from tests.jorge.buyer import BuyerBot

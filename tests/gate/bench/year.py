@@ -9,10 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from gate.baseline import Baseline, accept
-from gate.model import Environment
 from gate.readers.pytest_json import read
 from gate.store import to_lines
 from gate.thresholds import parse_policy
+from pytest_regression_gate.metrics import Environment
 
 RUNS: Final = 2_000
 METRICS: Final = 60

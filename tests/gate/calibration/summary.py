@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median, stdev
 from typing import Any, Final
 
-from gate.model import quantile, statistic_of, subject_of
+from pytest_regression_gate.metrics import quantile, statistic_of, subject_of
 from tests.gate.calibration.machine import RECORD, plan
 
 EARLIER: Final = "earlier.jsonl"

@@ -48,7 +48,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "gate", "calibrate", *arguments]
+    return [sys.executable, "-P", "-m", "pytest_regression_gate", "calibrate", *arguments]
 
 
 def calibrate(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

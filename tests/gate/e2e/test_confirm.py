@@ -144,7 +144,7 @@ def test_what_does_not_pass_on_the_base_is_never_called_slower_on_the_head(
 def test_a_test_that_fails_in_the_comparison_alone_is_told(repository: Project):
     tests = repository.root / "test_api.py"
     tests.write_text(
-        TESTS.replace("def test_other", "    assert 'GATE_BATON' not in os.environ\n\ndef test_other")
+        TESTS.replace("def test_other", "    assert 'GATE_LOCKSTEP' not in os.environ\n\ndef test_other")
     )
     tests.write_text("import os\n" + tests.read_text())
     assert repository.gate("run").code == 0
@@ -242,7 +242,7 @@ def test_a_base_with_dependencies_of_its_own_is_measured_with_them_or_not_at_all
 
 def test_a_side_that_crashes_is_an_error_with_its_output(repository: Project):
     (repository.root / "app.py").write_text(
-        "import os\nif os.environ.get('GATE_BATON'): raise SystemExit('boom')\n" + CODE
+        "import os\nif os.environ.get('GATE_LOCKSTEP'): raise SystemExit('boom')\n" + CODE
     )
     assert repository.gate("run").code == 0
     result = repository.gate("check", "--base", "main")

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from gate.measure.protocol import Progress
 from gate.pipeline.load import load_policy
 from gate.pipeline.run import run_suites
 from gate.runner import SuiteResult
+from pytest_regression_gate.protocol import Progress
 from tests.gate.e2e.conftest import Project
 
 TESTS = """
@@ -130,7 +130,7 @@ def test_an_overwhelmed_generator_is_inconclusive_and_not_accepted(project: Proj
 
 DISTURBED = """
 import os
-from gate.measure import load
+from pytest_regression_gate import load
 
 class Conditions(load.Conditions):
     def __exit__(self, *args):

@@ -125,7 +125,7 @@ def test_every_command_and_option_of_the_table_is_there():
     for usage in re.findall(r"`gate (.*?)`", " ".join(rows)):
         words = [word for word in re.split(r"[\s\[\]]+", usage) if word]
         names = [word for word in words if re.fullmatch("[a-z]+", word) and word != "latest"]
-        command = [sys.executable, "-m", "gate", *names, "--help"]
+        command = [sys.executable, "-m", "pytest_regression_gate", *names, "--help"]
         help_ = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert help_.returncode == 0, usage
         for option in (word for word in words if word.startswith("-")):

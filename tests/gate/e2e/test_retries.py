@@ -81,7 +81,7 @@ def retried_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("retried")
     (root / "thresholds.yaml").write_text(THRESHOLDS)
     (root / "test_api.py").write_text(PLAIN)
-    command = [sys.executable, "-m", "pytest", *OPTIONS, "-p", "no:gate"]
+    command = [sys.executable, "-m", "pytest", *OPTIONS, "-p", "no:regression-gate"]
     subprocess.run(
         [*command, "--json-report", "--json-report-file=plain/api.json"],
         cwd=root, capture_output=True, timeout=120, check=False,

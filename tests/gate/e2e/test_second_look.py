@@ -137,7 +137,7 @@ def test_without_accepted_runs_the_machine_alone_decides(repository: Project):
 def started(project: Project, temporary: Path, *arguments: str) -> "subprocess.Popen[str]":
     temporary.mkdir(exist_ok=True)
     return subprocess.Popen(
-        [sys.executable, "-m", "gate", *arguments],
+        [sys.executable, "-m", "pytest_regression_gate", *arguments],
         cwd=project.root,
         env={**os.environ, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,

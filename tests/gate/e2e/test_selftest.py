@@ -32,7 +32,7 @@ metrics:
   "*.p95": {tolerance: off}
   api.size: {target: 3 MB}
 """
-GATE = (sys.executable, "-P", "-m", "gate")
+GATE = (sys.executable, "-P", "-m", "pytest_regression_gate")
 
 
 def git(root: Path, *arguments: str) -> str:

@@ -6,6 +6,7 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -34,39 +35,85 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_holds_the_gate_alone(wheel: Path):
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"gate"}
-    assert "gate/report/templates/page.html" in names
-    assert "gate/py.typed" in names
+    top = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+    assert top == {"pytest_regression_gate", "00_regression_gate.pth"}
+    assert "pytest_regression_gate/_program/gate/report/templates/page.html" in names
+    assert "pytest_regression_gate/py.typed" in names
+    assert not [name for name in names if "/measure/" in name]
     assert not [name for name in names if "jorge" in name.lower()]
 
 
-def test_two_files_in_a_fresh_environment(wheel: Path, tmp_path: Path):
-    """Install, run, check, and find a slowdown. The dependencies are those of this environment."""
+@dataclass(frozen=True)
+class Installation:
+    """An environment with the wheel, and a project of two files beside it."""
+
+    scripts: Path
+    packages: Path
+    project: Path
+
+    def gate(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return self.run(str(self.scripts / "gate"), *arguments, **variables)
+
+    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        kept = [key for key in os.environ if key == "PYTEST_ADDOPTS" or not key.startswith("PYTEST")]
+        environment = {key: os.environ[key] for key in kept}
+        return subprocess.run(
+            command, cwd=self.project, env=environment | variables,
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def installed(wheel: Path, tmp_path: Path) -> Installation:
+    """The dependencies are those of this environment."""
     venv.create(tmp_path / "venv")
     scripts = tmp_path / "venv" / "bin"
     packages = next((tmp_path / "venv").glob("lib/python*/site-packages"))
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     pip = [sys.executable, "-m", "pip", "--python", str(scripts / "python")]
     subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", wheel], check=True, timeout=120)
-
     project = tmp_path / "project"
     project.mkdir()
     (project / "test_api.py").write_text(TEST)
     (project / "thresholds.yaml").write_text(THRESHOLDS)
+    return Installation(scripts, packages, project)
 
-    def gate(*arguments: str) -> subprocess.CompletedProcess[str]:
-        kept = [key for key in os.environ if key == "PYTEST_ADDOPTS" or not key.startswith("PYTEST")]
-        environment = {key: os.environ[key] for key in kept}
-        return subprocess.run(
-            [str(scripts / "gate"), *arguments],
-            cwd=project, env=environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
 
+def test_two_files_in_a_fresh_environment(installed: Installation):
+    """Install, run, check, and find a slowdown."""
     for number in range(3):
-        assert gate("run").returncode == 0
-        assert gate("baseline", "update", "--commit", f"c{number}").returncode == 0
-    (project / "test_api.py").write_text(TEST.replace("20_000", "600_000"))
-    assert gate("run").returncode == 0
-    found = gate("check", "--no-confirm")
+        assert installed.gate("run").returncode == 0
+        assert installed.gate("baseline", "update", "--commit", f"c{number}").returncode == 0
+    (installed.project / "test_api.py").write_text(TEST.replace("20_000", "600_000"))
+    assert installed.gate("run").returncode == 0
+    found = installed.gate("check", "--no-confirm")
     assert found.returncode == 1, found.stdout + found.stderr
     assert "api.home.p50" in found.stdout
+
+
+OWN = "def nand(a, b):\n    return not (a and b)\n"
+
+
+@pytest.mark.parametrize("layout", ["beside the tests", "on the path", "installed", "as a plugin"])
+def test_a_project_may_have_a_package_called_gate(installed: Installation, layout: str):
+    """Of its own, wherever it lies: its tests import theirs, and the command finds its own."""
+    (installed.project / "test_api.py").write_text("from gate import nand\n\ndef test_nand(measure):\n"
+                                                   "    assert measure('gate.nand', nand, 1, 0)\n")  # fmt: skip
+    variables: dict[str, str] = {}
+    where = installed.packages if layout == "installed" else installed.project
+    if layout == "beside the tests":
+        (where / "gate.py").write_text(OWN)
+    else:
+        (where / "gate").mkdir()
+        (where / "gate" / "__init__.py").write_text(OWN)
+    if layout == "on the path":
+        variables = {"PYTHONPATH": str(installed.project)}
+    if layout == "as a plugin":
+        (installed.project / "conftest.py").write_text("pytest_plugins = ['gate']\n")
+    plain = installed.run(str(installed.scripts / "python"), "-m", "pytest", "-q", **variables)
+    assert plain.returncode == 0, plain.stdout + plain.stderr
+    run = installed.gate("run", **variables)
+    assert run.returncode == 0, run.stdout + run.stderr
+    checked = installed.gate("check", **variables)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "1 test passed · 6 metrics" in checked.stdout

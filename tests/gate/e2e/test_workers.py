@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gate.measure import plugin
-from gate.variables import BATON_VARIABLE
+from pytest_regression_gate import plugin
+from pytest_regression_gate.variables import LOCKSTEP_VARIABLE
 from tests.gate.e2e.conftest import Project
 
 TESTS = """
@@ -96,9 +96,9 @@ def test_a_worker_that_is_not_replaced_is_never_fewer_tests(spread: Project):
 def test_a_comparison_has_no_workers(monkeypatch: pytest.MonkeyPatch):
     """They would not hold the baton."""
     option = SimpleNamespace(numprocesses=2, dist="load", tx=["2*popen"], distload=True)
-    monkeypatch.delenv(BATON_VARIABLE, raising=False)
+    monkeypatch.delenv(LOCKSTEP_VARIABLE, raising=False)
     next(plugin.pytest_cmdline_main(SimpleNamespace(option=option)))
     assert option.numprocesses == 2
-    monkeypatch.setenv(BATON_VARIABLE, "{}")
+    monkeypatch.setenv(LOCKSTEP_VARIABLE, "{}")
     next(plugin.pytest_cmdline_main(SimpleNamespace(option=option)))
     assert (option.numprocesses, option.dist, option.tx, option.distload) == (None, "no", [], False)

@@ -264,7 +264,12 @@ def test_a_forged_number_and_a_hostile_branch_change_nothing(double):
 
 def test_this_repository_protects_the_gate_that_judges_it():
     policy = load_policy(Path(__file__).parents[3] / "thresholds.yaml")
-    for name in ("gate/measure/plugin.py", "gate/judge/metrics.py", "pyproject.toml", "Makefile"):
+    for name in (
+        "gate/measure/pytest_regression_gate/plugin.py",
+        "gate/judge/metrics.py",
+        "pyproject.toml",
+        "Makefile",
+    ):
         assert policy.protects(name, "thresholds.yaml")
     assert not policy.protects("tests/jorge/buyer.py", "thresholds.yaml")
 

@@ -105,7 +105,9 @@ def test_a_collection_error_is_an_error(rig):
 def test_a_comparison_that_crashes_is_an_error_though_the_suites_passed(rig, double):
     """The base cannot be measured: times would be judged by history alone, here by nothing."""
     rig.git("checkout", "--quiet", "main")
-    (rig.root / "conftest.py").write_text("import os\n\nif os.environ.get('GATE_BATON'):\n    os._exit(7)\n")
+    (rig.root / "conftest.py").write_text(
+        "import os\n\nif os.environ.get('GATE_LOCKSTEP'):\n    os._exit(7)\n"
+    )
     slow = SERVICE.replace("return sum(range(2000))", "return [sum(range(2000)) for _ in range(20)][0]")
     rig.base = rig.commit("a base that crashes when it is measured")
     rig.git("branch", "--force", "topic", "main")

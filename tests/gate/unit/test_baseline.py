@@ -20,8 +20,8 @@ from gate.baseline import (
     in_one_unit,
     united,
 )
-from gate.model import UNKNOWN_ENVIRONMENT
 from gate.store import BaselineError, parse_baseline, read_baseline, salvaged, to_lines, write_suite
+from pytest_regression_gate.metrics import UNKNOWN_ENVIRONMENT
 from tests.gate.build import (
     CREATED,
     MACHINE,

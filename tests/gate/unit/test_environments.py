@@ -4,11 +4,12 @@ import msgspec
 import pytest
 
 from gate.baseline import Baseline, SuiteBaseline, accept
-from gate.measure.environment import this_environment
-from gate.measure.pipes import Address
-from gate.model import UNKNOWN_ENVIRONMENT, Environment, Shard
+from gate.model import Shard
 from gate.runner import _environment
 from gate.store import parse_baseline, to_lines
+from pytest_regression_gate.environment import this_environment
+from pytest_regression_gate.metrics import UNKNOWN_ENVIRONMENT, Environment
+from pytest_regression_gate.pipes import Address
 from tests.gate.build import judge, metric, of_kind, one, policy_of, run_of, suite_run
 
 FLEET = tuple(

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from gate.baseline import Baseline
-from gate.model import LoadRun, Problem, Run
+from gate.model import Problem, Run
 from gate.policy import Policy
 from gate.report.baseline_report import baseline_document
 from gate.report.html import to_html
@@ -18,6 +18,7 @@ from gate.report.terminal import print_verdict
 from gate.report.words import advice, headline
 from gate.thresholds import parse_policy
 from gate.verdict import Finding, Verdict
+from pytest_regression_gate.metrics import LoadRun
 from tests.gate.build import OTHER_MACHINE, judge, metric, outcome, remembered, run_of, suite_run
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from gate.baseline import Baseline
 from gate.located import LocatedError
-from gate.model import UNKNOWN_ENVIRONMENT, Problem, Run
+from gate.model import Problem, Run
 from gate.verdict import Finding, to_json
+from pytest_regression_gate.metrics import UNKNOWN_ENVIRONMENT
 from tests.gate.build import (
     MACHINE,
     NODEID,

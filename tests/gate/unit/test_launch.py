@@ -21,13 +21,13 @@ from gate.confirm.course import Course
 from gate.confirm.launch import LaunchResult, Pace
 from gate.confirm.sides import LaunchError, Side
 from gate.evidence import Pair
-from gate.measure.baton import Baton
-from gate.measure.latency import PerformanceBaseline
-from gate.measure.pipes import Pipe
-from gate.measure.protocol import Answer, Command, Lockstep, Value, Waiting, answer_from
+from pytest_regression_gate.latency import PerformanceBaseline
+from pytest_regression_gate.pipes import Pipe
+from pytest_regression_gate.protocol import Answer, Command, Lockstep, Value, Waiting, answer_from
+from pytest_regression_gate.worker import Worker
 
 launch_module = sys.modules["gate.confirm.launch"]  # the package's name stands for the function
-baton_module = sys.modules["gate.measure.baton"]
+baton_module = sys.modules["pytest_regression_gate.worker"]
 
 
 def work() -> None:
@@ -63,7 +63,7 @@ def request_of(failing: float) -> Callable[[int, int], Awaitable[bool]]:
     return request
 
 
-def run(tests: list[Test], baton: Baton) -> int:
+def run(tests: list[Test], baton: Worker) -> int:
     """What the plugin does."""
     status = 0
     baton.announce([test.name for test in tests])
@@ -114,8 +114,8 @@ def pipes(directory: Path, name: str = "side") -> Generator[tuple[Pipe, Pipe]]:
 
 def baton_of(
     commands: Pipe, answers: Pipe, subjects: list[str], tests: list[str] | None = None, core: int = -1
-) -> Baton:
-    return Baton(Lockstep(str(commands.address), str(answers.address), subjects, tests or [], core))
+) -> Worker:
+    return Worker(Lockstep(str(commands.address), str(answers.address), subjects, tests or [], core))
 
 
 @dataclass

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from gate.baseline import Baseline
 from gate.judge import loads
 from gate.judge.loads import judge_loads
-from gate.model import LoadRun, SuiteRun
+from gate.model import SuiteRun
 from gate.policy import Policy
 from gate.verdict import Verdict
+from pytest_regression_gate.metrics import LoadRun
 from tests.gate.build import baseline_of, judge, metric, of_kind, one, policy_of, run_of, suite_run
 
 SUBJECT = "load.api{users=100}"

@@ -9,11 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gate.measure import conditions
-from gate.measure.conditions import Conditions, loop_lag, p99_of
-from gate.measure.latency import Turns
-from gate.measure.load import drive, measure_load
-from gate.measure.recorder import Measure
+from pytest_regression_gate import conditions
+from pytest_regression_gate.conditions import Conditions, loop_lag, p99_of
+from pytest_regression_gate.latency import Turns
+from pytest_regression_gate.load import drive, measure_load
+from pytest_regression_gate.recorder import Measure
 
 
 class Service:

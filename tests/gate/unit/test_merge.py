@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.baseline import Baseline, accept, united
-from gate.model import Environment, LoadRun, Shard, SuiteRun
+from gate.model import Shard, SuiteRun
 from gate.readers.merge import merge, merged
 from gate.readers.naming import report_stem, run_command, shard_from, shard_in, suite_in
+from pytest_regression_gate.metrics import Environment, LoadRun
 from tests.gate.build import (
     MACHINE,
     OTHER_MACHINE,

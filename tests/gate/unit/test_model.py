@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.model import (
+from gate.model import Run
+from pytest_regression_gate.metrics import (
     MAX_SAMPLES,
     UNKNOWN_ENVIRONMENT,
     Environment,
-    Run,
     join_name,
     quantile,
     split_name,

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.baseline import Baseline
-from gate.model import duration_name
 from gate.moves import Since, caught_up, find_moves, followed, signature_in, since_accepted
 from gate.nodeids import above
 from gate.thresholds import parse_policy
+from pytest_regression_gate.metrics import duration_name
 from tests.gate.build import (
     HEADER,
     baseline_of,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gate.measure.pipes import Address, Pipe
 from gate.wrappers import unreached
+from pytest_regression_gate.pipes import Address, Pipe
 
 LONG = b"x" * 300_000
 """More than a pipe holds."""

@@ -16,10 +16,10 @@ from gate.confirm.child import Task
 from gate.confirm.launch import LONGEST_BLOCK, Pace
 from gate.confirm.rounds import paired, ratio_of_medians
 from gate.evidence import Pair
-from gate.measure.baton import _middle, _shape
-from gate.measure.latency import without_spells
-from gate.measure.protocol import Round
-from gate.model import quantile
+from pytest_regression_gate.latency import without_spells
+from pytest_regression_gate.metrics import quantile
+from pytest_regression_gate.protocol import Round
+from pytest_regression_gate.worker import _middle, _shape
 
 launch_module = sys.modules["gate.confirm.launch"]  # the package's name stands for the function
 latencies = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60)

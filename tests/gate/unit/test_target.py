@@ -3,11 +3,11 @@
 import pytest
 import yaml
 
-from gate.measure import sabotage
 from gate.policy import Policy
 from gate.selftest.cases import Outcome, green
 from gate.selftest.target import choose, loosened, narrowed, undivided
 from gate.thresholds import parse_policy
+from pytest_regression_gate import sabotage
 from tests.gate.build import metric, outcome, policy_of, run_of, suite_run
 
 

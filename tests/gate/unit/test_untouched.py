@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from gate.baseline import Baseline
-from gate.model import LoadRun, SuiteRun
+from gate.model import SuiteRun
 from gate.policy import Policy
 from gate.verdict import Verdict
+from pytest_regression_gate.metrics import LoadRun
 from tests.gate.build import (
     OTHER_MACHINE,
     baseline_of,

@@ -20,7 +20,7 @@ SHARDS_VARIABLE: Final = "GATE_SHARDS"
 PROGRESS_VARIABLE: Final = "GATE_PROGRESS"
 """Address of a named pipe that takes one JSON line per event."""
 
-BATON_VARIABLE: Final = "GATE_BATON"
+LOCKSTEP_VARIABLE: Final = "GATE_LOCKSTEP"
 """JSON: what one side of a comparison measures, and the addresses of the pipes to its controller."""
 
 SELECT_VARIABLE: Final = "GATE_SELECT"

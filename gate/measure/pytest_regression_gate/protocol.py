@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from gate.measure.pipes import Address
+from pytest_regression_gate.pipes import Address
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -14,16 +14,15 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from gate.measure.baton import Baton
-from gate.measure.environment import checked_out_commit, this_environment
-from gate.measure.latency import Turns
-from gate.measure.pipes import Address
-from gate.measure.protocol import Progress, Value, say
-from gate.measure.recorder import Measure
-from gate.model import duration_name, join_name
-from gate.variables import (
-    BATON_VARIABLE,
+from pytest_regression_gate.environment import checked_out_commit, this_environment
+from pytest_regression_gate.latency import Turns
+from pytest_regression_gate.metrics import duration_name, join_name
+from pytest_regression_gate.pipes import Address
+from pytest_regression_gate.protocol import Progress, Value, say
+from pytest_regression_gate.recorder import Measure
+from pytest_regression_gate.variables import (
     LIBRARIES_VARIABLE,
+    LOCKSTEP_VARIABLE,
     PROGRESS_VARIABLE,
     SELECT_VARIABLE,
     SESSION_VARIABLE,
@@ -31,6 +30,7 @@ from gate.variables import (
     SHARDS_VARIABLE,
     SUITE_VARIABLE,
 )
+from pytest_regression_gate.worker import Worker
 
 RUN_SCHEMA: Final = "gate.run/1"
 _LONGEST: Final = 300
@@ -44,7 +44,7 @@ fails ends nothing."""
 
 _measures = pytest.StashKey[Measure]()
 _owners = pytest.StashKey[dict[str, str]]()
-_baton = pytest.StashKey[Baton | None]()
+_baton = pytest.StashKey[Worker | None]()
 _selection = pytest.StashKey[str]()
 _durations = pytest.StashKey[dict[str, float]]()
 _attempts = pytest.StashKey[int]()
@@ -55,7 +55,7 @@ _subtests = pytest.StashKey[dict[str, list[str]]]()
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     """In a comparison: one process, to its end, whatever the command says."""
-    if os.environ.get(BATON_VARIABLE) and not _nested(config):
+    if os.environ.get(LOCKSTEP_VARIABLE) and not _nested(config):
         for name, value in _IN_A_COMPARISON.items():
             if hasattr(config.option, name):
                 setattr(config.option, name, value)
@@ -70,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_owners] = {}
     nested = _nested(config)
     config.stash[_selection] = "" if nested else os.environ.get(SELECT_VARIABLE, "")
-    config.stash[_baton] = None if nested else Baton.from_environment()
+    config.stash[_baton] = None if nested else Worker.from_environment()
     config.stash[_subtests] = {}
     config.pluginmanager.register(_Subtests(config.stash[_subtests]), "gate-subtests")
     if not hasattr(config, "workerinput"):  # of a distributed run only the controller writes the report
@@ -92,7 +92,7 @@ def _begin_session(config: pytest.Config) -> None:
 
     A suite has one report: another pytest would write over that of the first.
     """
-    if any(os.environ.get(name) for name in (SUITE_VARIABLE, BATON_VARIABLE, SELECT_VARIABLE)):
+    if any(os.environ.get(name) for name in (SUITE_VARIABLE, LOCKSTEP_VARIABLE, SELECT_VARIABLE)):
         os.environ[SESSION_VARIABLE] = "1"
     if not os.environ.get(SUITE_VARIABLE):
         return
@@ -116,7 +116,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def measure(request: pytest.FixtureRequest) -> Iterator[Measure]:
-    """Measure operations and record values: see `gate.measure.Measure`."""
+    """Measure operations and record values: see `pytest_regression_gate.Measure`."""
     node: pytest.Item = request.node
     marker = node.get_closest_marker("measure")
     try:

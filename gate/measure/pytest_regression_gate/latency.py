@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
-from gate.model import MAX_SAMPLES, summarise
+from pytest_regression_gate.metrics import MAX_SAMPLES, summarise
 
 _AROUND: Final = 4
 """Calls before and after one that tell how fast the machine was then; with two more, more noise was left."""

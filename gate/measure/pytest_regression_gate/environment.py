@@ -9,7 +9,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from gate.model import Environment
+from pytest_regression_gate.metrics import Environment
 
 
 def this_environment(libraries: Sequence[str] = ()) -> Environment:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, Self
 
 import psutil
 
-from gate.model import quantile
+from pytest_regression_gate.metrics import quantile
 
 _RESOLVED: Final = 0.25
 """Seconds. The kernel counts CPU time in steps of 10 ms: in less than this a single step is a large share."""

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
-from gate.measure.baton import Baton
-from gate.measure.executed import Executed
-from gate.measure.latency import PerformanceBaseline, Turns
-from gate.measure.load import LoadTestMetrics, Request, measure_load
-from gate.measure.resources import ResourceUsage
-from gate.model import Better, LoadRun, Measurement, join_name, split_name, systematic
+from pytest_regression_gate.executed import Executed
+from pytest_regression_gate.latency import PerformanceBaseline, Turns
+from pytest_regression_gate.load import LoadTestMetrics, Request, measure_load
+from pytest_regression_gate.metrics import Better, LoadRun, Measurement, join_name, split_name, systematic
+from pytest_regression_gate.resources import ResourceUsage
+from pytest_regression_gate.worker import Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Measure:
     """
 
     def __init__(
-        self, nodeid: str, root: Path, turns: Turns, owners: dict[str, str], baton: Baton | None = None
+        self, nodeid: str, root: Path, turns: Turns, owners: dict[str, str], baton: Worker | None = None
     ) -> None:
         self._nodeid = nodeid
         self._root = root

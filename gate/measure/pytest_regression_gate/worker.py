@@ -6,7 +6,7 @@ holds the baton measures a round and passes it back. What was agreed on is not s
 What cannot be repeated in rounds (a peak of memory, the duration of a test) is measured once per
 process, by one side while the other waits before the same test.
 
-What is said, and how, is in `gate.measure.protocol`.
+What is said, and how, is in `pytest_regression_gate.protocol`.
 """
 
 import math
@@ -22,10 +22,11 @@ from typing import Final, NoReturn, Self
 
 import msgspec
 
-from gate.measure.latency import PerformanceBaseline, settled_heap, without_spells
-from gate.measure.load import LoadTestMetrics, Request, drive
-from gate.measure.pipes import Address
-from gate.measure.protocol import (
+from pytest_regression_gate.latency import PerformanceBaseline, settled_heap, without_spells
+from pytest_regression_gate.load import LoadTestMetrics, Request, drive
+from pytest_regression_gate.metrics import quantile, summarise
+from pytest_regression_gate.pipes import Address
+from pytest_regression_gate.protocol import (
     Answer,
     Command,
     Ended,
@@ -39,8 +40,7 @@ from gate.measure.protocol import (
     command_from,
     say,
 )
-from gate.model import quantile, summarise
-from gate.variables import BATON_VARIABLE
+from pytest_regression_gate.variables import LOCKSTEP_VARIABLE
 
 _WARM_UP: Final = 3
 SPREAD: Final = "spread"
@@ -54,7 +54,7 @@ _TIMEABLE: Final = 10e-3
 """Seconds of a block of calls from which its duration tells what one call takes."""
 
 
-class Baton:
+class Worker:
     """Takes rounds from a controller and answers with what it measured.
 
     Args:
@@ -79,7 +79,7 @@ class Baton:
         None as well where the controller cannot be reached: the tests run as they do without it, and it will
         say that nobody answered.
         """
-        text = os.environ.get(BATON_VARIABLE)
+        text = os.environ.get(LOCKSTEP_VARIABLE)
         if not text:
             return None
         settings = msgspec.json.decode(text, type=Lockstep)

@@ -9,9 +9,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn
 
-from gate.measure.load import drive
-from gate.measure.recorder import Measure
-from gate.model import join_name, split_name
+from pytest_regression_gate.load import drive
+from pytest_regression_gate.metrics import join_name, split_name
+from pytest_regression_gate.recorder import Measure
 
 MESSAGE: Final = "gate selftest made this test fail"
 

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
-from gate.measure.conditions import Conditions, loop_lag, p99_of
-from gate.measure.latency import settled_heap
-from gate.model import LoadRun, quantile
+from pytest_regression_gate.conditions import Conditions, loop_lag, p99_of
+from pytest_regression_gate.latency import settled_heap
+from pytest_regression_gate.metrics import LoadRun, quantile
 
 Request = Callable[[int, int], Awaitable[bool | None]]
 """Sends request `index` of user `user`; False or an exception makes it an error."""

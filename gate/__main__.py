@@ -1,6 +1,0 @@
-"""`python -m gate`."""
-
-from gate.cli import main
-
-if __name__ == "__main__":
-    main()
