@@ -75,7 +75,7 @@ def installed(wheel: Path, tmp_path: Path) -> Installation:
     project = tmp_path / "project"
     project.mkdir()
     (project / "test_api.py").write_text(TEST)
-    (project / "thresholds.yaml").write_text(THRESHOLDS)
+    (project / "thresholds.yaml").write_text(THRESHOLDS.replace("pytest test", "python -m pytest test"))
     return Installation(scripts, packages, project)
 
 
