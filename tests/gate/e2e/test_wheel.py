@@ -91,14 +91,19 @@ def test_two_files_in_a_fresh_environment(installed: Installation):
     assert "api.home.p50" in found.stdout
 
 
+OWN_TEST = """
+from gate import nand
+
+def test_nand(measure):
+    assert measure("gate.nand", nand, 1, 0)
+"""
 OWN = "def nand(a, b):\n    return not (a and b)\n"
 
 
 @pytest.mark.parametrize("layout", ["beside the tests", "on the path", "installed", "as a plugin"])
 def test_a_project_may_have_a_package_called_gate(installed: Installation, layout: str):
     """Of its own, wherever it lies: its tests import theirs, and the command finds its own."""
-    (installed.project / "test_api.py").write_text("from gate import nand\n\ndef test_nand(measure):\n"
-                                                   "    assert measure('gate.nand', nand, 1, 0)\n")  # fmt: skip
+    (installed.project / "test_api.py").write_text(OWN_TEST)
     variables: dict[str, str] = {}
     where = installed.packages if layout == "installed" else installed.project
     if layout == "beside the tests":
