@@ -14,15 +14,18 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from pytest_regression_gate import side
 from pytest_regression_gate.environment import checked_out_commit, this_environment
 from pytest_regression_gate.latency import Turns
 from pytest_regression_gate.metrics import duration_name, join_name
 from pytest_regression_gate.pipes import Address
+from pytest_regression_gate.probe import write_probe
 from pytest_regression_gate.protocol import Progress, Value, say
 from pytest_regression_gate.recorder import Measure
 from pytest_regression_gate.variables import (
     LIBRARIES_VARIABLE,
     LOCKSTEP_VARIABLE,
+    PROBE_VARIABLE,
     PROGRESS_VARIABLE,
     SELECT_VARIABLE,
     SESSION_VARIABLE,
@@ -39,17 +42,26 @@ _LONGEST: Final = 300
 _IN_A_COMPARISON: Final[dict[str, Any]] = {
     "numprocesses": None, "dist": "no", "distload": False, "tx": [], "maxfail": 0,
 }  # fmt: skip
-"""Options of pytest-xdist, as they are without it: its workers would not hold the baton. And a test that
+"""Options of pytest-xdist, as they are without it: its workers take no turns. And a test that
 fails ends nothing."""
 
 _measures = pytest.StashKey[Measure]()
 _owners = pytest.StashKey[dict[str, str]]()
-_baton = pytest.StashKey[Worker | None]()
+_worker = pytest.StashKey[Worker | None]()
 _selection = pytest.StashKey[str]()
 _durations = pytest.StashKey[dict[str, float]]()
 _attempts = pytest.StashKey[int]()
 _failure = pytest.StashKey[str]()
 _subtests = pytest.StashKey[dict[str, list[str]]]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Before the project's own code: become one of a side; or say what the environment is, and end."""
+    side.enter(late=True)
+    if (file := os.environ.get(PROBE_VARIABLE)) and not _nested(early_config):
+        write_probe(Path(file))
+        os._exit(0)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -70,7 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_owners] = {}
     nested = _nested(config)
     config.stash[_selection] = "" if nested else os.environ.get(SELECT_VARIABLE, "")
-    config.stash[_baton] = None if nested else Worker.from_environment()
+    config.stash[_worker] = None if nested else Worker.from_environment()
     config.stash[_subtests] = {}
     config.pluginmanager.register(_Subtests(config.stash[_subtests]), "gate-subtests")
     if not hasattr(config, "workerinput"):  # of a distributed run only the controller writes the report
@@ -124,7 +136,7 @@ def measure(request: pytest.FixtureRequest) -> Iterator[Measure]:
     except (TypeError, ValueError) as error:
         raise pytest.UsageError(f"{node.nodeid}: wrong @pytest.mark.measure: {error}") from None
     root = node.config.invocation_params.dir
-    measures = Measure(node.nodeid, root, turns, node.config.stash[_owners], node.config.stash[_baton])
+    measures = Measure(node.nodeid, root, turns, node.config.stash[_owners], node.config.stash[_worker])
     node.stash[_measures] = measures
     yield measures
     measures.finish()
@@ -136,10 +148,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 
     What one measured that did not pass at once is no measurement.
     """
-    baton = item.config.stash[_baton]
-    if baton is None:
+    side.test_begins(item.nodeid)
+    worker = item.config.stash[_worker]
+    if worker is None:
         return (yield)
-    baton.begin(item.nodeid)
+    worker.begin(item.nodeid)
     try:
         return (yield)
     finally:
@@ -150,19 +163,19 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
             values = {
                 join_name(m.name, m.labels): Value(m.value, m.unit) for m in recorded if m.value is not None
             } | {name: Value(seconds, "s") for name, seconds in item.stash[_durations].items()}
-        baton.end(values)
+        worker.end(values)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """In a comparison: say which tests will run."""
-    if baton := session.config.stash[_baton]:
-        baton.announce([item.nodeid for item in session.items])
+    if worker := session.config.stash[_worker]:
+        worker.announce([item.nodeid for item in session.items])
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """In a comparison: say how it ended; a wrapper around pytest has exit codes of its own."""
-    if baton := session.config.stash[_baton]:
-        baton.close(int(exitstatus))
+    if worker := session.config.stash[_worker]:
+        worker.close(int(exitstatus))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -183,7 +196,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         others = [(name, value) for name, value in item.user_properties if name != "gate.metrics"]
         text = json.dumps(msgspec.to_builtins(measures.measurements))
         item.user_properties[:] = [*others, ("gate.metrics", text)]
-    if call.when == "call" and not call.excinfo and item.config.stash[_baton]:
+    if call.when == "call" and not call.excinfo and item.config.stash[_worker]:
         item.stash[_durations] = {duration_name(item.nodeid): call.duration}
     if call.when == "teardown" and call.excinfo and _durations in item.stash:
         del item.stash[_durations]

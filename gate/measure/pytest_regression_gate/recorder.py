@@ -28,16 +28,16 @@ class Measure:
         turns: how often an operation is repeated.
         owners: metric name -> test that recorded it, shared by all tests of a session, so that a
             name that is used twice is refused where it happens.
-        baton: set when this process is one side of a same-machine comparison.
+        worker: set when this process is one side of a same-machine comparison.
     """
 
     def __init__(
-        self, nodeid: str, root: Path, turns: Turns, owners: dict[str, str], baton: Worker | None = None
+        self, nodeid: str, root: Path, turns: Turns, owners: dict[str, str], worker: Worker | None = None
     ) -> None:
         self._nodeid = nodeid
         self._root = root
-        self._turns = baton or turns
-        self._baton = baton
+        self._turns = worker or turns
+        self._worker = worker
         self._owners = owners
         self._unawaited: dict[str, None] = {}
         self.measurements: list[Measurement] = []
@@ -123,8 +123,8 @@ class Measure:
             ValueError: the name is wrong or taken, or there is nothing to send.
         """
         base, labels = split_name(self._claim(name))
-        if self._baton:
-            metrics = await self._baton.load(join_name(base, labels), request, users, requests)
+        if self._worker:
+            metrics = await self._worker.load(join_name(base, labels), request, users, requests)
         else:
             executed = Executed(self._root)
             metrics = await measure_load(

@@ -1,4 +1,4 @@
-"""Environment variables between `gate run` and its child; apart from `measure`, whose imports are heavy."""
+"""Environment variables between the gate and the pytest that it started; those of a side are in `side`."""
 
 from typing import Final
 
@@ -25,3 +25,6 @@ LOCKSTEP_VARIABLE: Final = "GATE_LOCKSTEP"
 
 SELECT_VARIABLE: Final = "GATE_SELECT"
 """A file with one nodeid per line: only these tests run."""
+
+PROBE_VARIABLE: Final = "GATE_PROBE"
+"""A file for what the environment of the suite is; then nothing is run."""

@@ -1,7 +1,7 @@
-"""The measured side of a same-machine comparison: one short round whenever the baton comes.
+"""The measured side of a same-machine comparison: one short round whenever it is its turn.
 
 Base and head run the same tests in two processes. At each measured operation both wait; the one that
-holds the baton measures a round and passes it back. What was agreed on is not selected is done once.
+has the turn measures a round and gives it back. What was agreed on is not selected is done once.
 
 What cannot be repeated in rounds (a peak of memory, the duration of a test) is measured once per
 process, by one side while the other waits before the same test.
@@ -74,7 +74,7 @@ class Worker:
 
     @classmethod
     def from_environment(cls) -> Self | None:
-        """The baton of this process, if it is one side of a comparison.
+        """The worker of this process, if it is one side of a comparison.
 
         None as well where the controller cannot be reached: the tests run as they do without it, and it will
         say that nobody answered.

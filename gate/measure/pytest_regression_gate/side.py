@@ -1,0 +1,125 @@
+"""Runs at the start of every Python process of one side of a comparison, before the project's own code.
+
+`00_regression_gate.pth` calls it in each process of the environment, also with `-I` and `-E`; any other
+process it costs one look at a variable. It puts the side's own installations first, moves import paths from
+the work tree to the side's tree, and lets an observer note what the process reaches, where that is asked for.
+It must not disturb the process it runs in, so it imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pytest_regression_gate.observer import Observer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+SIDE = "GATE_SIDE"
+"""`base` or `head`; without it nothing happens."""
+OVERLAY = "GATE_SIDE_OVERLAY"
+"""A directory of packages that come before those of the environment, ..."""
+PREFIX = "GATE_SIDE_PREFIX"
+"""... if this is the environment."""
+MOVE = "GATE_SIDE_MOVE"
+"""The work tree and the side's tree: import paths inside the one lead to the other."""
+LOG = "GATE_SIDE_LOG"
+"""The file for what processes reach."""
+TREES = "GATE_SIDE_TREES"
+"""Directories of which each file is noted."""
+
+
+class _Process:
+    """What is known of this process."""
+
+    entered = False
+    observer: Observer | None = None
+
+
+def enter(*, late: bool = False) -> None:
+    """Make this process one of its side; once, whoever asks.
+
+    Args:
+        late: the interpreter has started already, so that all import paths are known.
+    """
+    if _Process.entered or not os.environ.get(SIDE):
+        return
+    _Process.entered = True
+    overlay, prefix = os.environ.get(OVERLAY, ""), os.environ.get(PREFIX, "")
+    if overlay and os.path.realpath(sys.prefix) == os.path.realpath(prefix):
+        _put_first(overlay)
+    top, _, tree = os.environ.get(MOVE, "").partition(os.pathsep)
+    if top and tree:
+        if late:
+            move_imports(top, tree)
+        else:
+            finder: Any = _WhenStarted(top, tree)
+            sys.meta_path.insert(0, finder)
+    if log := os.environ.get(LOG):
+        trees = os.environ.get(TREES, "").split(os.pathsep)
+        _Process.observer = Observer(log, [one for one in trees if one])
+        _Process.observer.begin()
+
+
+def test_begins(nodeid: str) -> None:
+    """Note that a test begins: what is reached from here on may be its own."""
+    if _Process.observer:
+        _Process.observer.note("test", nodeid)
+
+
+def _put_first(overlay: str) -> None:
+    """Add a directory of installed packages before the environment's own, its `.pth` files included."""
+    import site  # noqa: PLC0415 - it is there already where this runs at startup
+
+    before = list(sys.path)
+    site.addsitedir(overlay)
+    added = [entry for entry in sys.path if entry not in before]
+    installed = (place for place, entry in enumerate(before) if "site-packages" in entry)
+    place = next(installed, len(before))
+    sys.path[:] = [*before[:place], *added, *before[place:]]
+
+
+class _WhenStarted:
+    """A finder that finds nothing. `sitecustomize` is looked for when all `.pth` files are read."""
+
+    def __init__(self, top: str, tree: str) -> None:
+        self._top, self._tree = top, tree
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Move what leads into the work tree, once."""
+        if name == "sitecustomize":
+            finders: list[Any] = sys.meta_path
+            finders.remove(self)
+            move_imports(self._top, self._tree)
+
+
+def move_imports(top: str, tree: str) -> None:
+    """Let everything that would be imported from the work tree come from the side's tree.
+
+    What belongs to the interpreter's environment stays, also where that lies in the work tree.
+    """
+    kept = tuple(prefix + os.sep for prefix in {sys.prefix, sys.base_prefix})
+
+    def moved(path: str) -> str:
+        inside = path == top or path.startswith(top + os.sep)
+        return tree + path[len(top) :] if inside and not (path + os.sep).startswith(kept) else path
+
+    sys.path[:] = [moved(entry) for entry in sys.path]
+    tables = [getattr(finder, "_redirections", None) for finder in sys.meta_path]  # of `editables`
+    for name, module in list(sys.modules.items()):
+        if name.startswith("__editable__"):  # of setuptools
+            tables += [getattr(module, "MAPPING", None), getattr(module, "NAMESPACES", None)]
+    for table in tables:
+        if isinstance(table, dict):
+            _move_values(table, moved)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _move_values(table: dict[Any, Any], moved: Callable[[str], str]) -> None:
+    for key, value in table.items():
+        if isinstance(value, str):
+            table[key] = moved(value)
+        elif isinstance(value, list):
+            table[key] = [moved(one) if isinstance(one, str) else one for one in value]  # pyright: ignore
