@@ -9,6 +9,18 @@ SHARED: Final = {"UV_NO_SYNC": "1"}
 """Environment variables of processes that use it: `uv run` would install the copy into the original's."""
 
 
+def search_path(given: str) -> str:
+    """Where a suite's command looks for programs: the activated environment, else that of this gate first.
+
+    Args:
+        given: the variable `PATH`.
+    """
+    own = str(Path(sys.executable).parent)
+    active = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
+    elsewhere = active and Path(active).resolve() != Path(sys.prefix).resolve()
+    return os.pathsep.join(filter(None, (given, own) if elsewhere else (own, given)))
+
+
 def moved_imports(top: Path, tree: Path) -> list[str]:
     """Every import path of this process inside `top`, moved to `tree`.
 

@@ -9,7 +9,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -23,6 +22,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from gate.imports import search_path
 from gate.model import Problem, Shard
 from gate.policy import Policy, Suite
 from gate.processes import process_group
@@ -258,8 +258,7 @@ def _environment(
     given = os.environ.get("PYTEST_ADDOPTS", "")
     return {
         **{name: value for name, value in os.environ.items() if name != SESSION_VARIABLE},
-        # The gate's own interpreter comes first, so that `pytest` is the one beside it.
-        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))),
+        "PATH": search_path(os.environ.get("PATH", "")),
         "PYTEST_ADDOPTS": f"{given} {shlex.join(options)}".strip(),
         SUITE_VARIABLE: suite.name,
         LIBRARIES_VARIABLE: suite.libraries,

@@ -13,11 +13,12 @@ from gate.confirm.compare import ALL_RANKS, Comparison, compare
 from gate.confirm.impact import changed_functions
 from gate.confirm.plan import Question, in_order_of_suspicion, questions_about
 from gate.confirm.rerun import LONGEST, SHARE, run_again
-from gate.confirm.sides import LaunchError, two_sides
 from gate.evidence import Confirmation, Rerun
 from gate.git import changed_files, content_at, top_level
 from gate.model import Run, Shard
 from gate.policy import Policy
+from gate.sides.side import LaunchError
+from gate.sides.worktrees import two_sides
 from gate.verdict import Verdict
 
 __all__ = [

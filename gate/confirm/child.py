@@ -1,7 +1,6 @@
 """One side's process: how it is started, talked to over two pipes, and ended for certain."""
 
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -14,9 +13,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from gate.confirm.course import Course, Stop
-from gate.confirm.sides import LaunchError, Side
-from gate.imports import SHARED
 from gate.processes import process_group
+from gate.sides.side import LaunchError, Side
 from gate.wrappers import unreached
 from pytest_regression_gate.pipes import Pipe
 from pytest_regression_gate.protocol import (
@@ -33,27 +31,14 @@ from pytest_regression_gate.protocol import (
 )
 from pytest_regression_gate.variables import (
     LOCKSTEP_VARIABLE,
-    PROGRESS_VARIABLE,
     SELECT_VARIABLE,
-    SESSION_VARIABLE,
-    SHARD_VARIABLE,
-    SHARDS_VARIABLE,
 )
 
-_OPTIONS: Final = (
-    "-p", "no:cacheprovider", "-p", "no:randomly", "-W", "ignore:Module already imported",
-    "--continue-on-collection-errors",
-)  # fmt: skip
-"""Nothing that is written beside the tests or shuffles them; the gate is imported before pytest looks; a
-file that cannot be collected keeps nobody from measuring the others."""
 _JUDGED: Final = frozenset({0, 1, 5})
 """How pytest ends where tests were run, whatever became of them, or where none was chosen."""
 _SHIM: Final = Path(__file__).with_name("shim.py")
 _LOOK_SECONDS: Final = 0.05
 """How often it is asked whether a silent process has ended."""
-_PADDING: Final = "GATE_PADDING"
-_ROOM: Final = 4096
-"""Bytes of paths in the environment that are evened out between the sides."""
 
 
 @dataclass(frozen=True)
@@ -238,41 +223,11 @@ def started(
         added = {SELECT_VARIABLE: str(select), LOCKSTEP_VARIABLE: msgspec.json.encode(lockstep).decode()}
         process = stack.enter_context(
             process_group(
-                [sys.executable, "-I", str(_SHIM), str(os.getpid()), task.command],
+                [sys.executable, "-I", str(_SHIM), str(os.getpid()), side.moved(task.command)],
                 cwd=side.root,
-                env=side_environment(side, seed) | added,
+                env=side.environment(seed) | added,
                 output=stack.enter_context(log.open("wb")),
                 grace=2.0,
             )
         )
         yield Child(side, task.command, process, commands, answers, log, task.patience, course)
-
-
-def side_environment(side: Side, seed: int) -> dict[str, str]:
-    """The environment variables of a side's processes.
-
-    As long on both sides, whatever their paths: where the stack begins depends on it, and some code is
-    slower at an unlucky place.
-    """
-    own = {
-        "PATH": os.pathsep.join((str(side.scripts), os.environ.get("PATH", ""))),
-        "PYTHONPATH": side.python_path,
-        "PWD": str(side.root),
-        # What is compared is chosen by name, whichever shard it was measured in.
-        SHARD_VARIABLE: "1",
-        SHARDS_VARIABLE: "1",
-        **(SHARED if side.shared else {}),
-    }
-    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
-        # Nothing may be written beside the sources; compiling everything anew in each launch costs seconds.
-        own |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(side.scratch / "compiled")}
-    given = os.environ.get("PYTEST_ADDOPTS", "")
-    not_for_it = {PROGRESS_VARIABLE, SESSION_VARIABLE}
-    inherited: Mapping[str, str] = {k: v for k, v in os.environ.items() if k not in not_for_it}
-    return {
-        **inherited,
-        **own,
-        "PYTHONHASHSEED": str(seed % 4_294_967_295),
-        "PYTEST_ADDOPTS": f"{given} {shlex.join(_OPTIONS)}".strip(),
-        _PADDING: "." * max(0, _ROOM - sum(map(len, own.values())) + seed % 4096),
-    }

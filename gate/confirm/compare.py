@@ -16,8 +16,8 @@ from gate.confirm.child import Task
 from gate.confirm.course import Course
 from gate.confirm.launch import Pace, launch
 from gate.confirm.plan import Costs, Question, next_batch
-from gate.confirm.sides import Side
 from gate.evidence import MAX_LAUNCHES, Decision, Evidence, Pair, weigh
+from gate.sides.side import Side
 from pytest_regression_gate.metrics import statistic_of
 
 _FIRST: Final = 0.5

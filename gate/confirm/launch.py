@@ -13,8 +13,8 @@ from gate.confirm.child import Child, Task, started
 from gate.confirm.cores import quietest_core
 from gate.confirm.course import Course, Stop, alone
 from gate.confirm.rounds import Values, paired, ratio_of_medians
-from gate.confirm.sides import Side
 from gate.evidence import Pair
+from gate.sides.side import Side
 from gate.statistics import least_in_block
 from gate.units import UnitError, convert
 from pytest_regression_gate.protocol import Round, Whole

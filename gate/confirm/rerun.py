@@ -9,13 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Protocol
 
-from gate.confirm.child import side_environment
-from gate.confirm.sides import Side
 from gate.evidence import Rerun
 from gate.model import TestOutcome
 from gate.policy import Policy, Suite
 from gate.processes import process_group
 from gate.readers import read_run
+from gate.sides.side import Side
 from pytest_regression_gate.variables import SELECT_VARIABLE
 
 TIMES: Final = 3
@@ -194,12 +193,12 @@ def _run(
     with tempfile.TemporaryDirectory(dir=side.scratch) as name:
         select, report = Path(name, "select"), Path(name, f"{suite.name}.json")
         select.write_text("\n".join(nodeids), encoding="utf-8")
-        variables = side_environment(side, number)
+        variables = side.environment(number)
         options = ("--json-report", f"--json-report-file={report}", "--json-report-omit=log,streams,keywords")
         variables["PYTEST_ADDOPTS"] += f" {shlex.join(options)}"
         if nodeids:
             variables[SELECT_VARIABLE] = str(select)
-        with process_group(suite.run, cwd=side.root, env=variables) as process:
+        with process_group(side.moved(suite.run), cwd=side.root, env=variables) as process:
             try:
                 process.wait(timeout=min(seconds, suite.timeout.to("s")))
             except subprocess.TimeoutExpired:

@@ -19,8 +19,8 @@ import pytest
 from gate.confirm.child import Child, Task
 from gate.confirm.course import Course
 from gate.confirm.launch import LaunchResult, Pace
-from gate.confirm.sides import LaunchError, Side
 from gate.evidence import Pair
+from gate.sides.side import LaunchError, Side
 from pytest_regression_gate.latency import PerformanceBaseline
 from pytest_regression_gate.pipes import Pipe
 from pytest_regression_gate.protocol import Answer, Command, Lockstep, Value, Waiting, answer_from
@@ -167,7 +167,7 @@ class Rig:
                     thread.join(5)
 
         self.monkeypatch.setattr(launch_module, "started", started)
-        sides = tuple(Side(name, self.directory, "", self.directory, self.directory) for name in scripts)
+        sides = tuple(Side(name, self.directory, self.directory) for name in scripts)
         tests = [test.name for test in (*base, *head)]
         subjects = {
             name: frozenset({"p50"}) for test in (*base, *head) for name in (*test.operations, *test.loads)

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from gate.confirm.rerun import MOST, TIMES, run_again
-from gate.confirm.sides import Side
 from gate.evidence import Rerun
 from gate.model import TestOutcome
 from gate.policy import Policy, Suite
+from gate.sides.side import Side
 from tests.gate.build import NODEID, outcome, policy_of
 
 FAILS, PASSES = outcome(result="failed", signature="x"), outcome()
 OTHERWISE = outcome(result="failed", signature="y")
-SIDES = tuple(Side(name, Path(name), "", Path(), Path()) for name in ("base", "head"))
+SIDES = tuple(Side(name, Path(name), Path()) for name in ("base", "head"))
 
 
 @dataclass

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ import pytest_regression_gate
 from gate.git import add_worktree, prune_worktrees, remove_worktree, top_level, worktrees
 from gate.imports import link_environment, moved_imports
 from gate.processes import process_group
+from gate.sides.side import LaunchError, Side
 
 _PREFIX: Final = "gate-confirm-"
 _LOCK: Final = ".lock"
@@ -27,32 +28,6 @@ _PROBE: Final = (
     "import pytest; from importlib.metadata import entry_points as e; e(group='pytest11')['regression-gate']"
 )
 _END_SECONDS: Final = 5.0
-
-
-class LaunchError(Exception):
-    """A side cannot start, crashed or hung. The message holds the end of its output."""
-
-    def __init__(self, side: str, message: str) -> None:
-        super().__init__(message)
-        self.side = side
-        """`base` or `head`."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """Where one side runs."""
-
-    name: str
-    root: Path
-    """The directory of thresholds.yaml on this side."""
-    python_path: str
-    """What its processes import first."""
-    scripts: Path
-    """Where its `python` and `pytest` lie."""
-    scratch: Path
-    """A directory of its own, for what must not be written beside the sources."""
-    shared: bool = False
-    """Whether a link in it leads to the environment of the work tree."""
 
 
 @contextmanager
@@ -142,8 +117,7 @@ def _side(name: str, root: Path, top: Path, tree: Path, ruler: Path) -> Side:
     scratch.mkdir()
     place = tree / root.resolve().relative_to(top)
     place.mkdir(parents=True, exist_ok=True)  # the base need not have it
-    scripts = Path(sys.executable).parent
-    return Side(name, place, _python_path(top, tree, ruler), scripts, scratch)
+    return Side(name, place, scratch, top, tree, _python_path(top, tree, ruler))
 
 
 def _ruler(directory: Path) -> Path:

@@ -1,0 +1,1 @@
+"""What each side of a comparison has of its own: tree, installations, variables; and what it really used."""
