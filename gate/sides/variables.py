@@ -1,74 +1,161 @@
-"""Variables whose literal value a change edits in its workflows. Pure.
+"""What a change edits in its workflows that is in force for both sides: variables, Python, the runner. Pure.
 
-The workflow has set the head's value for both sides; the base had another one.
+The workflow that runs is the head's; the base would have had other values.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, cast
 
 import yaml
 
-_ENV: Final = "env"
+Contents = Mapping[str, bytes | None]
+"""Contents of files by name; None: not there."""
+
+_WORKFLOWS: Final = re.compile(r"\.github/(?:workflows|actions)/.*\.ya?ml|action\.ya?ml")
+_DOTENV: Final = re.compile(r"(?:.*/)?(?:\.env(?:\.[^/]+)?|[^/]+\.env)")
+_ASSIGNMENT: Final = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<value>.*?)\s*")
 _SET: Final = re.compile(r"""(?:\becho|\bexport)\s+["']?(?P<name>[A-Za-z_]\w*)=(?P<value>[^\s"'$;&|>]*)""")
 """What a step says for those after it: `echo "NAME=VALUE" >> "$GITHUB_ENV"`, or `export NAME=VALUE`."""
+_WHERE: Final = ("runs-on", "container")
+
+
+def sets_variables(name: str) -> bool:
+    """Whether a file of the repository may set variables for a suite: workflows, actions, `.env` files."""
+    return bool(_WORKFLOWS.fullmatch(name) or _DOTENV.fullmatch(name))
 
 
 def edited_variables(
-    before: Mapping[str, bytes | None],
-    after: Mapping[str, bytes | None],
-    environment: Mapping[str, str],
-    running: str = "",
+    before: Contents, after: Contents, environment: Mapping[str, str], running: str = ""
 ) -> dict[str, str | None]:
     """The variables that the base would have had, where they are other ones.
 
-    What stands in the environment as the head's workflows say was set by them. What the head does not set any
-    more is missing only if it was the running workflow that did.
+    What stands in the environment as a file of the head says was set by it. What no file of the head sets any
+    more is missing only if the running workflow did so at the base.
 
     Args:
-        before: contents of workflow files as of the base, by name; None: not there.
+        before: files that set variables, as of the base.
         after: the same of the head.
         environment: the variables as they are.
-        running: the name of the workflow that runs; empty: none is known.
+        running: the file of the workflow that runs; empty: none is known.
 
     Returns:
         Name -> value; None: the base sets none.
     """
-    there, here = _literals(before.values()), _literals(after.values())
+    there, here = _literals(before), _literals(after)
     edited: dict[str, str | None] = {}
-    for name, values in here.items():
-        old, now = there.get(name, set()), environment.get(name)
-        if now in values and now not in old:
-            edited[name] = min(old, default=None)
-    gone = _literals([before.get(running)])
-    return edited | {
-        name: min(values) for name, values in gone.items() if name not in here and name not in environment
-    }
-
-
-def _literals(files: Iterable[bytes | None]) -> dict[str, set[str]]:
-    """Variable -> all literal values that it is given anywhere in some workflows."""
-    found: dict[str, set[str]] = {}
-    for text in files:
-        try:
-            document = yaml.load(text or b"", Loader=yaml.BaseLoader)  # every scalar as it is written
-        except yaml.YAMLError:
+    for name, places in here.items():
+        now, old = environment.get(name), there.get(name, {})
+        set_by = [place for place, value in places.items() if value == now]
+        if not set_by or now in old.values():
             continue
-        _collect(document, found)
+        values = {old[place] for place in set_by if place in old} or set(old.values())
+        edited[name] = min(values, default=None)
+    gone = _literals({running: before.get(running)})
+    for name, places in gone.items():
+        if name not in here and name not in environment:
+            edited[name] = min(places.values())
+    return edited
+
+
+def edited_surroundings(before: bytes | None, after: bytes | None, job: str) -> list[str]:
+    """Where a job would run otherwise at the base, as in `runs-on: ubuntu-22.04 → ubuntu-24.04`.
+
+    Args:
+        before: the workflow that runs, as of the base; None: not there.
+        after: the same of the head.
+        job: the key of the job that runs.
+    """
+    there, here = (_at(_document(text), "jobs", job) for text in (before, after))
+    if not there or not here:
+        return []
+    return [f"{key}: {there.get(key)} → {here.get(key)}" for key in _WHERE if there.get(key) != here.get(key)]
+
+
+def edited_python(before: Contents, after: Contents, running: str) -> str:
+    """The versions of Python that workflows set up for the base, if this one is not among them; else empty.
+
+    Args:
+        before: workflows as of the base.
+        after: the same of the head.
+        running: the version of the interpreter, as in `3.12.4`.
+    """
+    there, here = (
+        {value for text in files.values() for value in _values(_document(text), "python-version")}
+        for files in (before, after)
+    )
+    if not there or any(_is_version(running, one) for one in there):
+        return ""
+    return ", ".join(sorted(there)) if any(_is_version(running, one) for one in here) else ""
+
+
+def edited_images(before: Contents, after: Contents) -> list[str]:
+    """Images of services that workflows and compose files start, where they differ: `postgres:16`."""
+    there, here = (
+        {value for text in files.values() for value in _values(_document(text), "image")}
+        for files in (before, after)
+    )
+    return sorted(there ^ here)
+
+
+def _is_version(running: str, asked: str) -> bool:
+    return running == asked or running.startswith(f"{asked}.")
+
+
+def _literals(files: Contents) -> dict[str, dict[str, str]]:
+    """Variable -> where it is set -> its literal value there."""
+    found: dict[str, dict[str, str]] = {}
+    for file, text in files.items():
+        settings = _dotenv(text) if _DOTENV.fullmatch(file) else _settings(_document(text), ())
+        for place, name, value in settings:
+            found.setdefault(name, {})[f"{file}:{place}"] = value
     return found
 
 
-def _collect(node: Any, found: dict[str, set[str]]) -> None:  # noqa: ANN401 - any YAML
+def _dotenv(text: bytes | None) -> Iterator[tuple[str, str, str]]:
+    for line in (text or b"").decode(errors="replace").splitlines():
+        if match := _ASSIGNMENT.fullmatch(line):
+            yield "", match["name"], match["value"].strip("\"'")
+
+
+def _settings(node: object, path: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
+    """Where, name and value of each variable in a workflow."""
+    for key, value in _children(node):
+        if key == "env" and isinstance(value, dict):
+            for name, text in cast("dict[Any, Any]", value).items():
+                if isinstance(name, str) and isinstance(text, str) and "${{" not in text:
+                    yield ".".join(path), name, text
+        elif key == "run" and isinstance(value, str):
+            for match in _SET.finditer(value):
+                yield ".".join((*path, "run")), match["name"], match["value"]
+        else:
+            yield from _settings(value, (*path, key))
+
+
+def _values(node: object, key: str) -> Iterator[str]:
+    """All literal values that a key has anywhere, alone or in a list."""
+    for name, value in _children(node):
+        if name == key:
+            entries = cast("list[object]", value if isinstance(value, list) else [value])
+            yield from (one for one in entries if isinstance(one, str) and "${{" not in one)
+        yield from _values(value, key)
+
+
+def _children(node: object) -> Iterator[tuple[str, object]]:
     if isinstance(node, dict):
-        for key, value in node.items():  # pyright: ignore[reportUnknownVariableType]
-            if key == _ENV and isinstance(value, dict):
-                for name, text in value.items():  # pyright: ignore[reportUnknownVariableType]
-                    if isinstance(name, str) and isinstance(text, str) and "${{" not in text:
-                        found.setdefault(name, set()).add(text)
-            if key == "run" and isinstance(value, str):
-                for match in _SET.finditer(value):
-                    found.setdefault(match["name"], set()).add(match["value"])
-            _collect(value, found)
+        yield from ((str(key), value) for key, value in cast("dict[Any, Any]", node).items())
     elif isinstance(node, list):
-        for one in node:  # pyright: ignore[reportUnknownVariableType]
-            _collect(one, found)
+        yield from ((str(place), value) for place, value in enumerate(cast("list[Any]", node)))
+
+
+def _document(text: bytes | None) -> object:
+    try:
+        return yaml.load(text or b"", Loader=yaml.BaseLoader)  # every scalar as it is written
+    except yaml.YAMLError:
+        return None
+
+
+def _at(node: object, *path: str) -> dict[str, object]:
+    for key in path:
+        node = dict(_children(node)).get(key)
+    return dict(_children(node))
