@@ -191,6 +191,38 @@ def changed_files(directory: Path, commit: str, head: str = "") -> list[str]:
     return sorted({name for name in (changed + untracked).split("\0") if name})
 
 
+def tracked_files(tree: Path) -> list[str]:
+    """The files of a work tree that git tracks.
+
+    Raises:
+        GitError: not a repository.
+    """
+    return [name for name in _git(tree, "ls-files", "-z").decode().split("\0") if name]
+
+
+def ignored_files(tree: Path, *patterns: str) -> list[str]:
+    """Files that git ignores, those in wholly ignored directories as well.
+
+    Args:
+        tree: a work tree.
+        patterns: which ones, as git's pathspecs.
+
+    Raises:
+        GitError: not a repository.
+    """
+    listed = _git(tree, "ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--", *patterns)
+    return [name for name in listed.decode().split("\0") if name]
+
+
+def tree_of(directory: Path, commit: str) -> str:
+    """The id of a commit's tree: of its contents.
+
+    Raises:
+        GitError: the commit is unknown.
+    """
+    return _git(directory, "rev-parse", "--verify", f"{commit}^{{tree}}").decode().strip()
+
+
 def top_level(directory: Path) -> Path:
     """The top of the work tree.
 

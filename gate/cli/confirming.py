@@ -64,8 +64,8 @@ def confirm(
         return
     if keep or not subjects:
         raise click.UsageError("name a SUBJECT, or write what the last run leaves open to --keep FILE")
-    from gate.confirm import LaunchError, compare, dependencies, two_sides
-    from gate.git import changed_files, merge_base, resolve
+    from gate.confirm import LaunchError, compare, equip_all, two_sides
+    from gate.git import merge_base, resolve
     from gate.pipeline.load import load_policy
     from gate.report.comparison import comparison_record, print_comparison
     from gate.units import UnitError, parse
@@ -80,17 +80,20 @@ def confirm(
     after = resolve(root, head) if head else ""
     commits = merge_base(root, base, after or "HEAD"), after
     console = console_for(no_color)
-    install, notes = dependencies(changed_files(root, *commits), policy)
-    for note in notes:
-        complain(note)
+
+    def listen(line: str) -> None:
+        if not quiet:
+            console.print(line, highlight=False)
+
     try:
-        with two_sides(root, *commits, install) as sides:
-            result = compare(
-                sides,
-                questions,
-                seconds,
-                lambda line: None if quiet else console.print(line, highlight=False),
-            )
+        with two_sides(root, *commits) as pair:
+            commands = dict.fromkeys(question.command for question in questions)
+            equipped = equip_all(pair, commands, policy.install, listen)
+            for what in equipped.values():
+                for difference in what.unaccounted:
+                    complain(f"{difference.what}: {difference.why}")
+            sides = {command: found.sides for command, found in equipped.items()}
+            result = compare(sides, questions, seconds, listen)
     except LaunchError as error:
         complain(f"{error}")
         sys.exit(EXIT_CODES["error"])

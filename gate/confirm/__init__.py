@@ -2,12 +2,10 @@
 
 import math
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 from gate.confirm.compare import ALL_RANKS, Comparison, compare
 from gate.confirm.impact import changed_functions
@@ -17,6 +15,7 @@ from gate.evidence import Confirmation, Rerun
 from gate.git import changed_files, content_at, top_level
 from gate.model import Run, Shard
 from gate.policy import Policy
+from gate.sides.environments import equip_all
 from gate.sides.side import LaunchError
 from gate.sides.worktrees import two_sides
 from gate.verdict import Verdict
@@ -28,15 +27,11 @@ __all__ = [
     "changed_in",
     "compare",
     "confirm",
-    "dependencies",
+    "equip_all",
     "places_of",
     "questions_about",
     "two_sides",
 ]
-
-_LOCKS: Final = re.compile(
-    r"(requirements[^/]*\.(txt|lock)|uv\.lock|poetry\.lock|pdm\.lock|pylock[^/]*\.toml|Pipfile\.lock|conda-lock\.ya?ml)"
-)
 
 
 def confirm(
@@ -74,13 +69,17 @@ def confirm(
     failed = [t for suite in run.suites.values() for t in suite.tests.values() if t.nodeid in failing]
     if not questions and not failed:
         return Confirmation(base=base, head=run.commit)
-    install, notes = dependencies(names, policy)
     budget = math.inf if policy.confirm == "all" else policy.budget.to("s")
     amounts = f"{_amount(len(questions), 'metric')}, {_amount(len(failed), 'failing test')}"
     listen(f"confirm: {amounts}, base {base[:12]} beside the head")
     reruns: dict[str, Rerun] = {}
+    notes: tuple[str, ...] = ()
     try:
-        with two_sides(root, base, install=install) as sides:
+        with two_sides(root, base) as pair:
+            commands = dict.fromkeys(question.command for question in questions)
+            commands |= {policy.suites[t.suite].run: None for t in failed if t.suite in policy.suites}
+            equipped = equip_all(pair, commands, policy.install, listen)
+            sides = {command: found.sides for command, found in equipped.items()}
             begun = time.monotonic()
             if failed:
                 reruns = run_again(sides, failed, policy, run.seconds, budget, listen=listen)
@@ -147,21 +146,6 @@ def _questions(run: Run, verdict: Verdict, policy: Policy, changed: frozenset[st
     if policy.confirm == "suspects":
         return [question for question in questions if question.metric in suspects]
     return questions
-
-
-def dependencies(names: Sequence[str], policy: Policy) -> tuple[str, tuple[str, ...]]:
-    """How the base gets dependencies of its own, if a lock file is among the changed files.
-
-    Returns:
-        A command, empty if it uses those of the head; and what weakens the comparison then.
-    """
-    locks = [name for name in names if _LOCKS.fullmatch(name.rpartition("/")[2])]
-    if not locks or policy.install:
-        return policy.install if locks else "", ()
-    return "", (
-        f"{locks[0]} differs from the base, which was measured with the head's dependencies all the same; "
-        "say how to install its own: install: pip install -r FILE",
-    )
 
 
 def _amount(number: int, what: str) -> str:

@@ -8,7 +8,7 @@ import random
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -72,7 +72,7 @@ class _State:
 
 
 def compare(
-    sides: tuple[Side, Side],
+    sides: Mapping[str, tuple[Side, Side]],
     questions: Sequence[Question],
     budget: float,
     listen: Callable[[str], None] = lambda _: None,
@@ -82,7 +82,7 @@ def compare(
     """Compare base and head for some metrics until all are decided or the budget is used.
 
     Args:
-        sides: base and head.
+        sides: base and head, by the command of their suite.
         questions: what to compare, in order of suspicion.
         budget: seconds.
         listen: called with a line about the progress after each launch.
@@ -140,7 +140,7 @@ def _most_urgent(questions: Sequence[Question], waiting: set[str]) -> set[str]:
 
 
 def _measure(
-    sides: tuple[Side, Side],
+    sides: Mapping[str, tuple[Side, Side]],
     batch: Sequence[Question],
     pace: Pace,
     state: _State,
@@ -165,7 +165,7 @@ def _measure(
             units={question.metric: question.unit for question in once},
             patience=max(question.patience for question in part),
         )
-        done = launch(sides, task, pace, state.courses[command])
+        done = launch(sides[command], task, pace, state.courses[command])
         starts[command] += max(0.5, done.seconds - sum(done.measuring.values()))
         state.costs.starts[command] = starts[command]
         state.costs.subjects |= done.measuring

@@ -48,7 +48,7 @@ class RunSuite(Protocol):
 class _Again:
     """What running again needs, and the time that it has used."""
 
-    sides: tuple[Side, Side]
+    sides: Mapping[str, tuple[Side, Side]]
     policy: Policy
     run: RunSuite
     listen: Callable[[str], None]
@@ -65,7 +65,7 @@ class _Again:
 
 
 def run_again(
-    sides: tuple[Side, Side],
+    sides: Mapping[str, tuple[Side, Side]],
     failed: Sequence[TestOutcome],
     policy: Policy,
     seconds: Mapping[str, float],
@@ -82,7 +82,7 @@ def run_again(
     the test is flaky.
 
     Args:
-        sides: base and head.
+        sides: base and head, by the command of their suite.
         failed: the tests that failed in the run.
         policy: has the commands of their suites.
         seconds: what their suites took.
@@ -116,10 +116,10 @@ def _alone(again: _Again, by_suite: Mapping[str, Sequence[TestOutcome]], budget:
     for number in range(TIMES):
         for name, of_suite in by_suite.items():
             nodeids = [test.nodeid for test in of_suite]
-            for side in again.sides[:: -1 if number % 2 == 0 else 1]:
+            suite = again.policy.suites[name]
+            for side in again.sides[suite.run][:: -1 if number % 2 == 0 else 1]:
                 if (left := budget - again.used) <= 0:
                     break
-                suite = again.policy.suites[name]
                 outcomes = again.run(side, suite, nodeids, again.policy, number=number, seconds=left)
                 for nodeid in nodeids:
                     if nodeid in outcomes and not outcomes[nodeid].silent:
@@ -155,7 +155,7 @@ def _among_the_others(
         if not 2 * seconds < left:
             break
         again.listen(f"confirm: {len(failing)} failing tests pass alone, all of {name} is run again")
-        base, head = again.sides
+        base, head = again.sides[suite.run]
         on_head = again.run(head, suite, (), again.policy, number=TIMES, seconds=left)
         failing = [test for test in failing if on_head.get(test.nodeid, test).failed]
         if not failing or not on_head:

@@ -20,7 +20,7 @@ from typing import Final
 
 from gate.processes import process_group
 from gate.sides.probe import Environment
-from gate.sides.side import Overlay
+from gate.sides.side import Overlay, Side
 
 _SECONDS: Final = 600.0
 """How long pip may take for one step."""
@@ -29,6 +29,11 @@ _KEPT: Final = 40
 _DONE: Final = ".done"
 _VARIABLES: Final = ("PIP_", "UV_INDEX", "UV_EXTRA_INDEX", "UV_DEFAULT_INDEX", "UV_FIND_LINKS")
 """What can change which distributions pip finds."""
+_NOT_FOR_PIP: Final = (
+    "PYTHON", "GATE_", "PYTEST_", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PIP_ROOT",
+    "PIP_REQUIRE_VIRTUALENV",
+)  # fmt: skip
+"""Variables that would let pip install elsewhere, or that are for tests."""
 _FINGERPRINT: Final = 20
 """Characters of a directory's name."""
 
@@ -85,14 +90,28 @@ def make_overlay(recipe: Recipe, scratch: Path, variables: Mapping[str, str]) ->
         return _overlay(place, recipe.environment)
 
 
+def kept_wheel(key: str, environment: Environment) -> Path | None:
+    """The wheel that an earlier comparison built of the same contents.
+
+    Args:
+        key: names the contents.
+        environment: whose interpreter built it.
+
+    Raises:
+        OverlayError: the cache cannot be written to.
+    """
+    with _kept("wheels", _wheel(key, environment)) as place:
+        return next(place.glob("*.whl"), None) if (place / _DONE).exists() else None
+
+
 def build_wheel(
     source: Path, key: str, environment: Environment, scratch: Path, variables: Mapping[str, str]
 ) -> Path:
-    """Build the wheel of a project, or take the one that was kept.
+    """Build the wheel of a project.
 
     Args:
         source: its directory, in a tree that may be written to.
-        key: names its contents; empty: it is not kept.
+        key: names its contents, under which it is kept; empty: it is not.
         environment: whose interpreter builds it, and whose build backend if it has it.
         scratch: a directory of this comparison.
         variables: of the processes that build.
@@ -101,13 +120,16 @@ def build_wheel(
         OverlayError: it cannot be built.
     """
     if not key:
-        return _build(source, scratch / "wheel", environment, variables)
-    with _kept("wheels", _digest([key, environment.implementation, environment.prefix])) as place:
-        if not (place / _DONE).exists():
-            shutil.rmtree(place, ignore_errors=True)
-            _build(source, place, environment, variables)
-            (place / _DONE).touch()
-        return next(place.glob("*.whl"))
+        return _build(source, scratch, environment, variables)
+    with _kept("wheels", _wheel(key, environment)) as place:
+        shutil.rmtree(place, ignore_errors=True)
+        wheel = _build(source, place, environment, variables)
+        (place / _DONE).touch()
+        return wheel
+
+
+def _wheel(key: str, environment: Environment) -> str:
+    return _digest([key, environment.implementation, environment.prefix])
 
 
 def _build(source: Path, target: Path, environment: Environment, variables: Mapping[str, str]) -> Path:
@@ -127,7 +149,7 @@ def _fill(place: Path, recipe: Recipe, variables: Mapping[str, str]) -> None:
     packages = _packages(place)
     lines = [
         f"import site, sys; sys.prefix == {str(place)!r} and site.addsitedir({entry!r})"
-        for entry in _sites(recipe)
+        for entry in sites_of(recipe.environment)
     ]
     (packages / "zz_environment.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
     pip = [*pip_of(recipe.environment, variables), "--python", str(python), "install"]
@@ -150,19 +172,26 @@ def _fill(place: Path, recipe: Recipe, variables: Mapping[str, str]) -> None:
         )
 
 
-def _sites(recipe: Recipe) -> list[str]:
-    """Where the environment's own distributions lie."""
-    return [
-        entry for entry in recipe.environment.path if Path(entry).name in {"site-packages", "dist-packages"}
-    ]
-
-
 def _overlay(place: Path, environment: Environment) -> Overlay:
     return Overlay(_packages(place), place / "bin", environment.prefix)
 
 
 def _packages(place: Path) -> Path:
     return next(place.glob("lib/python*/site-packages"))
+
+
+def sites_of(environment: Environment) -> list[str]:
+    """Where the distributions of an environment lie."""
+    return [entry for entry in environment.path if Path(entry).name in {"site-packages", "dist-packages"}]
+
+
+def for_pip(side: Side) -> dict[str, str]:
+    """The variables of processes that install something for a side: paths in them lead to its tree."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_PIP)}
+    return {name: side.moved(value) for name, value in kept.items()} | {
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+    }
 
 
 def pip_of(environment: Environment, variables: Mapping[str, str]) -> list[str]:

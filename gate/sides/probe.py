@@ -1,8 +1,10 @@
 """Which environment a suite runs in: interpreter, import paths, distributions, as its own pytest says."""
 
 import re
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -85,23 +87,41 @@ class Silence:
     """The end of what was printed."""
 
 
-def probe(side: Side, command: str, directory: Path) -> Environment | Silence:
+def probe(sides: Sequence[Side], command: str) -> list[Environment | Silence]:
     """Ask the pytest of a suite's command for its environment; nothing of the project is run.
 
     Args:
-        side: where.
+        sides: where; all of them at once, each with a name of its own.
         command: of the suite.
-        directory: a fresh directory.
     """
-    file, log = directory / f"{side.name}.json", directory / f"{side.name}.log"
-    variables = side.environment(0) | {PROBE_VARIABLE: str(file)}
+    with tempfile.TemporaryDirectory(dir=sides[0].scratch) as directory:
+        return _ask(sides, command, Path(directory))
+
+
+def _ask(sides: Sequence[Side], command: str, directory: Path) -> list[Environment | Silence]:
+    files = [directory / f"{side.name}.json" for side in sides]
+    logs = [file.with_suffix(".log") for file in files]
     deadline = time.monotonic() + _SECONDS
-    with (
-        log.open("wb") as output,
-        process_group(side.moved(command), cwd=side.root, env=variables, output=output, grace=1.0) as process,
-    ):
-        while not file.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(_LOOK)
+    with ExitStack() as stack:
+        waiting = [
+            stack.enter_context(
+                process_group(
+                    side.moved(command),
+                    cwd=side.root,
+                    env=side.environment(0) | {PROBE_VARIABLE: str(file)},
+                    output=stack.enter_context(log.open("wb")),
+                    grace=1.0,
+                )
+            )
+            for side, file, log in zip(sides, files, logs, strict=True)
+        ]
+        for process, file in zip(waiting, files, strict=True):
+            while not file.exists() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(_LOOK)
+    return [_answer(file, log) for file, log in zip(files, logs, strict=True)]
+
+
+def _answer(file: Path, log: Path) -> Environment | Silence:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Environment)
     except (OSError, msgspec.DecodeError):

@@ -102,6 +102,24 @@ def top_levels(distribution: Distribution) -> frozenset[str]:
     return frozenset(name for name in names if name not in {"..", "", "__pycache__"})
 
 
+def installed_files(distribution: Distribution) -> dict[str, str]:
+    """The files of a distribution in `site-packages` -> their hashes; without metadata and compiled files."""
+    found: dict[str, str] = {}
+    try:
+        with Path(distribution.place, "RECORD").open(encoding="utf-8", newline="") as record:
+            for name, digest, *_ in csv.reader(record):
+                first, _, rest = name.partition("/")
+                if (
+                    first != ".."
+                    and not first.endswith((".dist-info", ".data"))
+                    and "__pycache__" not in rest
+                ):
+                    found[name] = digest
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
 def _in_tree(place: Path, top: Path, environment: Environment) -> bool:
     """Whether metadata lie among the sources, as those of `setup.py develop` do."""
     resolved = place.resolve()

@@ -20,6 +20,11 @@ _SET: Final = re.compile(r"""(?:\becho|\bexport)\s+["']?(?P<name>[A-Za-z_]\w*)=(
 _WHERE: Final = ("runs-on", "container")
 
 
+def is_workflow(name: str) -> bool:
+    """Whether a file of the repository is a workflow or an action of GitHub."""
+    return bool(_WORKFLOWS.fullmatch(name))
+
+
 def sets_variables(name: str) -> bool:
     """Whether a file of the repository may set variables for a suite: workflows, actions, `.env` files."""
     return bool(_WORKFLOWS.fullmatch(name) or _DOTENV.fullmatch(name))
@@ -136,7 +141,7 @@ def _values(node: object, key: str) -> Iterator[str]:
     """All literal values that a key has anywhere, alone or in a list."""
     for name, value in _children(node):
         if name == key:
-            entries = cast("list[object]", value if isinstance(value, list) else [value])
+            entries = (value, *(entry for _, entry in _children(value)))
             yield from (one for one in entries if isinstance(one, str) and "${{" not in one)
         yield from _values(value, key)
 

@@ -3,8 +3,6 @@
 import fcntl
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
@@ -17,21 +15,16 @@ import psutil
 import pytest_regression_gate
 from gate.git import add_worktree, prune_worktrees, remove_worktree, top_level, worktrees
 from gate.imports import link_environment, moved_imports
-from gate.processes import process_group
-from gate.sides.side import LaunchError, Side
+from gate.sides.side import Side
 
 _PREFIX: Final = "gate-confirm-"
 _LOCK: Final = ".lock"
 """Suffix of the file beside a directory that the process it belongs to holds, however that process ends."""
-_INSTALL_SECONDS: Final = 600.0
-_PROBE: Final = (
-    "import pytest; from importlib.metadata import entry_points as e; e(group='pytest11')['regression-gate']"
-)
 _END_SECONDS: Final = 5.0
 
 
 @contextmanager
-def two_sides(root: Path, base: str, head: str = "", install: str = "") -> Generator[tuple[Side, Side]]:
+def two_sides(root: Path, base: str, head: str = "") -> Generator[tuple[Side, Side]]:
     """Check the base out beside the work tree; it is gone when the block ends, however it ends.
 
     What a killed run left behind is removed first.
@@ -40,12 +33,9 @@ def two_sides(root: Path, base: str, head: str = "", install: str = "") -> Gener
         root: the directory of thresholds.yaml in the work tree.
         base: the commit to compare with.
         head: the commit to judge; empty: the work tree as it is.
-        install: a command that installs the base's own dependencies into a new virtual environment;
-            empty: it uses those of the head.
 
     Raises:
         GitError: a side cannot be checked out.
-        LaunchError: the base's dependencies cannot be installed.
     """
     top = top_level(root)
     _sweep(top)
@@ -61,11 +51,7 @@ def two_sides(root: Path, base: str, head: str = "", install: str = "") -> Gener
             ruler = _ruler(directory)
             before, after = check_out("base", base), check_out("head", head) if head else top
             sides = [_side("base", root, top, before, ruler), _side("head", root, top, after, ruler)]
-            if install:
-                environment = directory / "environment"
-                link_environment(top, before, environment)
-                sides[0] = _with_own_dependencies(sides[0], install, environment)
-            elif link_environment(top, before):
+            if link_environment(top, before):
                 sides[0] = replace(sides[0], shared=True)
             if head and link_environment(top, after):
                 sides[1] = replace(sides[1], shared=True)
@@ -139,40 +125,6 @@ def _python_path(top: Path, tree: Path, ruler: Path) -> str:
     return os.pathsep.join(
         [str(ruler), *moved_imports(top, tree), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
-
-
-def _with_own_dependencies(side: Side, install: str, environment: Path) -> Side:
-    """The side with a virtual environment of its own, filled by the project's own command.
-
-    Raises:
-        LaunchError: the command fails, or what it installs cannot measure.
-    """
-    scripts = environment / "bin"
-    variables = {
-        **os.environ,
-        "VIRTUAL_ENV": str(environment),
-        "PATH": os.pathsep.join((str(scripts), os.environ.get("PATH", ""))),
-    }
-    make = [sys.executable, "-m", "venv", str(environment)]
-    # Without its own pytest the base would run that of the head, with the head's dependencies.
-    probe = [str(scripts / "python"), "-P", "-c", _PROBE]
-    failed = f"the base's dependencies cannot be installed with {install!r}"
-    for command, problem in (
-        (make, failed),
-        (["/bin/sh", "-c", install], failed),
-        (probe, f"{install!r} must install pytest and regression-gate into $VIRTUAL_ENV, too"),
-    ):
-        with process_group(command, cwd=side.root, env=variables, output=subprocess.PIPE) as process:
-            try:
-                said, _ = process.communicate(timeout=_INSTALL_SECONDS)
-            except subprocess.TimeoutExpired:
-                raise LaunchError(
-                    "base", f"installing the base's dependencies takes too long: {install}"
-                ) from None
-        if process.returncode != 0:
-            tail = "\n".join(said.decode(errors="replace").splitlines()[-10:])
-            raise LaunchError("base", f"{problem}:\n{tail}")
-    return replace(side, scripts=scripts)
 
 
 def _sweep(top: Path) -> None:

@@ -17,15 +17,15 @@ def write_probe(path: Path) -> None:
         "version": sys.version.split()[0],
         "implementation": sys.implementation.cache_tag or sys.implementation.name,
         "path": [entry for entry in sys.path if entry],
-        "distributions": [found for entry in sys.path for found in _distributions(Path(entry or "."))],
+        "distributions": [found for entry in sys.path for found in distributions_in(Path(entry or "."))],
     }
     part = path.with_suffix(".part")
     part.write_text(json.dumps(document), encoding="utf-8")
     part.replace(path)
 
 
-def _distributions(directory: Path) -> list[dict[str, str]]:
-    """What is installed in a directory, as far as the names of its metadata tell."""
+def distributions_in(directory: Path) -> list[dict[str, str]]:
+    """What is installed in a directory, as the names of its metadata tell: fields of distributions."""
     found: list[dict[str, str]] = []
     try:
         entries = sorted(directory.iterdir())

@@ -144,7 +144,8 @@ def _compared(trial: Trial, tolerance: float) -> dict[str, Any]:
         if trial.size:
             _inject(root, places, trial.size)
         questions = _questions(places, metrics, policy, tolerance)
-        with noisy_neighbour(wanted=trial.neighbour), two_sides(root, "HEAD") as sides:
+        with noisy_neighbour(wanted=trial.neighbour), two_sides(root, "HEAD") as pair:
+            sides = {question.command: pair for question in questions}
             result = compare(sides, questions, trial.budget)
     answers = [
         {
@@ -223,7 +224,8 @@ def _turns() -> dict[str, float]:
                 for place in places[: 1 if places is LOADS else None]:
                     inject(root, place, attempt[place])
                 questions = _questions(places, metrics, load_policy(root / "thresholds.yaml"), 0.0)
-                with two_sides(root, "HEAD") as sides:
+                with two_sides(root, "HEAD") as pair:
+                    sides = {question.command: pair for question in questions}
                     shown = compare(sides, questions, 120).evidence
             for place in places:
                 change = expm1(abs(shown[_metric_of(place)].estimate))

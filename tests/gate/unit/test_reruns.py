@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,7 @@ from tests.gate.build import NODEID, outcome, policy_of
 
 FAILS, PASSES = outcome(result="failed", signature="x"), outcome()
 OTHERWISE = outcome(result="failed", signature="y")
-SIDES = tuple(Side(name, Path(name), Path()) for name in ("base", "head"))
+SIDES = {"pytest tests": (Side("base", Path("base"), Path()), Side("head", Path("head"), Path()))}
 
 
 @dataclass
@@ -46,9 +45,8 @@ class Machine:
 
 
 def again(machine: Machine, budget: float = 60.0, suite_seconds: float = 1.0) -> Rerun:
-    sides: Any = SIDES
     found = run_again(
-        sides,
+        SIDES,
         [FAILS],
         policy_of(),
         {"api": suite_seconds},
@@ -145,8 +143,7 @@ def test_what_could_not_even_be_run_alone_is_said():
 
 
 def test_so_many_failures_are_one_cause():
-    sides: Any = SIDES
     machine = Machine(always(PASSES, PASSES))
     failed = [outcome(f"t.py::{number}", "failed") for number in range(MOST + 1)]
-    assert run_again(sides, failed, policy_of(), {}, 60.0, run=machine.run) == {}
+    assert run_again(SIDES, failed, policy_of(), {}, 60.0, run=machine.run) == {}
     assert machine.ran == []

@@ -1,0 +1,55 @@
+"""What a comparison knows of each difference between its sides. Pure.
+
+A comparison clears, and a failure on the base excuses, only where each side used its own of everything that
+differs; see DESIGN.md §7.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["file", "distribution", "variable", "environment", "service", "process", "outside"]
+State = Literal["seen", "inert", "unaccounted"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that is not the same on both sides, or that both share though the change may reach it."""
+
+    kind: Kind
+    what: str
+    """A file, a distribution with both versions, a variable, an address, a command."""
+    state: State
+    """`seen`: each side used its own. `inert`: no test reaches it. `unaccounted`: nobody can tell."""
+    why: str = ""
+    """What is in the way of telling: half a sentence that begins with `what`."""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What one test reaches of the differences."""
+
+    touched: bool
+    """It uses something that differs."""
+    unaccounted: tuple[int, ...] = ()
+    """Places in `Account.differences` of what cannot be told."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """The differences between base and head, and which test reaches which."""
+
+    differences: tuple[Difference, ...] = ()
+    tests: Mapping[str, Reached] = field(default_factory=dict[str, Reached])
+    """By nodeid; of other tests nothing is known."""
+
+    def unaccounted(self, nodeid: str) -> tuple[Difference, ...]:
+        """What keeps the base from clearing or excusing a test."""
+        reached = self.tests.get(nodeid)
+        return tuple(self.differences[place] for place in reached.unaccounted) if reached else ()
+
+    def untouched(self, nodeid: str) -> bool:
+        """Whether a test surely reaches nothing that differs."""
+        reached = self.tests.get(nodeid)
+        return reached is not None and not reached.touched and not reached.unaccounted
