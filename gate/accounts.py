@@ -4,9 +4,9 @@ A comparison clears, and a failure on the base excuses, only where each side use
 differs; see DESIGN.md §7.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
 
 Kind = Literal["file", "distribution", "variable", "environment", "service", "process", "outside"]
 State = Literal["seen", "inert", "unaccounted"]
@@ -53,3 +53,19 @@ class Account:
         """Whether a test surely reaches nothing that differs."""
         reached = self.tests.get(nodeid)
         return reached is not None and not reached.touched and not reached.unaccounted
+
+
+NO_ACCOUNT: Final = Account()
+"""Nobody looked: nothing is known to be untouched, and nothing to be unaccounted."""
+
+
+def merged(accounts: Iterable[Account]) -> Account:
+    """One account of several suites."""
+    differences: list[Difference] = []
+    tests: dict[str, Reached] = {}
+    for one in accounts:
+        moved = {place: len(differences) + place for place in range(len(one.differences))}
+        differences += one.differences
+        for test, reached in one.tests.items():
+            tests[test] = replace(reached, unaccounted=tuple(moved[place] for place in reached.unaccounted))
+    return Account(tuple(differences), tests)

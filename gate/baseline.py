@@ -18,6 +18,8 @@ from pytest_regression_gate.metrics import Better, Environment, subject_of
 
 WINDOW: Final = 30
 """How many accepted runs are kept per environment and suite."""
+ENOUGH_RUNS: Final = 5
+"""Accepted runs from which on history can call an undecided suspect one."""
 FIRST_RUNS: Final = 5
 """From so many runs on, the centre of the first ones is the reference, unless somebody pinned another."""
 _DIGITS: Final = 6

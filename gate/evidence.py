@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from gate.accounts import Account, merged
 from gate.statistics import t_quantile
 from pytest_regression_gate.metrics import Better
 
@@ -165,6 +166,8 @@ class Confirmation:
     notes: tuple[str, ...] = ()
     """What weakens the comparison, a sentence each."""
     interrupted: bool = False
+    account: Account = field(default_factory=Account)
+    """What differs between the sides, and whether each used its own."""
     base: str = ""
     """The commit that the head was compared with."""
     head: str = ""
@@ -197,6 +200,7 @@ def together(parts: Sequence[Confirmation]) -> Confirmation:
         not_comparable=tuple(metric for part in parts for metric in part.not_comparable),
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         interrupted=any(part.interrupted for part in parts),
+        account=merged(part.account for part in parts),
         base=parts[0].base if parts else "",
         head=parts[0].head if parts else "",
     )

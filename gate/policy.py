@@ -63,6 +63,10 @@ class Suite:
     """Libraries whose versions are part of the environment, separated by spaces; of the whole policy."""
     shards: int = 0
     """How many reports make it whole; 0: as the reports say, which without a number is one."""
+    exclusive: bool = False
+    """Two of it cannot run at once."""
+    prepare: str = ""
+    """Makes what git ignores; run in the trees that the gate checks out."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,8 @@ class Policy:
     """What a test means that fails only sometimes."""
     install: str = ""
     """Installs the dependencies; used for the base where its lock file is another one."""
+    shared: str = ""
+    """Addresses of services that no change reaches, separated by spaces."""
     comment: Literal["problems", "always"] = "problems"
     """When a first comment is written on a pull request; one that is there is always kept up to date."""
     self_waivers: bool = True

@@ -147,11 +147,18 @@ TOP: Final = {
     "libraries": _text(
         "Libraries whose versions move the numbers, e.g. numpy pydantic: part of the environment."
     ),
+    "shared": _text(
+        "Services that base and head may share since no change reaches them, e.g. localhost:9200 :4222"
+    ),
     "max_age": _quantity("A report older than this is stale (default 24 h).", dimensions=("time",), off=True),
 }
 SUITE: Final = {
     "run": _text("The command, run by the shell in the directory of this file; it starts pytest."),
     "durations": _choice("Take the tests' call durations as metrics.", _YES_NO),
+    "exclusive": _choice(
+        "Two of it cannot run at once, e.g. for a fixed port: base and head run one after the other.", _YES_NO
+    ),
+    "prepare": _text("Command that makes what git ignores, run in the tree of the base before its tests."),
     "shards": _whole("How many reports make the suite whole (default: as the reports say).", MOST_SHARDS),
     "timeout": _quantity(
         f"Stop the suite after this time (default {DEFAULT_TIMEOUT}).", dimensions=("time",)

@@ -5,6 +5,8 @@ from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
 
+from gate.accounts import Difference
+
 SCHEMA: Final = "gate.verdict/1"
 
 Level = Literal["fail", "warn", "info"]
@@ -208,6 +210,8 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     waivers: tuple[Waiver, ...] = ()
     """Those that permitted something."""
     skipped: tuple[SkippedTest, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    """What base and head had of their own, and what not, for the tests that were asked about."""
 
     def of_level(self, level: Level) -> tuple[Finding, ...]:
         """The findings of one level, in reading order."""

@@ -167,7 +167,7 @@ def _keep(
         if not quiet:
             console.print(log_line(line), highlight=False, markup=False)
 
-    found = Confirmation(base=case.sources.base, head=case.run.commit)
+    found = Confirmation(base=case.sources.beside, head=case.run.commit)
     if case.comparable:
         try:
             found = measure(case, listen, apart=len(case.run.suites) == 1)

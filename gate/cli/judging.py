@@ -185,8 +185,8 @@ def _kept(files: Sequence[Path], run: Run, sources: Sources) -> Confirmation:
             part = from_json(file.read_bytes())
         except ValueError as error:
             raise click.UsageError(f"--confirmation {file}: {error}") from None
-        if part.base != sources.base:
-            known, wanted = part.base[:12] or "nothing", sources.base[:12] or "the work tree (no --base)"
+        if part.base != sources.beside:
+            known, wanted = part.base[:12] or "nothing", sources.beside[:12] or "the work tree (no --base)"
             raise click.UsageError(f"--confirmation {file} compares with {known}, this check with {wanted}")
         if part.head != run.commit and part.head and run.commit:
             known, wanted = part.head[:12], run.commit[:12]

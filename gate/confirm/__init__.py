@@ -4,19 +4,26 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from gate.accounts import Account, merged
+from gate.baseline import ENOUGH_RUNS
+from gate.confirm.account import Scene, account
 from gate.confirm.compare import ALL_RANKS, Comparison, compare
-from gate.confirm.impact import changed_functions
-from gate.confirm.plan import Question, in_order_of_suspicion, questions_about
-from gate.confirm.rerun import LONGEST, SHARE, run_again
+from gate.confirm.observe import look
+from gate.confirm.plan import Question, in_order_of_suspicion, patience_of, questions_about
+from gate.confirm.rerun import LONGEST, MOST, SHARE, run_again
 from gate.evidence import Confirmation, Rerun
-from gate.git import changed_files, content_at, top_level
-from gate.model import Run, Shard
+from gate.git import changed_files, content_at, ignored_files, top_level
+from gate.model import Run, Shard, TestOutcome
 from gate.policy import Policy
-from gate.sides.environments import equip_all
+from gate.sides.change import Change
+from gate.sides.environments import Equipped, equip_all
+from gate.sides.impact import changed_functions
+from gate.sides.prepare import prepare
 from gate.sides.side import LaunchError
+from gate.sides.variables import edited_images
 from gate.sides.worktrees import two_sides
 from gate.verdict import Verdict
 
@@ -41,7 +48,6 @@ def confirm(
     root: Path,
     base: str,
     *,
-    changed: bool = True,
     listen: Callable[[str], None] = lambda _: None,
     apart: bool = False,
     first: bool = False,
@@ -54,7 +60,6 @@ def confirm(
         policy: what to ask, how, and for how long.
         root: the directory of thresholds.yaml in the work tree.
         base: the commit to compare with.
-        changed: whether anything changed that could slow the code; otherwise no metric is compared.
         listen: called with a line about the progress.
         apart: other machines measure the other suites of the policy, each one suite.
         first: the base has no rules yet, so its suites need not run.
@@ -64,7 +69,7 @@ def confirm(
         LaunchError: a side crashed or hangs.
     """
     names = changed_files(root, base)
-    questions = _questions(run, verdict, policy, changed_in(root, base, names)) if changed and names else []
+    questions = _questions(run, verdict, policy, changed_in(root, base, names)) if names else []
     failing = {f.subject for f in verdict.findings if f.kind in {"new-failure", "changed-failure"}}
     failed = [t for suite in run.suites.values() for t in suite.tests.values() if t.nodeid in failing]
     if not questions and not failed:
@@ -74,11 +79,15 @@ def confirm(
     listen(f"confirm: {amounts}, base {base[:12]} beside the head")
     reruns: dict[str, Rerun] = {}
     notes: tuple[str, ...] = ()
+    known, exclusive = Account(), dict[str, str]()
     try:
         with two_sides(root, base) as pair:
             commands = dict.fromkeys(question.command for question in questions)
             commands |= {policy.suites[t.suite].run: None for t in failed if t.suite in policy.suites}
             equipped = equip_all(pair, commands, policy.install, listen)
+            _prepare(equipped, policy, listen)
+            asked = _to_account_for(run, verdict, policy, questions, failed)
+            known, exclusive = _accounts(equipped, asked, names, policy, listen)
             sides = {command: found.sides for command, found in equipped.items()}
             begun = time.monotonic()
             if failed:
@@ -86,7 +95,7 @@ def confirm(
             used = time.monotonic() - begun
             left = min(budget - min(used, budget * SHARE), LONGEST * budget - used)
             ranks = places_of(run, policy) if apart else ALL_RANKS
-            result = compare(sides, questions, left, listen, ranks=ranks)
+            result = compare(sides, questions, left, listen, ranks=ranks, exclusive=exclusive.keys())
     except KeyboardInterrupt:
         result = Comparison(interrupted=True)
     except LaunchError as error:
@@ -99,6 +108,10 @@ def confirm(
         notes += (
             f"passes alone and fails beside the base, so it was not compared: {', '.join(result.failing)}",
         )
+    notes += tuple(
+        f"base and head were run one after the other, so smaller changes stay unseen: {why}"
+        for why in dict.fromkeys(exclusive.values())
+    )
     return Confirmation(
         evidence=result.evidence,
         reruns=reruns,
@@ -106,9 +119,95 @@ def confirm(
         not_comparable=result.not_comparable,
         notes=notes,
         interrupted=result.interrupted,
+        account=known,
         base=base,
         head=run.commit,
     )
+
+
+def _prepare(equipped: Mapping[str, Equipped], policy: Policy, listen: Callable[[str], None]) -> None:
+    wanted = {(suite.prepare, suite.run) for suite in policy.suites.values() if suite.prepare}
+    by_command = {command: run for command, run in sorted(wanted) if run in equipped}
+    for command, run in by_command.items():
+        prepare(equipped[run].sides, command, listen)
+
+
+def _to_account_for(
+    run: Run, verdict: Verdict, policy: Policy, questions: Sequence[Question], failed: Sequence[TestOutcome]
+) -> dict[str, dict[str, float]]:
+    """Tests whose base may clear or excuse something: command -> nodeid -> how long it may be silent.
+
+    Those are failing tests, suspects, and while few runs are accepted all that is measured.
+    """
+    suspects = {
+        f.subject for f in verdict.findings if f.state == "suspect" or f.kind in {"limit", "invalid-load"}
+    }
+    young = {suite.name for suite in verdict.suites if suite.environment.comparable_runs < ENOUGH_RUNS}
+    asked: dict[str, dict[str, float]] = {}
+    for question in questions:
+        if suspects & {question.metric, question.subject} or question.suite in young:
+            asked.setdefault(question.command, {})[question.nodeid] = question.patience
+    for test in failed if len(failed) <= MOST else ():
+        if suite := policy.suites.get(test.suite):
+            patience = patience_of(suite, run.seconds)
+            asked.setdefault(suite.run, {}).setdefault(test.nodeid, patience)
+    return asked
+
+
+def _accounts(
+    equipped: Mapping[str, Equipped],
+    asked: Mapping[str, Mapping[str, float]],
+    names: Sequence[str],
+    policy: Policy,
+    listen: Callable[[str], None],
+) -> tuple[Account, dict[str, str]]:
+    """Look at the tests of each command.
+
+    Returns:
+        What differs, and which commands must run one side at a time -> why.
+    """
+    accounts: list[Account] = []
+    exclusive = {suite.run: "exclusive: true" for suite in policy.suites.values() if suite.exclusive}
+    written = _written_by_this_job()
+    for command, tests in asked.items():
+        found = equipped[command]
+        listen(f"confirm: looking at what {_amount(len(tests), 'test')} reach on both sides")
+        patience = max(tests.values())
+        seen = look(found.sides, command, list(tests), patience, names, exclusive=command in exclusive)
+        if seen.exclusive:
+            exclusive[command] = seen.exclusive
+        base, head = found.sides
+        change = Change(tuple(names), base.tree, head.tree)
+        before, after = change.edited(lambda name: name.endswith((".yml", ".yaml")))
+        scene = Scene(
+            seen,
+            found,
+            names,
+            change.same_code,
+            policy.shared.split(),
+            ignored_files(head.tree) if head.tree == head.top else (),
+            edited_images(before, after),
+            written,
+        )
+        accounts.append(account(scene, tests))
+    return merged(accounts), exclusive
+
+
+def _written_by_this_job() -> Callable[[str], bool]:
+    """Tells whether a file was written since a workflow's job began; elsewhere no file was."""
+    now = time.time()
+    try:
+        begun = Path(os.environ["GITHUB_EVENT_PATH"]).stat().st_mtime
+    except (KeyError, OSError):
+        begun = math.inf
+
+    def written(path: str) -> bool:
+        try:
+            return begun <= Path(path).stat().st_mtime < now
+        except OSError:
+            return False
+
+    return written
 
 
 def places_of(run: Run, policy: Policy) -> range:

@@ -198,7 +198,14 @@ class Child:
 
 @contextmanager
 def started(
-    side: Side, task: Task, course: Course, directory: Path, *, seed: int, core: int
+    side: Side,
+    task: Task,
+    course: Course,
+    directory: Path,
+    *,
+    seed: int,
+    core: int,
+    notes: Path | None = None,
 ) -> Generator[Child]:
     """Start one side's process; it is gone when the block ends.
 
@@ -209,6 +216,7 @@ def started(
         directory: a fresh directory of this launch.
         seed: of hashes and layout: the same on both sides.
         core: where it measures; negative: anywhere.
+        notes: the file in which its processes note what they reach; None: nobody looks.
     """
     select = directory / "select"
     select.write_text("\n".join(task.tests), encoding="utf-8")
@@ -225,7 +233,7 @@ def started(
             process_group(
                 [sys.executable, "-I", str(_SHIM), str(os.getpid()), side.moved(task.command)],
                 cwd=side.root,
-                env=side.environment(seed) | added,
+                env=side.environment(seed, notes) | added,
                 output=stack.enter_context(log.open("wb")),
                 grace=2.0,
             )

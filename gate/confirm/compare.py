@@ -8,13 +8,13 @@ import random
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from gate.confirm.child import Task
 from gate.confirm.course import Course
-from gate.confirm.launch import Pace, launch
+from gate.confirm.launch import Pace, launch, launch_apart
 from gate.confirm.plan import Costs, Question, next_batch
 from gate.evidence import MAX_LAUNCHES, Decision, Evidence, Pair, weigh
 from gate.sides.side import Side
@@ -78,6 +78,7 @@ def compare(
     listen: Callable[[str], None] = lambda _: None,
     *,
     ranks: range = ALL_RANKS,
+    exclusive: Collection[str] = (),
 ) -> Comparison:
     """Compare base and head for some metrics until all are decided or the budget is used.
 
@@ -88,6 +89,7 @@ def compare(
         listen: called with a line about the progress after each launch.
         ranks: the places of the questions in the order of suspicion. Machines that share a pull request
             take places of their own, so that the error rate holds for all of them together.
+        exclusive: commands of which both sides cannot run at once.
 
     Raises:
         LaunchError: a side crashed or hangs.
@@ -110,7 +112,7 @@ def compare(
             result.launches += 1
             # An even and an odd one in turns: the side that begins changes from launch to launch.
             seed = seeds.randrange(1, 2**30) * 2 + result.launches % 2
-            _measure(sides, batch, Pace(seed, share, begun + budget), state)
+            _measure(sides, batch, Pace(seed, share, begun + budget), state, exclusive)
             _weigh(result, questions, state.pairs, ranks)
             listen(_line(result, batch, time.monotonic() - begun))
     except KeyboardInterrupt:
@@ -144,6 +146,7 @@ def _measure(
     batch: Sequence[Question],
     pace: Pace,
     state: _State,
+    exclusive: Collection[str],
 ) -> None:
     """One launch of every command in the batch; two where a test is asked for rounds and as a whole."""
     parts: dict[tuple[str, bool], list[Question]] = {}
@@ -165,7 +168,11 @@ def _measure(
             units={question.metric: question.unit for question in once},
             patience=max(question.patience for question in part),
         )
-        done = launch(sides[command], task, pace, state.courses[command])
+        courses = state.courses[command]
+        if command in exclusive:
+            done = launch_apart(sides[command], task, pace, courses)
+        else:
+            done = launch(sides[command], task, pace, courses)
         starts[command] += max(0.5, done.seconds - sum(done.measuring.values()))
         state.costs.starts[command] = starts[command]
         state.costs.subjects |= done.measuring

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from gate.confirm.child import Child, Task, started
@@ -18,6 +19,7 @@ from gate.sides.side import Side
 from gate.statistics import least_in_block
 from gate.units import UnitError, convert
 from pytest_regression_gate.protocol import Round, Whole
+from pytest_regression_gate.worker import SPREAD
 
 ROUND_SECONDS: Final = 0.01
 """How long one side measures before it passes the baton; one call at least."""
@@ -112,6 +114,121 @@ def launch(sides: tuple[Side, Side], task: Task, pace: Pace, courses: tuple[Cour
     result.failed = head.failed - base.failed
     result.seconds = time.monotonic() - begun
     return result
+
+
+def launch_apart(
+    sides: tuple[Side, Side], task: Task, pace: Pace, courses: tuple[Course, Course]
+) -> LaunchResult:
+    """The same, one side after the other: what both sides measured is then one pair, not one per round.
+
+    Args:
+        sides: base and head.
+        task: what to run and to measure.
+        pace: seed and times.
+        courses: of base and head.
+
+    Raises:
+        LaunchError: a side crashed or hangs.
+    """
+    result = LaunchResult()
+    begun = time.monotonic()
+    alone: dict[str, _Alone] = {}
+    both = list(zip(sides, courses, strict=True))
+    for side, course in both if pace.seed % 2 == 0 else both[::-1]:
+        course.begin()
+        alone[side.name] = _alone(side, task, pace, course)
+    base, head = alone["base"], alone["head"]
+    result.failed = head.failed - base.failed
+    result.cut = base.cut or head.cut
+    for test in base.values.keys() & head.values.keys() - base.failed - head.failed:
+        before, after = base.values[test], head.values[test]
+        pairs = {
+            name: ratio_of_medians([(before[name], after[name])]) for name in before.keys() & after.keys()
+        }
+        result.pairs |= {name: pair for name, pair in pairs.items() if pair}
+    for one in (base, head):
+        for name, seconds in one.measuring.items():
+            result.measuring[name] = result.measuring.get(name, 0.0) + seconds
+    result.seconds = time.monotonic() - begun
+    return result
+
+
+@dataclass
+class _Alone:
+    """What one side measured without the other."""
+
+    values: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
+    """Test -> metric -> value; a median over its rounds."""
+    measuring: dict[str, float] = field(default_factory=dict[str, float])
+    failed: set[str] = field(default_factory=set[str])
+    cut: bool = False
+
+
+def _alone(side: Side, task: Task, pace: Pace, course: Course) -> _Alone:
+    found = _Alone()
+    with (
+        tempfile.TemporaryDirectory(dir=side.scratch) as name,
+        started(side, task, course, Path(name), seed=pace.seed, core=quietest_core()) as child,
+    ):
+        while stop := child.next_stop():
+            if time.monotonic() > pace.deadline:
+                found.cut = True
+                return found
+            begun = time.monotonic()
+            if stop.operation:
+                values = _own_rounds(child, stop.operation, task, pace)
+            else:
+                values = _own_whole(child, task)
+            found.values.setdefault(stop.test, {}).update(values)
+            found.measuring[stop.operation or stop.test] = time.monotonic() - begun
+            child.go_on()
+        child.close()
+        found.failed = child.failed
+    return found
+
+
+def _own_rounds(child: Child, subject: str, task: Task, pace: Pace) -> dict[str, float]:
+    """The median of each statistic over the rounds of one side; nothing where a round fails."""
+    asked = task.subjects.get(subject, frozenset[str]())
+    child.ask(_calls(child.seconds), Round, close=True)
+    calls = _calls(child.seconds)
+    block = _block(asked, calls * child.each, calls * child.seconds)
+    length = max(1, block)
+    end = min(time.monotonic() + pace.share / 2, pace.deadline)
+    rounds: list[Values] = []
+    blocks: list[Values] = []
+    while len(rounds) < MIN_ROUNDS * length or len(rounds) % length or time.monotonic() < end:
+        close = block > 0 and (len(rounds) + 1) % block == 0
+        measured = child.ask(calls, Round, close=close)
+        if measured is None:
+            return {}
+        blocks += [measured.block] if close else []
+        rounds.append(measured.values)
+    name, _, labels = subject.partition("{")
+    suffix = f"{{{labels}" if labels else ""
+    found = {statistic: median(one[statistic] for one in rounds) for statistic in rounds[0].keys() - {SPREAD}}
+    middle = found.get("p50", 0.0)
+    found |= (
+        {statistic: middle * median(one[statistic] for one in blocks) for statistic in blocks[0]}
+        if blocks
+        else {}
+    )
+    enough = calls * child.each * length
+    return {
+        f"{name}.{statistic}{suffix}": value
+        for statistic, value in found.items()
+        if enough >= least_in_block(statistic)
+    }
+
+
+def _own_whole(child: Child, task: Task) -> dict[str, float]:
+    answer = child.ask(0, Whole)
+    found: dict[str, float] = {}
+    for metric in (answer.values if answer else {}).keys() & task.units.keys():
+        value = answer.values[metric] if answer else None
+        with suppress(UnitError):  # it measures something else now
+            found |= {metric: convert(value.value, value.unit, task.units[metric])} if value else {}
+    return found
 
 
 def _rounds(subject: str, order: tuple[Child, Child], task: Task, pace: Pace) -> dict[str, Pair]:

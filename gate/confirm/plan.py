@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from gate.confirm.impact import reaches
 from gate.evidence import MIN_LAUNCHES
 from gate.located import Place
 from gate.model import Metric, Run
-from gate.policy import OFF, Entry, Policy
+from gate.policy import OFF, Entry, Policy, Suite
+from gate.sides.impact import reaches
 from gate.statistics import enough_for
 from pytest_regression_gate.metrics import STATISTICS, Better, statistic_of, subject_of
 
@@ -107,8 +107,13 @@ def _question(
         metric.nodeid,
         suite.run,
         metric.statistic in REPEATABLE,
-        min(suite.timeout.to("s"), _ROOM + _SLOWER * seconds.get(metric.suite, math.inf)),
+        patience_of(suite, seconds),
     )
+
+
+def patience_of(suite: Suite, seconds: Mapping[str, float]) -> float:
+    """Seconds that a suite may be silent: some times what all of it took, but not beyond its timeout."""
+    return min(suite.timeout.to("s"), _ROOM + _SLOWER * seconds.get(suite.name, math.inf))
 
 
 def questions_about(

@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Final
 
+from gate.accounts import NO_ACCOUNT
 from gate.baseline import Baseline
 from gate.evidence import Confirmation
+from gate.judge.accounting import judge_accounts, untouched_tests
 from gate.judge.drift import judge_drift
 from gate.judge.inputs import Inputs
 from gate.judge.known import expected_of, judge_known_failures
@@ -60,9 +62,10 @@ def judge(
     ]
     findings += _not_judged(run, policy)
     void: frozenset[str] = frozenset()
+    account = confirmation.account if confirmation else NO_ACCOUNT
+    untouched = untouched_tests(run, inputs.untouched, account)
     for suite in run.suites.values():
-        same = suite.name in inputs.untouched
-        loads = judge_loads(suite, policy, untouched=same)
+        loads = judge_loads(suite, policy, untouched=untouched)
         void |= loads.void
         findings += judge_outcomes(
             suite,
@@ -71,20 +74,21 @@ def judge(
             confirmation.reruns if confirmation else {},
             flaky=policy.flaky,
             excuse=not inputs.of_branch,
+            account=account,
         )
         findings += loads.findings
         accepted = baseline.comparable(suite.name, suite.environment)
-        findings += judge_limits(suite, policy, loads.void, untouched=same, accepted=accepted)
+        findings += judge_limits(suite, policy, loads.void, untouched=untouched, accepted=accepted)
         findings += _comparability(suite, baseline)
     findings += judge_known_failures(
         run, baseline, policy, expected, touched=inputs.touched, scheduled=inputs.scheduled
     )
     if not run.problems and policy.suites.keys() <= run.suites.keys():
         findings += unanswered_limits(run, policy)
-    alone = bool(inputs.unconfirmed) and not base
+    alone = bool(inputs.unconfirmed) and (inputs.alone or not base)
     comparison = judge_metrics(
-        run, baseline, policy, changed=inputs.changed, confirmation=confirmation, liberal=liberal,
-        alone=alone, void=void,
+        run, baseline, policy, changed=inputs.changed, confirmation=confirmation, untouched=untouched,
+        liberal=liberal, alone=alone, void=void,
     )  # fmt: skip
     findings += comparison.findings
     findings += judge_drift(run, baseline, policy, named=_named(comparison.findings) | void)
@@ -98,6 +102,7 @@ def judge(
             Finding(kind="environment", level="warn", subject="confirmation", message=note)
             for note in confirmation.notes
         ]
+        findings += judge_accounts(run, account, baseline, findings)
         findings += [_INTERRUPTED] if confirmation.interrupted else []
     findings, used = apply_waivers(findings, inputs.waivers)
     ordered = in_reading_order([strictly(finding) for finding in findings] if inputs.strict else findings)
@@ -120,6 +125,7 @@ def judge(
         findings=ordered,
         waivers=used,
         skipped=_skipped(run),
+        differences=account.differences,
     )
 
 

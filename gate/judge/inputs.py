@@ -17,16 +17,18 @@ class Inputs:
     baseline: Baseline
     base: str = ""
     """The commit that policy and baseline were read from; empty: the work tree."""
+    alone: bool = False
+    """There is no commit to measure beside the head."""
     of_branch: bool = False
     """The branch itself is judged: that its own commit fails as well excuses no test."""
     scheduled: bool = False
     """Nobody's change is judged, but the state of the branch on a certain day."""
     changed: bool = True
-    """Whether anything changed since the base that the suites could run."""
+    """Whether any file differs from the base."""
     touched: frozenset[str] = frozenset()
     """Files that the change touches, relative to the directory of thresholds.yaml."""
     untouched: frozenset[str] = frozenset()
-    """Suites that run nothing that has changed, since the base or, of a branch, since they were accepted."""
+    """Suites since whose acceptance no file has changed; of a change, since its base."""
     behind: frozenset[str] = frozenset()
     """Suites whose accepted runs are older than the base."""
     moved: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -1,6 +1,7 @@
 """Metrics against the absolute bounds of the policy."""
 
 import shlex
+from collections.abc import Collection
 from statistics import median
 
 import msgspec
@@ -18,7 +19,7 @@ def judge_limits(
     policy: Policy,
     void: frozenset[str] = frozenset(),
     *,
-    untouched: bool = False,
+    untouched: Collection[str] = (),
     accepted: SuiteBaseline | None = None,
 ) -> list[Finding]:
     """One finding for every metric beyond a limit: a missed target or critical fails, a warning warns.
@@ -30,8 +31,8 @@ def judge_limits(
         suite: the run.
         policy: the limits.
         void: metrics of loads that were no measurement.
-        untouched: nothing that the suite runs has changed since it was accepted. A limit on a time or a rate
-            is then broken by the machine, which is told, unless the accepted runs break it as well.
+        untouched: tests that reach nothing that differs (nodeids). A limit on a time or a rate is then broken
+            by the machine, which is told, unless the accepted runs break it as well.
         accepted: the accepted runs of machines like this one.
 
     Raises:
@@ -51,7 +52,8 @@ def judge_limits(
             limit: Quantity | None = getattr(rule, name)
             if limit is not None and passed_over(metric, rule, limit):
                 found = _finding(metric, rule, name, limit, level)
-                if untouched and depends_on_speed(metric) and not _was_broken(metric, rule, limit, accepted):
+                same = metric.nodeid in untouched and depends_on_speed(metric)
+                if same and not _was_broken(metric, rule, limit, accepted):
                     found = _of_the_machine(found)
                 findings.append(found)
                 break

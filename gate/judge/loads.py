@@ -5,7 +5,7 @@ process, stay far below them.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -62,7 +62,7 @@ class Loads:
     """Metrics of loads that were no measurement: not to be compared, and of limits only those on errors."""
 
 
-def judge_loads(suite: SuiteRun, policy: Policy, *, untouched: bool = False) -> Loads:
+def judge_loads(suite: SuiteRun, policy: Policy, *, untouched: Collection[str] = ()) -> Loads:
     """Judge every load of a suite: one that was no measurement is a finding, and its metrics are void.
 
     Of a report that does not say how a load was driven, requests and errors are judged.
@@ -70,8 +70,8 @@ def judge_loads(suite: SuiteRun, policy: Policy, *, untouched: bool = False) -> 
     Args:
         suite: the run.
         policy: the limits on errors.
-        untouched: nothing that the suite runs has changed; what the machine kept from being measured is then
-            told and does not fail.
+        untouched: tests that reach nothing that differs (nodeids); what the machine kept from being measured
+            in them is told and does not fail.
 
     Raises:
         LocatedError: a limit's unit does not fit its metric.
@@ -82,7 +82,8 @@ def judge_loads(suite: SuiteRun, policy: Policy, *, untouched: bool = False) -> 
         load = suite.loads.get(subject) or _as_far_as_known(series)
         reasons = why_invalid(load, series, policy, suite.environment.cores)
         if reasons:
-            findings.append(_invalid(subject, series, reasons, load.attempts, untouched=untouched))
+            same = any(metric.nodeid in untouched for metric in series.values())
+            findings.append(_invalid(subject, series, reasons, load.attempts, untouched=same))
             void |= {metric.name for metric in series.values()}
         else:
             findings += _thin_percentiles(series, policy)

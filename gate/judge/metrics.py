@@ -3,14 +3,16 @@
 import math
 import shlex
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
 
-from gate.baseline import Baseline, SuiteBaseline
+from gate.accounts import Difference
+from gate.baseline import ENOUGH_RUNS, Baseline, SuiteBaseline
 from gate.evidence import Confirmation, Decision, Evidence
+from gate.judge.accounting import said
 from gate.judge.screening import Candidate, depends_on_speed, machine_shifts, screen_suite
 from gate.model import Metric, Run, SuiteRun
 from gate.policy import OFF, Policy, Rule
@@ -20,8 +22,6 @@ from gate.units import format_change, format_value
 from gate.verdict import Finding, Kind, State
 from pytest_regression_gate.metrics import statistic_of, subject_of
 
-ENOUGH_RUNS: Final = 5
-"""Accepted runs from which on history can call an undecided suspect one."""
 _ASK_THE_BASE: Final = "compare it with the base on this machine: gate check --base REF"
 NOTABLE_SHIFT: Final = 0.05
 """A whole machine slower by less than this is not worth a word."""
@@ -42,17 +42,19 @@ def judge_metrics(
     *,
     changed: bool = True,
     confirmation: Confirmation | None = None,
+    untouched: Collection[str] = (),
     liberal: bool = False,
     alone: bool = False,
     void: frozenset[str] = frozenset(),
 ) -> Comparison:
     """Compare work counts exactly and everything else by screening.
 
-    Where nothing changed that could slow the code, what looks slow is the machine: never red. A suspect
-    that base and head were compared for on one machine is judged by that comparison. To find out what to
-    compare, ask liberally: each metric alone, by its own history; a suspect then costs seconds, not a red.
-    Where history stands `alone`, since there is no base to compare with, it never makes a suspect red.
-    `void` metrics, those of a load that was no measurement, are not compared.
+    What a test measures that reaches nothing that changed (`untouched`) is never red: what looks slow is the
+    machine. A suspect that base and head were compared for on one machine is judged by that comparison, but
+    not cleared by it where both cannot be told apart. To find out what to compare, ask liberally: each metric
+    alone, by its own history; a suspect then costs seconds, not a red. Where history stands `alone`, since
+    there is no base to compare with, it never makes a suspect red. `void` metrics, those of a load that was
+    no measurement, are not compared.
 
     Raises:
         LocatedError: an entry's unit does not fit its metric.
@@ -84,7 +86,7 @@ def judge_metrics(
                 candidates.append(Candidate(metric, rule, level, runs))
             elif confirmation and (shown := confirmation.evidence.get(metric.name)):
                 findings += _without_history(metric, rule, shown)
-    screened, found = _screen(candidates, confirmation, changed=changed, liberal=liberal)
+    screened, found = _screen(candidates, confirmation, untouched=untouched, changed=changed, liberal=liberal)
     findings += [_by_history_alone(f, screened[f.subject].runs) for f in found] if alone else found
     if confirmation:
         told = {finding.subject for finding in findings}
@@ -112,7 +114,12 @@ def _compare_exact(metric: Metric, rule: Rule, before: float) -> list[Finding]:
 
 
 def _screen(
-    candidates: list[Candidate], confirmation: Confirmation | None, *, changed: bool, liberal: bool
+    candidates: list[Candidate],
+    confirmation: Confirmation | None,
+    *,
+    untouched: Collection[str],
+    changed: bool,
+    liberal: bool,
 ) -> tuple[dict[str, Screened], list[Finding]]:
     findings: list[Finding] = []
     answers: dict[str, Screened] = {}
@@ -125,7 +132,8 @@ def _screen(
         slower, faster = common_shift(shifts), common_shift([-move for move in shifts])
         for candidate, seen in zip(members, screened, strict=True):
             answers[candidate.metric.name] = seen
-            found = _judge(candidate, seen, confirmation, changed=changed, faster=faster)
+            touched = changed and candidate.metric.nodeid not in untouched
+            found = _judge(candidate, seen, confirmation, changed=touched, faster=faster)
             findings += [found] if found else []
         if math.expm1(slower) > NOTABLE_SHIFT:
             findings.append(_slow_machine(suite, slower, len(shifts)))
@@ -154,15 +162,27 @@ def _judge(
     worse = screened.relative(rule.better)
     if screened.suspect and worse > tolerance:
         found = _suspect(metric, rule, screened, changed=changed)
-        if shown:
-            return _after_confirmation(found, metric, shown.decide(rule.better, tolerance, floor), shown)
         # A ratio to nothing, or of nothing, is none: history alone can tell.
         has_ratio = metric.value > 0 and screened.centre > 0
-        return _not_measured(found, confirmation) if confirmation and changed and has_ratio else found
+        return (
+            _asked_again(found, metric, rule, confirmation)
+            if confirmation and changed and has_ratio
+            else found
+        )
     # What a faster machine gains as a whole is no merit of the change.
     if screened.improved(faster if depends_on_speed(metric) else 0.0) and -worse > tolerance:
         return _finding(metric, rule, "improvement", screened.centre, message=_figures(metric, screened))
     return None
+
+
+def _asked_again(found: Finding, metric: Metric, rule: Rule, confirmation: Confirmation) -> Finding:
+    """A suspect that base and head were to be compared for."""
+    if shared := confirmation.account.unaccounted(metric.nodeid):
+        return _not_told_apart(found, shared)
+    if shown := confirmation.evidence.get(metric.name):
+        decision = shown.decide(rule.better, rule.tolerance.to("ratio"), rule.floor.to(metric.unit))
+        return _after_confirmation(found, metric, decision, shown)
+    return _not_measured(found, confirmation)
 
 
 def _without_history(metric: Metric, rule: Rule, shown: Evidence) -> list[Finding]:
@@ -194,6 +214,14 @@ def _not_measured(found: Finding, confirmation: Confirmation) -> Finding:
         why = "base and head gave nothing to compare (a new or failing test, a percentile of too few calls)"
     message = f"{why}; history alone: {found.message}"
     return msgspec.structs.replace(found, state="inconclusive", message=message)
+
+
+def _not_told_apart(found: Finding, shared: Sequence[Difference]) -> Finding:
+    """A suspect for which base and head are the same at some place where they should differ."""
+    message = f"the base clears nothing: {said(shared)}; history alone: {found.message}"
+    return msgspec.structs.replace(
+        found, state="inconclusive", level="fail", message=message, remedy=shared[0].remedy
+    )
 
 
 def _reach(

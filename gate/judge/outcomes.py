@@ -1,12 +1,14 @@
 """Tests of a run against what the last accepted run says of them."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from gate.accounts import NO_ACCOUNT, Account, Difference
 from gate.baseline import KnownTest, SuiteBaseline
 from gate.evidence import Rerun
+from gate.judge.accounting import said
 from gate.judge.known import Expected
 from gate.model import SuiteRun, TestOutcome
 from gate.nodeids import above
@@ -23,6 +25,7 @@ def judge_outcomes(
     *,
     flaky: Level = "warn",
     excuse: bool = True,
+    account: Account = NO_ACCOUNT,
 ) -> list[Finding]:
     """Judge every test of a suite, and every test that is no longer there.
 
@@ -35,6 +38,7 @@ def judge_outcomes(
         reruns: what failing tests did when they were run again, by nodeid.
         flaky: what a test means that fails only sometimes.
         excuse: whether a failure is known because the base fails in the same way.
+        account: what base and head had of their own.
     """
     before: Mapping[str, KnownTest] = known.tests if known else {}
     findings = [
@@ -44,7 +48,14 @@ def judge_outcomes(
         for test in suite.tests.values()
     ]
     findings = [
-        _after_rerun(finding, reruns[finding.subject], flaky, excuse=excuse)
+        _after_rerun(
+            finding,
+            reruns[finding.subject],
+            flaky,
+            excuse=excuse,
+            shared=account.unaccounted(finding.subject),
+            passed=_passed(before.get(finding.subject)),
+        )
         if finding and finding.level == "fail" and finding.subject in reruns
         else finding
         for finding in findings
@@ -121,8 +132,29 @@ def _failed(test: TestOutcome, before: KnownTest | None, expected: Expected) -> 
     return _finding(test, "changed-failure", "fail", f"{message} (on the baseline it failed with: {was})")
 
 
-def _after_rerun(found: Finding, rerun: Rerun, flaky: Level, *, excuse: bool) -> Finding:
-    """A failure after its test was run again: sometimes is flaky, in the same way on the base is known."""
+def _passed(known: KnownTest | None) -> bool:
+    return known is not None and known.outcome == "passed"
+
+
+def _after_rerun(
+    found: Finding,
+    rerun: Rerun,
+    flaky: Level,
+    *,
+    excuse: bool,
+    shared: Sequence[Difference],
+    passed: bool,
+) -> Finding:
+    """A failure after its test was run again: sometimes is flaky, in the same way on the base is known.
+
+    Args:
+        found: the failure.
+        rerun: what happened.
+        flaky: what a test means that fails only sometimes.
+        excuse: whether the base may excuse it.
+        shared: what keeps the base from being another version.
+        passed: the accepted runs know the test as passing.
+    """
     if rerun.unclear:
         return msgspec.structs.replace(
             found, message=f"{found.message} ({rerun.unclear})", remedy="give it more time: defaults.budget"
@@ -137,13 +169,25 @@ def _after_rerun(found: Finding, rerun: Rerun, flaky: Level, *, excuse: bool) ->
         return msgspec.structs.replace(
             found, message=f"failed in {failed} of {runs} runs{how}: {found.message}"
         )
-    if rerun.known:
-        return msgspec.structs.replace(found, kind="known-failure", level="info", message=message)
-    if rerun.changed:
+    asked = msgspec.structs.replace(found, message=message)
+    if shared and base_runs:
         return msgspec.structs.replace(
-            found, kind="changed-failure", message=f"{message} (on the base in another way)"
+            asked, message=f"{message} (the base excuses nothing: {said(shared)})", remedy=shared[0].remedy
         )
-    return msgspec.structs.replace(found, message=message)
+    return _by_the_base(asked, rerun, passed=passed)
+
+
+def _by_the_base(found: Finding, rerun: Rerun, *, passed: bool) -> Finding:
+    """A failure that the base has as well is known; if accepted runs passed, something else has changed."""
+    if rerun.known and passed:
+        message = f"not this change: {found.message}; the accepted runs knew it as passing"
+        return msgspec.structs.replace(found, kind="known-failure", level="warn", message=message)
+    if rerun.known:
+        return msgspec.structs.replace(found, kind="known-failure", level="info")
+    if rerun.changed:
+        message = f"{found.message} (on the base in another way)"
+        return msgspec.structs.replace(found, kind="changed-failure", message=message)
+    return found
 
 
 def _finding(test: TestOutcome, kind: Kind, level: Level, message: str, remedy: str = "") -> Finding:

@@ -11,7 +11,14 @@ from gate.evidence import Confirmation
 from gate.judge import Inputs, judge
 from gate.model import Problem, Run
 from gate.pipeline.align import align
-from gate.pipeline.load import Sources, load_sources, moves_of, untouched_suites, up_to_base
+from gate.pipeline.load import (
+    Sources,
+    beside_accepted,
+    load_sources,
+    moves_of,
+    untouched_suites,
+    up_to_base,
+)
 from gate.pipeline.read import read_reports
 from gate.policy import Policy
 from gate.verdict import Verdict
@@ -56,7 +63,7 @@ class Case:
     @property
     def comparable(self) -> bool:
         """Whether base and head can be measured beside each other, and shall be."""
-        return bool(self.sources.base) and self.sources.policy.confirm != "off" and not self.run.problems
+        return bool(self.sources.beside) and self.sources.policy.confirm != "off" and not self.run.problems
 
     def judged(self, confirmation: Confirmation | None = None, *problems: Problem) -> Verdict:
         """The verdict, with what base and head showed and what went wrong meanwhile."""
@@ -84,12 +91,15 @@ def open_case(
         request.reports, sources.policy, request.root, sources.problems, complete=request.complete
     )
     of_branch = sources.same or (bool(sources.base) and request.event in _OF_THE_BRANCH)
-    if sources.base and not of_branch:
+    if of_branch:
+        sources = beside_accepted(sources, run, request.root)
+    elif sources.base:
         sources = up_to_base(sources, run, request.root)
     inputs = Inputs(
         sources.policy,
         sources.baseline,
         base=sources.base,
+        alone=not sources.beside,
         of_branch=of_branch,
         scheduled=request.event == _SCHEDULE,
         changed=sources.changed,
@@ -140,8 +150,7 @@ def measure(case: Case, listen: Callable[[str], None], *, apart: bool = False) -
         history,
         sources.policy,
         case.request.root,
-        sources.base,
-        changed=sources.changed,
+        sources.beside,
         listen=listen,
         apart=apart,
         first=sources.first,

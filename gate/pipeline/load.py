@@ -1,12 +1,10 @@
 """Where policy and baseline come from: the work tree, or a base commit that a pull request cannot edit."""
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Final
 
 from gate.baseline import Baseline
 from gate.git import (
@@ -48,8 +46,10 @@ class Sources:
     """What the head changes about them."""
     problems: tuple[Problem, ...]
     """A baseline that cannot be read."""
+    beside: str = ""
+    """The commit to measure beside the head: the base, or what was accepted of a branch; empty: none."""
     changed: bool = True
-    """Whether the head changes anything that the suites could run; without a base nobody knows."""
+    """Whether the head differs from it at all, accepted runs apart; without it nobody knows."""
     touched: frozenset[str] = frozenset()
     """Files that the head changes, relative to the directory of thresholds.yaml."""
     first: bool = False
@@ -136,7 +136,7 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     top = top_level(root)
     touched = frozenset(os.path.relpath(top / name, root.resolve()) for name in names)
     place = repository_path(root, directory)
-    changed = any(_can_matter(name, place) for name in names)
+    changed = any(not _is_memory(name, place) for name in names)
     same = not names and base == head_commit(root)
     notes += _protected(policy, names, file.name, repository_path(root, file))
     notes += [_removed(suite, file.name) for suite in policy.suites if suite not in here.suites]
@@ -145,7 +145,17 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
         read, problems = _guarded(lambda: remembered(file, policy, baseline, base))
         notes += [] if read.suites or problems or baseline else _no_branch(root, policy, base)
         return Sources(
-            policy, read, base, tuple(notes), problems, changed, touched, policy is here, place, same=same
+            policy,
+            read,
+            base,
+            tuple(notes),
+            problems,
+            base,
+            changed,
+            touched,
+            policy is here,
+            place,
+            same=same,
         )
     files = files_at(root, base, directory, ".jsonl")
     read, problems = _guarded(lambda: parse_baseline(files))
@@ -154,7 +164,47 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     if _by_place(own) != _by_place(files):
         notes.append(_change(policy.baseline, "the baseline differs from that of the base, which was used"))
     return Sources(
-        policy, read, base, tuple(notes), problems, changed, touched, policy is here, place, same=same
+        policy, read, base, tuple(notes), problems, base, changed, touched, policy is here, place, same=same
+    )
+
+
+def beside_accepted(sources: Sources, run: Run, root: Path) -> Sources:
+    """The sources for judging a branch: its head is measured beside the commit that was accepted last.
+
+    The commit before may hold a regression that was merged in spite of a red check.
+
+    Args:
+        sources: what a run is judged by.
+        run: the run of the head.
+        root: the directory of thresholds.yaml.
+    """
+    nearest, unknown = "", ""
+    for name in run.suites:
+        if (latest := sources.baseline.latest(name)) is None:
+            continue
+        commit = latest.runs[-1].commit
+        try:
+            accepted = resolve(root, commit)
+        except GitError:
+            unknown = commit
+            continue
+        if not nearest or common_commit(root, nearest, accepted) == nearest:
+            nearest = accepted
+    if not nearest:
+        lost = [_not_here(unknown)] if unknown else []
+        return replace(sources, beside="", changed=True, notes=(*sources.notes, *lost))
+    place = sources.place or repository_path(root, root / sources.policy.baseline)
+    changed = any(not _is_memory(name, place) for name in changed_files(root, nearest))
+    return replace(sources, beside=nearest, changed=changed)
+
+
+def _not_here(commit: str) -> Finding:
+    return Finding(
+        kind="environment",
+        level="warn",
+        subject="confirmation",
+        message=f"the accepted commit {commit[:12]} is not in this clone, so nothing was measured beside it",
+        remedy="fetch the whole history: fetch-depth: 0 of actions/checkout",
     )
 
 
@@ -175,7 +225,7 @@ def up_to_base(sources: Sources, run: Run, root: Path) -> Sources:
             continue
         commit = latest.runs[-1].commit
         names = _changed_since(commit, sources, root)
-        if not any(_can_matter(file, sources.place) for file in names):
+        if all(_is_memory(file, sources.place) for file in names):
             continue
         behind.add(name)
         if not unmatched(suite, baseline)[0]:
@@ -189,7 +239,7 @@ def up_to_base(sources: Sources, run: Run, root: Path) -> Sources:
 
 
 def untouched_suites(run: Run, sources: Sources, root: Path, *, of_branch: bool) -> frozenset[str]:
-    """Suites of which nothing that they could run has changed.
+    """Suites for which no file has changed, accepted runs apart.
 
     Of a change: since the base. Of the branch itself, and where there is no base: since the suite was
     accepted last. What is not known counts as changed.
@@ -208,7 +258,7 @@ def untouched_suites(run: Run, sources: Sources, root: Path, *, of_branch: bool)
         with suppress(GitError):
             accepted = resolve(root, latest.runs[-1].commit) if latest else ""
             place = sources.place or repository_path(root, root / sources.policy.baseline)
-            if accepted and not any(_can_matter(file, place) for file in changed_files(root, accepted)):
+            if accepted and all(_is_memory(file, place) for file in changed_files(root, accepted)):
                 found.add(name)
     return frozenset(found)
 
@@ -263,19 +313,9 @@ def moves_of(run: Run, sources: Sources, root: Path) -> dict[str, str]:
     return find_moves(run, sources.baseline, before, after)
 
 
-_PROSE: Final = re.compile(
-    r"(docs|\.github)/.*|(README|CHANGELOG|CONTRIBUTING|LICENSE|SECURITY)[^/]*|\.gitignore"
-)
-
-
-def _can_matter(name: str, baseline: str) -> bool:
-    """Whether a file could change what a suite does. The project's prose and accepted runs cannot.
-
-    Only prose at its usual places: a service may well load its texts from a Markdown file.
-    """
-    return not (
-        _PROSE.fullmatch(name) or (baseline and name.startswith(f"{baseline}/") and name.endswith(".jsonl"))
-    )
+def _is_memory(name: str, baseline: str) -> bool:
+    """Whether a file holds accepted runs: they differ from commit to commit, and no suite runs them."""
+    return bool(baseline) and name.startswith(f"{baseline}/") and name.endswith(".jsonl")
 
 
 def _policy_at(root: Path, base: str, file: Path, here: Policy) -> tuple[Policy, list[Finding]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gate.git import tracked_files
+from gate.sides.impact import changed_functions
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ class Change:
         names = list(filter(wanted, self.names))
         there, here = ({name: contents(tree, name) for name in names} for tree in (self.before, self.after))
         return there, here
+
+    def same_code(self, name: str) -> bool:
+        """Whether a Python file differs in comments, layout and docstrings alone."""
+        before, after = contents(self.before, name), contents(self.after, name)
+        if not name.endswith(".py") or before is None or after is None:
+            return False
+        return not changed_functions([name], lambda _: before, lambda _: after)
 
 
 def contents(tree: Path, name: str) -> bytes | None:

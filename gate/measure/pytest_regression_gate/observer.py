@@ -10,6 +10,8 @@ import _thread
 import os
 import sys
 
+from pytest_regression_gate.peers import listener, unix_listener
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
@@ -21,12 +23,16 @@ _SYSTEM: Final = (
     *("/proc/", "/sys/", "/dev/", "/etc/", "/usr/lib/", "/usr/share/", "/lib/", "/run/"),
 )
 """No change brings what lies there."""
+_STREAM: Final = 1
+"""`socket.SOCK_STREAM`: what answers over others names no file of ours."""
+_PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _HEARD: Final = frozenset(
     {
         "open",
         "import",
         "ctypes.dlopen",
         "sqlite3.connect",
+        "socket.bind",
         "socket.connect",
         "subprocess.Popen",
         "os.exec",
@@ -40,9 +46,9 @@ class Observer:
     """Writes a line for each thing that is reached, into a file that all processes of a side share.
 
     Lines are `pid, kind, what`, separated by tabs: `process` with its parent, executable and prefix; `file`
-    in one of the trees, sources in place of compiled files; `package`, what lies in `site-packages` under
-    the name that is imported; `outside`, any other file that was read; `connect` with host and port; `child`,
-    a program that was started; `test`, which one begins.
+    in one of the trees or among installed packages, sources in place of compiled files; `outside`, any other
+    file that was read; `bind` with host and port; `connect` with host, port, and whether somebody listens
+    there: process, side, directory, command; `child`, a program that was started; `test`, which one begins.
 
     Args:
         log: the file.
@@ -53,6 +59,7 @@ class Observer:
         self._log = log
         self._trees = tuple(tree.rstrip(os.sep) + os.sep for tree in trees)
         self._seen: set[str] = set()
+        self._peers: set[tuple[str, str]] = set()
         self._busy: set[int] = set()
 
     def begin(self) -> None:
@@ -93,16 +100,31 @@ class Observer:
                 self._reach(path, writes=isinstance(flags, int) and bool(flags & _WRITES))
             case ("import", (_, path, *_)) | ("ctypes.dlopen" | "sqlite3.connect", (path, *_)):
                 self._reach(path)
-            case "socket.connect", (_, tuple() as address):  # pyright: ignore[reportUnknownVariableType]
-                self.note("connect", SEPARATOR.join(map(str, address[:2])))  # pyright: ignore
-            case "socket.connect", (_, str() | bytes() as path):
-                self.note("connect", f"unix{SEPARATOR}{os.fsdecode(path)}")
+            case "socket.bind", (_, (str() as host, int() as port, *_)) if port:  # pyright: ignore[reportUnknownVariableType]
+                self.note("bind", f"{host}{SEPARATOR}{port}")
+            case "socket.connect", (socket, address) if getattr(socket, "type", _STREAM) == _STREAM:
+                self._connect(address)
             case "os.system", _:
                 self.note("child", "/bin/sh")
             case "subprocess.Popen" | "os.exec" | "os.posix_spawn", (str() | bytes() as program, *_):
                 self.note("child", os.fsdecode(program))
             case _:
                 pass
+
+    def _connect(self, address: object) -> None:
+        """Note a peer, once: whoever listens there may be gone before anybody else could look."""
+        match address:
+            case (str() as host, int() as port, *_):  # pyright: ignore[reportUnknownVariableType]
+                peer = host, str(port)
+            case str() | bytes() as path:
+                peer = "unix", os.fsdecode(path)
+            case _:
+                return
+        if peer not in self._peers:
+            found = unix_listener(peer[1]) if peer[0] == "unix" else listener(int(peer[1]))
+            if found:  # else somebody may listen there when it is tried again
+                self._peers.add(peer)
+            self.note("connect", SEPARATOR.join((*peer, "yes" if found else "no", *(found or ()))))
 
     def _reach(self, path: object, *, writes: bool = False) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
@@ -113,9 +135,8 @@ class Observer:
         if name.startswith(self._trees):
             self.note("file", name)
             return
-        before, packages, inside = name.rpartition(f"{os.sep}site-packages{os.sep}")
-        if packages:
-            self.note("package", before + packages + inside.partition(os.sep)[0])
+        if any(packages in name for packages in _PACKAGES):
+            self.note("file", name)
         elif not writes and not name.startswith(_SYSTEM):
             self.note("outside", name)
 

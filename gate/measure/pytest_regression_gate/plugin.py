@@ -166,6 +166,21 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
         worker.end(values)
 
 
+def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:
+    """Where a comparison looks: note what stops this side, and where."""
+    if not side.observed() or call.excinfo is None:
+        return
+    error: BaseException = call.excinfo.value
+    if isinstance(error, pytest.Collector.CollectError) and error.__cause__:
+        error = error.__cause__
+    last = error.__traceback__
+    while last and last.tb_next:
+        last = last.tb_next
+    where = f"{last.tb_frame.f_code.co_filename}:{last.tb_lineno}" if last else ""
+    message = f"{type(error).__name__}: {error}".splitlines()[0].replace("\t", " ")
+    side.raised(where, message)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """In a comparison: say which tests will run."""
     if worker := session.config.stash[_worker]:

@@ -70,6 +70,17 @@ def test_begins(nodeid: str) -> None:
         _Process.observer.note("test", nodeid)
 
 
+def observed() -> bool:
+    """Whether what this process reaches is noted."""
+    return _Process.observer is not None
+
+
+def raised(where: str, message: str) -> None:
+    """Note an exception that kept a test, or a file of tests, from passing."""
+    if _Process.observer:
+        _Process.observer.note("error", f"{where}\t{message}")
+
+
 def _put_first(overlay: str) -> None:
     """Add a directory of installed packages before the environment's own, its `.pth` files included."""
     import site  # noqa: PLC0415 - it is there already where this runs at startup

@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any, Final
 
 from gate.confirm import Question, changed_in, compare, two_sides
-from gate.confirm.impact import reaches
+from gate.sides.impact import reaches
 from gate.confirm.plan import questions_about
 from gate.git import changed_files
 from gate.model import Metric

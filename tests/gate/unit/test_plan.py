@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from msgspec.structs import replace as replace_struct
 
-from gate.confirm.impact import changed_functions, reaches
+from gate.sides.impact import changed_functions, reaches
 from gate.confirm.plan import Costs, in_order_of_suspicion, next_batch, questions_about
 from gate.evidence import MIN_LAUNCHES
 from gate.model import Metric, Run, SuiteRun

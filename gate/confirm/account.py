@@ -1,0 +1,303 @@
+"""What a look at both sides says of each difference: seen, inert or unaccounted."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gate.accounts import Account, Difference, Reached
+from gate.confirm.observe import Look
+from gate.sides.environments import INSTALL, Equipped, Replaced
+from gate.sides.footprints import Footprint, Peer
+from gate.sides.manifests import is_lock, is_manifest
+from gate.sides.peers import is_local, is_store
+
+_ELSEWHERE: Final = frozenset(
+    {
+        "aws", "az", "docker", "docker-compose", "gcloud", "helm", "kubectl", "minikube", "nerdctl",
+        "podman", "podman-compose", "skaffold", "ssh", "systemctl",
+    }
+)  # fmt: skip
+"""Programs that let something run where no side is."""
+_BESIDE: Final = re.compile(
+    r"(?:.*/)?(?:\.github/.*|\.circleci/.*|\.gitlab-ci\.yml|\.git[a-z]+|\.editorconfig|\.pre-commit-config\.ya?ml"
+    r"|\.?ruff\.toml|mypy\.ini|\.flake8|\.pylintrc|\.coveragerc|codecov\.ya?ml|renovate\.json|\.?mise\.toml"
+    r"|(?:LICEN[CS]E|COPYING|NOTICE|AUTHORS|CODEOWNERS|README|CHANGELOG|CHANGES|CONTRIBUTING|SECURITY)[^/]*"
+    r"|[^/]*\.(?:md|rst|adoc|pot?|png|jpg|svg)|test_[^/]*\.py|[^/]*_test\.py|conftest\.py|tests?/.*"
+    r"|thresholds\.yaml|[^/]*\.jsonl)"
+)
+"""What no service beside the tests runs; what a test itself opens is seen, whatever its name."""
+_SCHEMA: Final = re.compile(r"(?:.*/)?(?:migrations?|alembic|versions|seeds?)/.*|.*\.sql|(?:.*/)?seed[^/]*")
+"""What a database may have been made from before the suites began."""
+_MADE_BY_TESTS: Final = re.compile(
+    r"/(?:\.?cache|\.gate|\.hypothesis|\.coverage[^/]*|\.[a-z]+_cache|__pycache__|build|dist|logs?|tmp|\.git"
+    r"|\.?venv|node_modules|\.tox|\.nox|[^/]*\.egg-info)(?:/|$)|\.(?:log|pyc|tmp|lock)$|/site-packages/"
+)
+"""What is written by the way, and makes no difference that anybody meant."""
+_MOST_IGNORED: Final = 5
+PREPARE: Final = "let prepare: of the suite in thresholds.yaml make it in the base's tree"
+_IN_A_FIXTURE: Final = "start it in a fixture, so that each side has its own"
+_SHARED: Final = "or name it under shared: in thresholds.yaml, if the change cannot reach it"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that an account is made from."""
+
+    look: Look
+    equipped: Equipped
+    names: Sequence[str]
+    """The files that differ, relative to the trees."""
+    same_code: Callable[[str], bool]
+    """Whether a file differs in comments, layout and docstrings alone."""
+    shared: Sequence[str] = ()
+    """Addresses that the policy calls shared."""
+    ignored: Sequence[str] = ()
+    """Files of the work tree that git ignores, so that the other tree lacks them."""
+    images: Sequence[str] = ()
+    """Images of containers that the change edits."""
+    written_since: Callable[[str], bool] = lambda _: False
+    """Whether a file was written by this job, before the look."""
+
+    @property
+    def loose(self) -> list[str]:
+        """What a service could run: changed code, and distributions that differ."""
+        files = [
+            name
+            for name in self.names
+            if not (_BESIDE.fullmatch(name) or is_manifest(name) or is_lock(name) or self.same_code(name))
+        ]
+        return files + [one.what for one in self.equipped.replaced]
+
+
+@dataclass
+class _Found:
+    """One difference, and from which test on it counts."""
+
+    difference: Difference
+    reaches: list[tuple[Footprint, int]] = field(default_factory=list[tuple[Footprint, int]])
+    """Footprint of a side, place in its order of tests."""
+
+    def counts_for(self, test: str) -> bool:
+        return any(since <= footprint.tests.get(test, 0) for footprint, since in self.reaches)
+
+
+def account(scene: Scene, tests: Iterable[str]) -> Account:
+    """Say of each difference whether each side used its own, for some tests.
+
+    Args:
+        scene: what differs, and what a look has shown.
+        tests: nodeids.
+    """
+    found = [
+        *_of_files(scene),
+        *_of_ignored_files(scene),
+        *_of_distributions(scene),
+        *_of_environment(scene),
+        *_of_peers(scene),
+        *_of_programs(scene),
+        *_of_files_outside(scene),
+        *_of_silence(scene),
+    ]
+    places = {place for place, one in enumerate(found) if one.difference.state == "unaccounted"}
+    reached: dict[str, Reached] = {}
+    for test in tests:
+        mine = {place for place, one in enumerate(found) if one.counts_for(test)}
+        unseen = bool(scene.loose) and any(side.opaque for side in scene.look.sides)
+        ran = any(test in side.footprint.tests for side in scene.look.sides)
+        reached[test] = Reached(bool(mine) or unseen or not ran, tuple(sorted(mine & places)))
+    return Account(tuple(one.difference for one in found), reached)
+
+
+def _always(scene: Scene) -> list[tuple[Footprint, int]]:
+    return [(side.footprint, 0) for side in scene.look.sides]
+
+
+def _of_files(scene: Scene) -> Iterator[_Found]:
+    """Changed files: each side must open its own, and only that."""
+    base, head = (side.footprint for side in scene.look.sides)
+    before, after = (side.tree for side in scene.equipped.sides)
+    for name in scene.names:
+        own = [
+            (footprint, footprint.files[str(tree / name)])
+            for footprint, tree in ((base, before), (head, after))
+            if str(tree / name) in footprint.files
+        ]
+        foreign = str(after / name)
+        if foreign in scene.look.foreign or (before != after and foreign in base.files):
+            since = 0 if foreign in scene.look.foreign else base.files[foreign]
+            who = "a program that the tests start" if foreign in scene.look.foreign else "the base"
+            difference = Difference(
+                "file", name, "unaccounted", f"{who} opens the head's file on the base as well",
+                "name it by a path relative to the directory of the suite",
+            )  # fmt: skip
+            yield _Found(difference, [(base, since), *own])
+        else:
+            yield _Found(Difference("file", name, "seen" if own else "inert"), own)
+
+
+def _of_ignored_files(scene: Scene) -> Iterator[_Found]:
+    """Files that git ignores: the head opens them, and the base has none."""
+    head = scene.look.head.footprint
+    before, after = (side.tree for side in scene.equipped.sides)
+    opened = [
+        name
+        for name in scene.ignored
+        if str(after / name) in head.files
+        and not (before / name).exists()
+        and not _MADE_BY_TESTS.search(f"/{name}")
+    ]
+    stopped = _relative(scene.look.base.stopped, before)
+    for name in opened[:_MOST_IGNORED]:
+        since = head.files[str(after / name)]
+        why = "git ignores it, so the base runs without it" + (f" and stopped: {stopped}" if stopped else "")
+        yield _Found(Difference("file", name, "unaccounted", why, PREPARE), [(head, since)])
+    if stopped and not opened:
+        why = f"it stopped: {stopped}"
+        yield _Found(Difference("process", "the base", "unaccounted", why, PREPARE), _always(scene))
+
+
+def _relative(text: str, tree: Path) -> str:
+    return text.replace(f"{tree}/", "")
+
+
+def _of_distributions(scene: Scene) -> Iterator[_Found]:
+    """Distributions that are not the same: both sides must not load one file of them."""
+    sides = [side.footprint for side in scene.look.sides]
+    loaded = [_installed(footprint) for footprint in sides]
+    for one in scene.equipped.replaced:
+        files = [{path for path, inside in table.items() if _holds(one, inside)} for table in loaded]
+        reaches = [
+            (footprint, footprint.files[path])
+            for footprint, paths in zip(sides, files, strict=True)
+            for path in paths
+        ]
+        both = files[0] & files[1]
+        if not reaches:
+            yield _Found(Difference("distribution", one.what, "inert"))
+        elif one.shared or both:
+            why = one.shared or f"both sides load {min(both)}"
+            yield _Found(Difference("distribution", one.what, "unaccounted", why, INSTALL), reaches)
+        else:
+            yield _Found(Difference("distribution", one.what, "seen"), reaches)
+
+
+def _installed(footprint: Footprint) -> dict[str, str]:
+    """Files of installed packages -> where they lie in `site-packages`."""
+    found: dict[str, str] = {}
+    for path in footprint.files:
+        _, marker, inside = path.rpartition("-packages/")
+        if marker:
+            found[path] = inside
+    return found
+
+
+def _holds(one: Replaced, inside: str) -> bool:
+    return inside in one.places or inside.partition("/")[0] in one.places
+
+
+def _of_environment(scene: Scene) -> Iterator[_Found]:
+    for difference in scene.equipped.differences:
+        yield _Found(difference, _always(scene))
+
+
+def _of_peers(scene: Scene) -> Iterator[_Found]:
+    """Services that neither side started: they run one version of the code, for both."""
+    peers: dict[tuple[str, str], list[tuple[Footprint, int]]] = {}
+    by_address: dict[tuple[str, str], Peer] = {}
+    for side, name in zip(scene.look.sides, ("base", "head"), strict=True):
+        for peer, since in side.footprint.peers.items():
+            before = peer.port in scene.look.listening and not peer.side
+            if peer.listening and (before or peer.side not in {"", name}) and _is_local(peer):
+                peers.setdefault((peer.host, peer.port), []).append((side.footprint, since))
+                by_address[peer.host, peer.port] = peer
+    made_from = [name for name in scene.names if _SCHEMA.fullmatch(name) and not _seen(scene, name)]
+    for key, reaches in peers.items():
+        peer = by_address[key]
+        if _declared(peer, scene.shared):
+            continue
+        if is_store(peer):
+            if scene.images or made_from:
+                what = f"the database at {peer.address}"
+                edited = ", ".join((*scene.images, *made_from)[:3])
+                why = f"both sides use it, and the change edits {edited}"
+                yield _Found(Difference("service", what, "unaccounted", why, _SHARED[3:]), reaches)
+        elif loose := scene.loose:
+            what = f"the service at {peer.address}" + (f" ({_command(peer)})" if peer.command else "")
+            edits = f"the change edits {_some(loose)}"
+            why = f"it was started outside the tests, both sides talk to it, and {edits}"
+            remedy = f"{_IN_A_FIXTURE}, {_SHARED}"
+            yield _Found(Difference("service", what, "unaccounted", why, remedy), reaches)
+
+
+def _is_local(peer: Peer) -> bool:
+    """Beyond this machine it is shared; a socket of another user's is the system's."""
+    return bool(peer.pid) if peer.host == "unix" else is_local(peer.host)
+
+
+def _declared(peer: Peer, shared: Sequence[str]) -> bool:
+    return any(peer.address == one or peer.port == one.removeprefix(":") for one in _spelled(shared))
+
+
+def _spelled(shared: Sequence[str]) -> Iterator[str]:
+    """A name of this machine is its address."""
+    for one in shared:
+        yield one
+        yield one.replace("localhost:", "127.0.0.1:")
+        yield one.replace("localhost:", "::1:")
+
+
+def _command(peer: Peer) -> str:
+    return peer.command if len(peer.command) < 60 else f"{peer.command[:57]}..."
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return ", ".join(names[:2]) + more
+
+
+def _seen(scene: Scene, name: str) -> bool:
+    """Whether a side's own processes open a file."""
+    return any(
+        str(side.tree / name) in observed.footprint.files
+        for side, observed in zip(scene.equipped.sides, scene.look.sides, strict=True)
+    )
+
+
+def _of_programs(scene: Scene) -> Iterator[_Found]:
+    """Programs that let something run elsewhere."""
+    loose = scene.loose
+    programs: dict[str, list[tuple[Footprint, int]]] = {}
+    for side in scene.look.sides if loose else ():
+        for program in side.opaque:
+            if Path(program).name in _ELSEWHERE:
+                reaches = programs.setdefault(Path(program).name, [])
+                reaches.append((side.footprint, side.footprint.children[program]))
+    for program, reaches in programs.items():
+        edits = f"the change edits {_some(loose)}"
+        why = f"the tests start it, what it runs may be the same for both sides, and {edits}"
+        yield _Found(Difference("process", program, "unaccounted", why, "name it under shared:"), reaches)
+
+
+def _of_files_outside(scene: Scene) -> Iterator[_Found]:
+    """Files elsewhere that a step of this job wrote, where the change edits what may have said so."""
+    unseen = [name for name in scene.loose if name in scene.names and not _seen(scene, name)]
+    files: dict[str, list[tuple[Footprint, int]]] = {}
+    for side in scene.look.sides if unseen else ():
+        for path, since in side.footprint.outside.items():
+            if scene.written_since(path):
+                files.setdefault(path, []).append((side.footprint, since))
+    for path, reaches in files.items():
+        why = f"a step of this job wrote it, both sides read it, and the change edits {_some(unseen)}"
+        remedy = "let prepare: of the suite write it, below the directory of the suite"
+        yield _Found(Difference("outside", path, "unaccounted", why, remedy), reaches)
+
+
+def _of_silence(scene: Scene) -> Iterator[_Found]:
+    """A side whose processes tell nothing, though tests ran in them."""
+    for side, observed in zip(scene.equipped.sides, scene.look.sides, strict=True):
+        if scene.names and not observed.footprint.tests and not observed.stopped:
+            what, why = f"the tests of the {side.name}", "their processes do not tell what they reach"
+            remedy = "let the command of the suite start pytest in an environment that has the gate"
+            yield _Found(Difference("process", what, "unaccounted", why, remedy), _always(scene))

@@ -1,0 +1,238 @@
+"""A launch that counts for nothing and only looks: what each side's tests reach of what differs."""
+
+import os
+import tempfile
+import threading
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Self
+
+import psutil
+
+from gate.confirm.child import Child, Task, started
+from gate.confirm.course import Course
+from gate.sides.footprints import Footprint, Peer, read_footprint
+from gate.sides.side import LaunchError, Side
+from gate.sides.watch import Watch
+from pytest_regression_gate.peers import addresses, listener
+
+_LOOK_SECONDS: Final = 0.1
+"""How often it is asked where processes are connected to, which C code does unheard."""
+_SEED: Final = 1
+_FIXED_PORTS: Final = 32768
+"""Below it no port is given by chance (`ip_local_port_range` of Linux)."""
+_HARMLESS: Final = frozenset(
+    {
+        "arch", "cat", "cc", "chmod", "cp", "date", "df", "dirname", "echo", "env", "expr", "false", "gcc",
+        "getconf", "git", "grep", "hostname", "id", "ld", "ldconfig", "ldd", "locale", "ls", "lsb_release",
+        "lscpu", "mkdir", "mv", "nproc", "ps", "rm", "sleep", "stty", "sw_vers", "sysctl", "tput", "true",
+        "tty", "uname", "which", "whoami",
+    }
+)  # fmt: skip
+"""Programs that run none of the project's code."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What one side showed."""
+
+    footprint: Footprint = field(default_factory=Footprint)
+    failed: frozenset[str] = frozenset()
+    """Tests that did not pass (nodeids)."""
+    problem: str = ""
+    """Why it did not get to its end."""
+
+    @property
+    def stopped(self) -> str:
+        """What kept it from running its tests, with the place; empty: nothing."""
+        if self.footprint.tests and not self.problem:
+            return ""
+        if self.footprint.errors:
+            where, message = self.footprint.errors[0]
+            return f"{message} ({where})"
+        said = [line[1:].strip() for line in self.problem.splitlines() if line.startswith("E  ")]
+        return said[-1] if said else self.problem.partition("\n")[0].rstrip(":")
+
+    @property
+    def opaque(self) -> frozenset[str]:
+        """Programs that it started and that tell nothing of what they reach."""
+        pythons = {os.path.realpath(process.executable) for process in self.footprint.processes}
+        names = {os.path.basename(python) for python in pythons}  # noqa: PTH119 - texts, no files
+        return frozenset(
+            program
+            for program in self.footprint.children
+            if (name := os.path.basename(program)) not in _HARMLESS  # noqa: PTH119
+            and name not in names
+            and os.path.realpath(program) not in pythons
+            and not _is_script_of_python(program)
+        )
+
+
+@dataclass(frozen=True)
+class Look:
+    """What both sides showed."""
+
+    base: Observed
+    head: Observed
+    exclusive: str = ""
+    """What both use at once though only one can have it; empty: they can run beside each other."""
+    foreign: frozenset[str] = frozenset()
+    """Files of the head that somebody opened while the base ran alone."""
+    listening: frozenset[str] = frozenset()
+    """Ports and sockets where somebody listened before any test began."""
+
+    @property
+    def sides(self) -> tuple[Observed, Observed]:
+        """Base and head."""
+        return self.base, self.head
+
+
+def look(
+    sides: tuple[Side, Side],
+    command: str,
+    tests: Sequence[str],
+    patience: float,
+    differing: Collection[str],
+    *,
+    exclusive: bool = False,
+) -> Look:
+    """Run some tests on both sides and note what they reach.
+
+    Both run at once. They run once more, one after the other, where they seem to be in each other's way,
+    and where somebody starts programs that tell nothing: then every file that differs is watched.
+
+    Args:
+        sides: base and head.
+        command: of the suite.
+        tests: nodeids.
+        patience: seconds of silence after which a side counts as hung.
+        differing: files that are not the same on both sides, relative to their trees.
+        exclusive: it is known that both cannot run at once.
+    """
+    task = Task(command, tests, patience=patience)
+    listening = addresses()
+    if exclusive:
+        return replace(_one_by_one(sides, task, differing), exclusive="exclusive: true", listening=listening)
+    base, head = _observed(sides, task)
+    conflict = _conflict(base, head)
+    apart = base.failed != head.failed or base.problem or head.problem
+    if not (conflict or apart or base.opaque or head.opaque):
+        return Look(base, head, listening=listening)
+    alone = _one_by_one(sides, task, differing)
+    why = conflict or _hindered(base, alone.base) or _hindered(head, alone.head)
+    return replace(alone, exclusive=why, listening=listening)
+
+
+def _one_by_one(sides: tuple[Side, Side], task: Task, differing: Collection[str]) -> Look:
+    with Watch(sides[1].tree / name for name in differing) as watch:
+        [base] = _observed(sides[:1], task)
+        foreign = frozenset(watch.opened())
+    [head] = _observed(sides[1:], task)
+    return Look(base, head, foreign=foreign)
+
+
+def _conflict(base: Observed, head: Observed) -> str:
+    """What only one of both can have, as far as it shows while both run."""
+    for one, other in ((base, "head"), (head, "base")):
+        for peer in one.footprint.peers:
+            if peer.side == other:
+                return f"{peer.address} (both sides talk to the {other}'s server)"
+    shared = base.footprint.bound & head.footprint.bound
+    ports = (address for address in sorted(shared) if int(address.rpartition(":")[2]) < _FIXED_PORTS)
+    return next((f"{address} (both sides listen there)" for address in ports), "")
+
+
+def _hindered(beside: Observed, alone: Observed) -> str:
+    """What goes wrong on a side only while the other one runs; empty: nothing."""
+    if beside.problem and not alone.problem:
+        return beside.problem.partition("\n")[0].rstrip(":")
+    if tests := sorted(beside.failed - alone.failed):
+        return f"{tests[0]} fails beside the other side, and passes alone"
+    return ""
+
+
+def _observed(sides: Sequence[Side], task: Task) -> list[Observed]:
+    """Run a task on some sides at once, to the end of each."""
+    failed: list[frozenset[str]] = []
+    problems: list[str] = []
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=sides[0].scratch)))
+        files = [directory / f"{side.name}.notes" for side in sides]
+        children = [
+            stack.enter_context(started(side, task, Course(), directory, seed=_SEED, core=-1, notes=notes))
+            for side, notes in zip(sides, files, strict=True)
+        ]
+        connections = stack.enter_context(_Connections(children))
+        for child in children:
+            problems.append(_to_its_end(child))
+            failed.append(frozenset(child.failed))
+        found = [read_footprint(file, set(task.tests)) for file in files]
+    for footprint, child in zip(found, children, strict=True):
+        for peer in connections.peers[child.side.name]:
+            footprint.reach(peer)
+    return [Observed(*one) for one in zip(found, failed, problems, strict=True)]
+
+
+def _to_its_end(child: Child) -> str:
+    """Let a side run; what went wrong, or nothing."""
+    try:
+        while child.next_stop():
+            child.go_on()
+        child.close()
+    except LaunchError as error:
+        return str(error)
+    return ""
+
+
+class _Connections:
+    """Looks again and again where the processes of some sides are connected to, from outside."""
+
+    def __init__(self, children: Sequence[Child]) -> None:
+        self.peers: dict[str, set[Peer]] = {child.side.name: set() for child in children}
+        self._children = children
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        known: set[tuple[str, str, int]] = set()
+        while not self._over.wait(_LOOK_SECONDS):
+            for child in self._children:
+                for host, port in _connected(child.process.pid):
+                    if (key := (child.side.name, host, port)) not in known:
+                        known.add(key)
+                        found = listener(port)
+                        peer = Peer(host, str(port), found is not None, *(found or ()))
+                        self.peers[child.side.name].add(peer)
+
+
+def _connected(pid: int) -> set[tuple[str, int]]:
+    """Addresses that a process and its descendants are connected to."""
+    found: set[tuple[str, int]] = set()
+    with suppress(psutil.Error, OSError):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.Error, OSError):
+                connections = one.net_connections(kind="tcp")
+                found |= {
+                    (connection.raddr.ip, connection.raddr.port)
+                    for connection in connections
+                    if connection.raddr and connection.status == psutil.CONN_ESTABLISHED
+                }
+    return found
+
+
+def _is_script_of_python(program: str) -> bool:
+    """Whether a file is started by a Python, which tells what it reaches."""
+    with suppress(OSError), open(program, "rb") as file:  # noqa: PTH123 - a text
+        return file.read(2) == b"#!" and b"python" in file.readline()
+    return False

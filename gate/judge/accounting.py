@@ -1,0 +1,82 @@
+"""What the base cannot testify about: a difference that both sides share, or that nobody saw."""
+
+from collections.abc import Collection, Iterable, Iterator
+
+from gate.accounts import Account, Difference
+from gate.baseline import ENOUGH_RUNS, Baseline
+from gate.model import Run
+from gate.verdict import Finding
+
+
+def untouched_tests(run: Run, suites: Collection[str], account: Account) -> frozenset[str]:
+    """Tests that surely reach nothing of what differs (nodeids).
+
+    Args:
+        run: the run.
+        suites: those of which nothing differs at all.
+        account: what was seen of the others.
+    """
+    known = {nodeid for name in suites if name in run.suites for nodeid in run.suites[name].tests}
+    return frozenset(known | {nodeid for nodeid in account.tests if account.untouched(nodeid)})
+
+
+def said(differences: Iterable[Difference]) -> str:
+    """What stands in the way, in half a sentence."""
+    return "; ".join(f"{one.what}: {one.why}" for one in differences)
+
+
+def judge_accounts(
+    run: Run, account: Account, baseline: Baseline, findings: Iterable[Finding]
+) -> list[Finding]:
+    """One finding for each unaccounted difference that weakens the verdict.
+
+    It is undecided where metrics have no history to be judged by. Elsewhere it is told once, beside the
+    findings that it leaves red or undecided.
+
+    Args:
+        run: the run.
+        account: what differs.
+        baseline: the accepted runs.
+        findings: what was found so far.
+    """
+    open_tests = {nodeid for f in findings if f.level == "fail" for nodeid in f.nodeids}
+    found: list[Finding] = []
+    for place, difference in enumerate(account.differences):
+        if difference.state != "unaccounted":
+            continue
+        tests = {nodeid for nodeid, reached in account.tests.items() if place in reached.unaccounted}
+        young = sorted(set(_without_history(run, baseline, tests)))
+        if young:
+            metrics = f"{len(young)} metric{'s' * (len(young) != 1)}"
+            message = (
+                f"{difference.what}: {difference.why}. So {metrics} could not be compared with the base, "
+                f"and fewer than {ENOUGH_RUNS} runs are accepted to judge by"
+            )
+            found.append(_finding(difference, "fail", message))
+        elif tests & open_tests:
+            message = (
+                f"{difference.what}: {difference.why}. So the base clears and excuses nothing that uses it"
+            )
+            found.append(_finding(difference, "warn", message))
+    return found
+
+
+def _without_history(run: Run, baseline: Baseline, tests: Collection[str]) -> Iterator[str]:
+    for suite in run.suites.values():
+        comparable = baseline.comparable(suite.name, suite.environment)
+        if comparable is not None and len(comparable.runs) >= ENOUGH_RUNS:
+            continue
+        for metric in suite.metrics.values():
+            if metric.nodeid in tests and not metric.exact:
+                yield metric.name
+
+
+def _finding(difference: Difference, level: str, message: str) -> Finding:
+    return Finding(
+        kind="environment",
+        level="fail" if level == "fail" else "warn",
+        state="inconclusive" if level == "fail" else None,
+        subject=difference.what,
+        message=message,
+        remedy=difference.remedy,
+    )

@@ -1,0 +1,44 @@
+"""Makes what git ignores in the trees that were checked out, as the policy says how."""
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from gate.processes import process_group
+from gate.sides.side import LaunchError, Side
+
+_SECONDS: Final = 600.0
+_LINES: Final = 10
+
+
+def prepare(sides: Iterable[Side], command: str, listen: Callable[[str], None] = lambda _: None) -> None:
+    """Run a command in the tree of each side that is not the work tree.
+
+    Args:
+        sides: where.
+        command: as `prepare:` of a suite says; for the shell.
+        listen: called with a line before it runs.
+
+    Raises:
+        LaunchError: it fails, or takes more than ten minutes.
+    """
+    for side in sides:
+        if side.tree == side.top:
+            continue
+        listen(f"confirm: preparing the {side.name}: {command}")
+        with tempfile.TemporaryFile(dir=side.scratch) as log:
+            with process_group(
+                side.moved(command), cwd=side.root, env=side.environment(0), output=log
+            ) as process:
+                try:
+                    code = process.wait(timeout=_SECONDS)
+                except subprocess.TimeoutExpired:
+                    code = None
+            log.seek(0)
+            tail = "\n".join(log.read().decode(errors="replace").splitlines()[-_LINES:])
+        if code != 0:
+            how = f"takes longer than {_SECONDS:.0f} s" if code is None else f"ends with exit code {code}"
+            raise LaunchError(
+                side.name, f"prepare: of the suite, run in the {side.name}'s tree, {how}:\n{tail}"
+            )
