@@ -22,7 +22,7 @@ class Difference:
     state: State
     """`seen`: each side used its own. `inert`: no test reaches it. `unaccounted`: nobody can tell."""
     why: str = ""
-    """What is in the way of telling: half a sentence that begins with `what`."""
+    """What is in the way of telling: a sentence without its full stop."""
     remedy: str = ""
 
 

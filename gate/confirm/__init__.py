@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gate.accounts import Account, merged
 from gate.baseline import ENOUGH_RUNS
-from gate.confirm.account import Scene, account
+from gate.confirm.accounting import PROSE, Scene, account
 from gate.confirm.compare import ALL_RANKS, Comparison, compare
 from gate.confirm.observe import look
 from gate.confirm.plan import Question, in_order_of_suspicion, patience_of, questions_about
@@ -69,7 +69,8 @@ def confirm(
         LaunchError: a side crashed or hangs.
     """
     names = changed_files(root, base)
-    questions = _questions(run, verdict, policy, changed_in(root, base, names)) if names else []
+    changed = changed_in(root, base, names)
+    questions = _questions(run, verdict, policy, changed, names) if names else []
     failing = {f.subject for f in verdict.findings if f.kind in {"new-failure", "changed-failure"}}
     failed = [t for suite in run.suites.values() for t in suite.tests.values() if t.nodeid in failing]
     if not questions and not failed:
@@ -87,7 +88,8 @@ def confirm(
             equipped = equip_all(pair, commands, policy.install, listen)
             _prepare(equipped, policy, listen)
             asked = _to_account_for(run, verdict, policy, questions, failed)
-            known, exclusive = _accounts(equipped, asked, names, policy, listen)
+            known, exclusive = _accounts(equipped, {} if first else asked, names, policy, listen)
+            questions = [question for question in questions if not known.untouched(question.nodeid)]
             sides = {command: found.sides for command, found in equipped.items()}
             begun = time.monotonic()
             if failed:
@@ -234,7 +236,10 @@ def changed_in(root: Path, base: str, names: Sequence[str]) -> frozenset[str]:
     return changed_functions(places, lambda place: content_at(top, base, places[place]), at_head)
 
 
-def _questions(run: Run, verdict: Verdict, policy: Policy, changed: frozenset[str]) -> list[Question]:
+def _questions(
+    run: Run, verdict: Verdict, policy: Policy, changed: frozenset[str], names: Sequence[str]
+) -> list[Question]:
+    """What to measure again: where the change looks like prose, only what history suspects."""
     suspects = [finding.subject for finding in verdict.findings if finding.state == "suspect"]
     void = {finding.subject for finding in verdict.findings if finding.kind == "invalid-load"}
     questions = [
@@ -242,7 +247,8 @@ def _questions(run: Run, verdict: Verdict, policy: Policy, changed: frozenset[st
         for question in in_order_of_suspicion(run, policy, suspects, changed)
         if question.subject not in void and question.metric not in void
     ]
-    if policy.confirm == "suspects":
+    prose = policy.confirm == "budget" and all(map(PROSE.fullmatch, names))
+    if policy.confirm == "suspects" or prose:
         return [question for question in questions if question.metric in suspects]
     return questions
 

@@ -231,7 +231,7 @@ def started(
         added = {SELECT_VARIABLE: str(select), LOCKSTEP_VARIABLE: msgspec.json.encode(lockstep).decode()}
         process = stack.enter_context(
             process_group(
-                [sys.executable, "-I", str(_SHIM), str(os.getpid()), side.moved(task.command)],
+                [sys.executable, "-IS", str(_SHIM), str(os.getpid()), side.moved(task.command)],
                 cwd=side.root,
                 env=side.environment(seed, notes) | added,
                 output=stack.enter_context(log.open("wb")),

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from gate.accounts import Account, Difference
 from gate.baseline import ENOUGH_RUNS, Baseline
 from gate.model import Run
-from gate.verdict import Finding
+from gate.verdict import Finding, Level
 
 
 def untouched_tests(run: Run, suites: Collection[str], account: Account) -> frozenset[str]:
@@ -21,8 +21,8 @@ def untouched_tests(run: Run, suites: Collection[str], account: Account) -> froz
 
 
 def said(differences: Iterable[Difference]) -> str:
-    """What stands in the way, in half a sentence."""
-    return "; ".join(f"{one.what}: {one.why}" for one in differences)
+    """What both sides share, in few words; a finding of its own says why."""
+    return f"base and head are not told apart: {', '.join(one.what for one in differences)}"
 
 
 def judge_accounts(
@@ -45,18 +45,16 @@ def judge_accounts(
         if difference.state != "unaccounted":
             continue
         tests = {nodeid for nodeid, reached in account.tests.items() if place in reached.unaccounted}
-        young = sorted(set(_without_history(run, baseline, tests)))
+        young = set(_without_history(run, baseline, tests))
         if young:
             metrics = f"{len(young)} metric{'s' * (len(young) != 1)}"
             message = (
-                f"{difference.what}: {difference.why}. So {metrics} could not be compared with the base, "
-                f"and fewer than {ENOUGH_RUNS} runs are accepted to judge by"
+                f"{difference.why}. So {metrics} could not be compared with the base, and fewer than "
+                f"{ENOUGH_RUNS} runs are accepted to judge by"
             )
             found.append(_finding(difference, "fail", message))
         elif tests & open_tests:
-            message = (
-                f"{difference.what}: {difference.why}. So the base clears and excuses nothing that uses it"
-            )
+            message = f"{difference.why}. So the base clears and excuses nothing that uses it"
             found.append(_finding(difference, "warn", message))
     return found
 
@@ -71,10 +69,10 @@ def _without_history(run: Run, baseline: Baseline, tests: Collection[str]) -> It
                 yield metric.name
 
 
-def _finding(difference: Difference, level: str, message: str) -> Finding:
+def _finding(difference: Difference, level: Level, message: str) -> Finding:
     return Finding(
-        kind="environment",
-        level="fail" if level == "fail" else "warn",
+        kind="unaccounted",
+        level=level,
         state="inconclusive" if level == "fail" else None,
         subject=difference.what,
         message=message,

@@ -218,7 +218,7 @@ def _not_measured(found: Finding, confirmation: Confirmation) -> Finding:
 
 def _not_told_apart(found: Finding, shared: Sequence[Difference]) -> Finding:
     """A suspect for which base and head are the same at some place where they should differ."""
-    message = f"the base clears nothing: {said(shared)}; history alone: {found.message}"
+    message = f"{said(shared)}; history alone: {found.message}"
     return msgspec.structs.replace(
         found, state="inconclusive", level="fail", message=message, remedy=shared[0].remedy
     )

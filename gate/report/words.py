@@ -102,7 +102,10 @@ def advice(verdict: Verdict) -> str:
         return (
             "Nothing to do." if not verdict.of_level("warn") else "Nothing has to be done; read the warnings."
         )
-    first = failing[0]
+    return _about(failing[0])
+
+
+def _about(first: Finding) -> str:
     match first.kind:
         case "report-error":
             return f"{_sentence(first.remedy)} Nothing was judged that could not be read."
@@ -110,6 +113,8 @@ def advice(verdict: Verdict) -> str:
             return f"Mend the failing test first: {first.reproduce}"
         case "regression" if first.state == "suspect":
             return f"Look at {first.subject} first; it was compared with history only, run again to be sure."
+        case "regression" if first.state == "inconclusive" and first.remedy:
+            return _sentence(first.remedy)
         case "regression" | "limit":
             return f"Look at {first.subject} first: {first.reproduce}"
         case _:

@@ -26,6 +26,7 @@ _SYSTEM: Final = (
 _STREAM: Final = 1
 """`socket.SOCK_STREAM`: what answers over others names no file of ours."""
 _PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_SHELLS: Final = ("sh", "bash", "dash")
 _HEARD: Final = frozenset(
     {
         "open",
@@ -104,10 +105,10 @@ class Observer:
                 self.note("bind", f"{host}{SEPARATOR}{port}")
             case "socket.connect", (socket, address) if getattr(socket, "type", _STREAM) == _STREAM:
                 self._connect(address)
-            case "os.system", _:
-                self.note("child", "/bin/sh")
-            case "subprocess.Popen" | "os.exec" | "os.posix_spawn", (str() | bytes() as program, *_):
-                self.note("child", os.fsdecode(program))
+            case "os.system", (str() | bytes() as command, *_):
+                self.note("child", _program("/bin/sh", ("/bin/sh", "-c", os.fsdecode(command))))
+            case "subprocess.Popen" | "os.exec" | "os.posix_spawn", (str() | bytes() as program, words, *_):
+                self.note("child", _program(os.fsdecode(program), words))
             case _:
                 pass
 
@@ -139,6 +140,16 @@ class Observer:
             self.note("file", name)
         elif not writes and not name.startswith(_SYSTEM):
             self.note("outside", name)
+
+
+def _program(program: str, words: object) -> str:
+    """What is started: of a shell that starts a single program, that one."""
+    match words:
+        case [_, "-c", str() as command, *_] if os.path.basename(program) in _SHELLS:  # pyright: ignore[reportUnknownVariableType]
+            single = not any(sign in command for sign in ";|&$`<>(){}\n*")
+            return command.split()[0] if single and command.split() else program
+        case _:
+            return program
 
 
 def _source_of(compiled: str) -> str:

@@ -17,13 +17,13 @@ from statistics import median
 from typing import Any, Final
 
 from gate.confirm import Question, changed_in, compare, two_sides
-from gate.sides.impact import reaches
 from gate.confirm.plan import questions_about
 from gate.git import changed_files
 from gate.model import Metric
 from gate.pipeline.load import load_policy
 from gate.policy import Policy
 from gate.readers import read_run
+from gate.sides.impact import reaches
 from pytest_regression_gate.environment import this_environment
 from pytest_regression_gate.metrics import statistic_of, subject_of
 from tests.gate.calibration.workshop import (

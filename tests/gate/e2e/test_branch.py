@@ -72,8 +72,8 @@ def test_a_limit_that_the_machine_breaks_does_not_fail(branch: Project):
     assert (limit["level"], limit["state"]) == ("info", "machine")
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/index.md"])
-def test_prose_is_nothing_that_a_suite_runs(branch: Project, file: str):
+@pytest.mark.parametrize("file", ["README.md", "docs/index.md", "data.bin"])
+def test_a_limit_is_the_machines_where_no_test_opens_what_was_committed(branch: Project, file: str):
     (branch.root / file).parent.mkdir(exist_ok=True)
     (branch.root / file).write_text("More words.\n")
     commit(branch)
@@ -86,8 +86,7 @@ def test_prose_is_nothing_that_a_suite_runs(branch: Project, file: str):
     "change",
     [
         lambda root: (root / "app.py").write_text(CODE + "# a remark\n"),
-        lambda root: (root / "data.bin").write_bytes(b"0"),
-        lambda root: (root / "thresholds.yaml").write_text(THRESHOLDS + "  app.*: {tolerance: 10 %}\n"),
+        lambda root: (root / "test_api.py").write_text(TESTS + "# a remark\n"),
     ],
 )
 def test_a_limit_that_committed_code_may_break_fails(branch: Project, change: Callable[[Path], None]):

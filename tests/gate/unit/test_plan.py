@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from msgspec.structs import replace as replace_struct
 
-from gate.sides.impact import changed_functions, reaches
 from gate.confirm.plan import Costs, in_order_of_suspicion, next_batch, questions_about
 from gate.evidence import MIN_LAUNCHES
 from gate.model import Metric, Run, SuiteRun
+from gate.sides.impact import changed_functions, reaches
 from gate.thresholds import parse_policy
 from pytest_regression_gate.metrics import UNKNOWN_ENVIRONMENT
 

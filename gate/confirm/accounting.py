@@ -8,6 +8,7 @@ from typing import Final
 
 from gate.accounts import Account, Difference, Reached
 from gate.confirm.observe import Look
+from gate.nodeids import file_of
 from gate.sides.environments import INSTALL, Equipped, Replaced
 from gate.sides.footprints import Footprint, Peer
 from gate.sides.manifests import is_lock, is_manifest
@@ -20,14 +21,15 @@ _ELSEWHERE: Final = frozenset(
     }
 )  # fmt: skip
 """Programs that let something run where no side is."""
-_BESIDE: Final = re.compile(
+PROSE: Final = re.compile(
     r"(?:.*/)?(?:\.github/.*|\.circleci/.*|\.gitlab-ci\.yml|\.git[a-z]+|\.editorconfig|\.pre-commit-config\.ya?ml"
     r"|\.?ruff\.toml|mypy\.ini|\.flake8|\.pylintrc|\.coveragerc|codecov\.ya?ml|renovate\.json|\.?mise\.toml"
     r"|(?:LICEN[CS]E|COPYING|NOTICE|AUTHORS|CODEOWNERS|README|CHANGELOG|CHANGES|CONTRIBUTING|SECURITY)[^/]*"
-    r"|[^/]*\.(?:md|rst|adoc|pot?|png|jpg|svg)|test_[^/]*\.py|[^/]*_test\.py|conftest\.py|tests?/.*"
-    r"|thresholds\.yaml|[^/]*\.jsonl)"
+    r"|[^/]*\.(?:md|rst|adoc|pot?|png|jpg|svg)|thresholds\.yaml|[^/]*\.jsonl)"
 )
-"""What no service beside the tests runs; what a test itself opens is seen, whatever its name."""
+"""What hardly any suite opens: it orders the work, and excuses nothing."""
+_TESTS: Final = re.compile(r"(?:.*/)?(?:test_[^/]*\.py|[^/]*_test\.py|conftest\.py|tests?/.*)")
+"""What no service beside the tests runs."""
 _SCHEMA: Final = re.compile(r"(?:.*/)?(?:migrations?|alembic|versions|seeds?)/.*|.*\.sql|(?:.*/)?seed[^/]*")
 """What a database may have been made from before the suites began."""
 _MADE_BY_TESTS: Final = re.compile(
@@ -66,7 +68,13 @@ class Scene:
         files = [
             name
             for name in self.names
-            if not (_BESIDE.fullmatch(name) or is_manifest(name) or is_lock(name) or self.same_code(name))
+            if not (
+                PROSE.fullmatch(name)
+                or _TESTS.fullmatch(name)
+                or is_manifest(name)
+                or is_lock(name)
+                or self.same_code(name)
+            )
         ]
         return files + [one.what for one in self.equipped.replaced]
 
@@ -106,8 +114,15 @@ def account(scene: Scene, tests: Iterable[str]) -> Account:
         mine = {place for place, one in enumerate(found) if one.counts_for(test)}
         unseen = bool(scene.loose) and any(side.opaque for side in scene.look.sides)
         ran = any(test in side.footprint.tests for side in scene.look.sides)
-        reached[test] = Reached(bool(mine) or unseen or not ran, tuple(sorted(mine & places)))
+        shared = () if _is_new(scene, test) else tuple(sorted(mine & places))
+        reached[test] = Reached(bool(mine) or unseen or not ran, shared)
     return Account(tuple(one.difference for one in found), reached)
+
+
+def _is_new(scene: Scene, test: str) -> bool:
+    """Whether the base lacks the file of a test: then there is nothing that it could clear."""
+    base, head = (side.root / file_of(test) for side in scene.equipped.sides)
+    return head.is_file() and not base.exists()
 
 
 def _always(scene: Scene) -> list[tuple[Footprint, int]]:
@@ -154,8 +169,8 @@ def _of_ignored_files(scene: Scene) -> Iterator[_Found]:
         why = "git ignores it, so the base runs without it" + (f" and stopped: {stopped}" if stopped else "")
         yield _Found(Difference("file", name, "unaccounted", why, PREPARE), [(head, since)])
     if stopped and not opened:
-        why = f"it stopped: {stopped}"
-        yield _Found(Difference("process", "the base", "unaccounted", why, PREPARE), _always(scene))
+        why = f"the base stopped before its tests ran: {stopped}"
+        yield _Found(Difference("process", "base", "unaccounted", why, PREPARE), _always(scene))
 
 
 def _relative(text: str, tree: Path) -> str:
@@ -219,16 +234,15 @@ def _of_peers(scene: Scene) -> Iterator[_Found]:
             continue
         if is_store(peer):
             if scene.images or made_from:
-                what = f"the database at {peer.address}"
-                edited = ", ".join((*scene.images, *made_from)[:3])
-                why = f"both sides use it, and the change edits {edited}"
-                yield _Found(Difference("service", what, "unaccounted", why, _SHARED[3:]), reaches)
+                edits = f"the change edits {_some((*scene.images, *made_from))}"
+                why = f"both sides use this database, which was made before the tests began, and {edits}"
+                yield _Found(Difference("service", peer.address, "unaccounted", why, _SHARED[3:]), reaches)
         elif loose := scene.loose:
-            what = f"the service at {peer.address}" + (f" ({_command(peer)})" if peer.command else "")
+            who = f"this service ({_command(peer)})" if peer.command else "this service"
             edits = f"the change edits {_some(loose)}"
-            why = f"it was started outside the tests, both sides talk to it, and {edits}"
+            why = f"both sides talk to {who}, which the tests did not start, and {edits}"
             remedy = f"{_IN_A_FIXTURE}, {_SHARED}"
-            yield _Found(Difference("service", what, "unaccounted", why, remedy), reaches)
+            yield _Found(Difference("service", peer.address, "unaccounted", why, remedy), reaches)
 
 
 def _is_local(peer: Peer) -> bool:
@@ -276,8 +290,9 @@ def _of_programs(scene: Scene) -> Iterator[_Found]:
                 reaches.append((side.footprint, side.footprint.children[program]))
     for program, reaches in programs.items():
         edits = f"the change edits {_some(loose)}"
-        why = f"the tests start it, what it runs may be the same for both sides, and {edits}"
-        yield _Found(Difference("process", program, "unaccounted", why, "name it under shared:"), reaches)
+        why = f"the tests start this program, what it runs may be the same for both sides, and {edits}"
+        remedy = "compare it with a service that the tests start"
+        yield _Found(Difference("process", program, "unaccounted", why, remedy), reaches)
 
 
 def _of_files_outside(scene: Scene) -> Iterator[_Found]:
@@ -289,7 +304,7 @@ def _of_files_outside(scene: Scene) -> Iterator[_Found]:
             if scene.written_since(path):
                 files.setdefault(path, []).append((side.footprint, since))
     for path, reaches in files.items():
-        why = f"a step of this job wrote it, both sides read it, and the change edits {_some(unseen)}"
+        why = f"both sides read this file, a step of this job wrote it, and the change edits {_some(unseen)}"
         remedy = "let prepare: of the suite write it, below the directory of the suite"
         yield _Found(Difference("outside", path, "unaccounted", why, remedy), reaches)
 
@@ -298,6 +313,6 @@ def _of_silence(scene: Scene) -> Iterator[_Found]:
     """A side whose processes tell nothing, though tests ran in them."""
     for side, observed in zip(scene.equipped.sides, scene.look.sides, strict=True):
         if scene.names and not observed.footprint.tests and not observed.stopped:
-            what, why = f"the tests of the {side.name}", "their processes do not tell what they reach"
+            what, why = f"tests of the {side.name}", "their processes do not tell what they reach"
             remedy = "let the command of the suite start pytest in an environment that has the gate"
             yield _Found(Difference("process", what, "unaccounted", why, remedy), _always(scene))
