@@ -242,7 +242,7 @@ def _uv(text: str) -> Iterator[Requirement]:
             yield from parsed([f"{package['name']} @ git+{url.partition('?')[0]}@{commit}"])
         elif url := source.get("url"):
             yield from parsed([f"{package['name']} @ {url}"])
-        elif "registry" in source:
+        elif not source or "registry" in source:
             yield from parsed([f"{package['name']}=={package['version']}"])
 
 
