@@ -34,6 +34,8 @@ class Reached:
     """It uses something that differs."""
     unaccounted: tuple[int, ...] = ()
     """Places in `Account.differences` of what cannot be told."""
+    seen: tuple[int, ...] = ()
+    """Places of what each side used its own of."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,12 @@ class Account:
         """What keeps the base from clearing or excusing a test."""
         reached = self.tests.get(nodeid)
         return tuple(self.differences[place] for place in reached.unaccounted) if reached else ()
+
+    def seen(self, nodeid: str, *kinds: Kind) -> tuple[Difference, ...]:
+        """What a test uses that is another one on each side: distributions, variables, ..."""
+        reached = self.tests.get(nodeid)
+        found = (self.differences[place] for place in reached.seen) if reached else ()
+        return tuple(one for one in found if one.kind in kinds)
 
     def untouched(self, nodeid: str) -> bool:
         """Whether a test surely reaches nothing that differs."""
@@ -67,5 +75,9 @@ def merged(accounts: Iterable[Account]) -> Account:
         moved = {place: len(differences) + place for place in range(len(one.differences))}
         differences += one.differences
         for test, reached in one.tests.items():
-            tests[test] = replace(reached, unaccounted=tuple(moved[place] for place in reached.unaccounted))
+            tests[test] = replace(
+                reached,
+                unaccounted=tuple(moved[place] for place in reached.unaccounted),
+                seen=tuple(moved[place] for place in reached.seen),
+            )
     return Account(tuple(differences), tests)

@@ -115,7 +115,7 @@ def account(scene: Scene, tests: Iterable[str]) -> Account:
         unseen = bool(scene.loose) and any(side.opaque for side in scene.look.sides)
         ran = any(test in side.footprint.tests for side in scene.look.sides)
         shared = () if _is_new(scene, test) else tuple(sorted(mine & places))
-        reached[test] = Reached(bool(mine) or unseen or not ran, shared)
+        reached[test] = Reached(bool(mine) or unseen or not ran, shared, tuple(sorted(mine - places)))
     return Account(tuple(one.difference for one in found), reached)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from gate.accounts import NO_ACCOUNT
 from gate.baseline import Baseline
 from gate.evidence import Confirmation
-from gate.judge.accounting import judge_accounts, untouched_tests
+from gate.judge.accounting import judge_accounts, untouched_tests, with_causes
 from gate.judge.drift import judge_drift
 from gate.judge.inputs import Inputs
 from gate.judge.known import expected_of, judge_known_failures
@@ -103,6 +103,7 @@ def judge(
             for note in confirmation.notes
         ]
         findings += judge_accounts(run, account, baseline, findings)
+        findings = with_causes(findings, account)
         findings += [_INTERRUPTED] if confirmation.interrupted else []
     findings, used = apply_waivers(findings, inputs.waivers)
     ordered = in_reading_order([strictly(finding) for finding in findings] if inputs.strict else findings)

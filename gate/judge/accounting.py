@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterable, Iterator
 
+from msgspec.structs import replace
+
 from gate.accounts import Account, Difference
 from gate.baseline import ENOUGH_RUNS, Baseline
 from gate.model import Run
@@ -23,6 +25,17 @@ def untouched_tests(run: Run, suites: Collection[str], account: Account) -> froz
 def said(differences: Iterable[Difference]) -> str:
     """What both sides share, in few words; a finding of its own says why."""
     return f"base and head are not told apart: {', '.join(one.what for one in differences)}"
+
+
+def with_causes(findings: Iterable[Finding], account: Account) -> list[Finding]:
+    """Failing findings, with the distributions and variables that their tests use and the change edits."""
+    named: list[Finding] = []
+    for finding in findings:
+        tests = finding.nodeids[:1] if finding.level == "fail" and finding.state != "inconclusive" else ()
+        uses = [one.what for test in tests for one in account.seen(test, "distribution", "variable")]
+        more = f"; it uses {', '.join(uses)}" if uses else ""
+        named.append(replace(finding, message=f"{finding.message}{more}") if more else finding)
+    return named
 
 
 def judge_accounts(
