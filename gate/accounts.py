@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-Kind = Literal["file", "distribution", "variable", "environment", "service", "process", "outside"]
+Kind = Literal["file", "project", "distribution", "variable", "environment", "service", "process", "outside"]
 State = Literal["seen", "inert", "unaccounted"]
 
 

@@ -189,13 +189,14 @@ def _of_distributions(scene: Scene) -> Iterator[_Found]:
             for path in paths
         ]
         both = files[0] & files[1]
+        kind = "project" if one.project else "distribution"
         if not reaches:
-            yield _Found(Difference("distribution", one.what, "inert"))
+            yield _Found(Difference(kind, one.what, "inert"))
         elif one.shared or both:
             why = one.shared or f"both sides load {min(both)}"
-            yield _Found(Difference("distribution", one.what, "unaccounted", why, INSTALL), reaches)
+            yield _Found(Difference(kind, one.what, "unaccounted", why, INSTALL), reaches)
         else:
-            yield _Found(Difference("distribution", one.what, "seen"), reaches)
+            yield _Found(Difference(kind, one.what, "seen"), reaches)
 
 
 def _installed(footprint: Footprint) -> dict[str, str]:
