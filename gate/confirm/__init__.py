@@ -7,23 +7,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from gate.accounts import Account, merged
-from gate.baseline import ENOUGH_RUNS
-from gate.confirm.accounting import PROSE, Scene, account
+from gate.accounts import NO_ACCOUNT
+from gate.confirm.accounting import PROSE
 from gate.confirm.compare import ALL_RANKS, Comparison, compare
-from gate.confirm.observe import look
-from gate.confirm.plan import Question, in_order_of_suspicion, patience_of, questions_about
-from gate.confirm.rerun import LONGEST, MOST, SHARE, run_again
+from gate.confirm.plan import Question, in_order_of_suspicion, questions_about
+from gate.confirm.rerun import LONGEST, SHARE, run_again
+from gate.confirm.survey import survey, to_account_for
 from gate.evidence import Confirmation, Rerun
-from gate.git import changed_files, content_at, ignored_files, top_level
-from gate.model import Run, Shard, TestOutcome
+from gate.git import changed_files, content_at, top_level
+from gate.model import Run, Shard
 from gate.policy import Policy
-from gate.sides.change import Change
 from gate.sides.environments import Equipped, equip_all
 from gate.sides.impact import changed_functions
 from gate.sides.prepare import prepare
 from gate.sides.side import LaunchError
-from gate.sides.variables import edited_images
 from gate.sides.worktrees import two_sides
 from gate.verdict import Verdict
 
@@ -80,15 +77,15 @@ def confirm(
     listen(f"confirm: {amounts}, base {base[:12]} beside the head")
     reruns: dict[str, Rerun] = {}
     notes: tuple[str, ...] = ()
-    known, exclusive = Account(), dict[str, str]()
+    known, exclusive = NO_ACCOUNT, dict[str, str]()
     try:
         with two_sides(root, base) as pair:
             commands = dict.fromkeys(question.command for question in questions)
             commands |= {policy.suites[t.suite].run: None for t in failed if t.suite in policy.suites}
             equipped = equip_all(pair, commands, policy.install, listen)
             _prepare(equipped, policy, listen)
-            asked = _to_account_for(run, verdict, policy, questions, failed)
-            known, exclusive = _accounts(equipped, {} if first else asked, names, policy, listen)
+            asked = {} if first else to_account_for(run, verdict, policy, questions, failed)
+            known, exclusive = survey(equipped, asked, names, policy, listen)
             questions = [question for question in questions if not known.untouched(question.nodeid)]
             sides = {command: found.sides for command, found in equipped.items()}
             begun = time.monotonic()
@@ -132,84 +129,6 @@ def _prepare(equipped: Mapping[str, Equipped], policy: Policy, listen: Callable[
     by_command = {command: run for command, run in sorted(wanted) if run in equipped}
     for command, run in by_command.items():
         prepare(equipped[run].sides, command, listen)
-
-
-def _to_account_for(
-    run: Run, verdict: Verdict, policy: Policy, questions: Sequence[Question], failed: Sequence[TestOutcome]
-) -> dict[str, dict[str, float]]:
-    """Tests whose base may clear or excuse something: command -> nodeid -> how long it may be silent.
-
-    Those are failing tests, suspects, and while few runs are accepted all that is measured.
-    """
-    suspects = {
-        f.subject for f in verdict.findings if f.state == "suspect" or f.kind in {"limit", "invalid-load"}
-    }
-    young = {suite.name for suite in verdict.suites if suite.environment.comparable_runs < ENOUGH_RUNS}
-    asked: dict[str, dict[str, float]] = {}
-    for question in questions:
-        if suspects & {question.metric, question.subject} or question.suite in young:
-            asked.setdefault(question.command, {})[question.nodeid] = question.patience
-    for test in failed if len(failed) <= MOST else ():
-        if suite := policy.suites.get(test.suite):
-            patience = patience_of(suite, run.seconds)
-            asked.setdefault(suite.run, {}).setdefault(test.nodeid, patience)
-    return asked
-
-
-def _accounts(
-    equipped: Mapping[str, Equipped],
-    asked: Mapping[str, Mapping[str, float]],
-    names: Sequence[str],
-    policy: Policy,
-    listen: Callable[[str], None],
-) -> tuple[Account, dict[str, str]]:
-    """Look at the tests of each command.
-
-    Returns:
-        What differs, and which commands must run one side at a time -> why.
-    """
-    accounts: list[Account] = []
-    exclusive = {suite.run: "exclusive: true" for suite in policy.suites.values() if suite.exclusive}
-    written = _written_by_this_job()
-    for command, tests in asked.items():
-        found = equipped[command]
-        listen(f"confirm: looking at what {_amount(len(tests), 'test')} reach on both sides")
-        patience = max(tests.values())
-        seen = look(found.sides, command, list(tests), patience, names, exclusive=command in exclusive)
-        if seen.exclusive:
-            exclusive[command] = seen.exclusive
-        base, head = found.sides
-        change = Change(tuple(names), base.tree, head.tree)
-        before, after = change.edited(lambda name: name.endswith((".yml", ".yaml")))
-        scene = Scene(
-            seen,
-            found,
-            names,
-            change.same_code,
-            policy.shared.split(),
-            ignored_files(head.tree) if head.tree == head.top else (),
-            edited_images(before, after),
-            written,
-        )
-        accounts.append(account(scene, tests))
-    return merged(accounts), exclusive
-
-
-def _written_by_this_job() -> Callable[[str], bool]:
-    """Tells whether a file was written since a workflow's job began; elsewhere no file was."""
-    now = time.time()
-    try:
-        begun = Path(os.environ["GITHUB_EVENT_PATH"]).stat().st_mtime
-    except (KeyError, OSError):
-        begun = math.inf
-
-    def written(path: str) -> bool:
-        try:
-            return begun <= Path(path).stat().st_mtime < now
-        except OSError:
-            return False
-
-    return written
 
 
 def places_of(run: Run, policy: Policy) -> range:

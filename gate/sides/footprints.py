@@ -9,6 +9,8 @@ from pytest_regression_gate.observer import SEPARATOR
 
 _BEFORE_ALL: Final = 0
 """What counts for all tests: collection, fixtures of the session's first test, and other processes."""
+_LEAST: Final = 3
+"""Process, kind, what."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,10 @@ def footprint(lines: Iterable[str], asked: Collection[str]) -> Footprint:
     found = Footprint()
     main, now = "", _BEFORE_ALL
     for line in lines:
-        pid, kind, *fields = line.rstrip("\n").split(SEPARATOR)
-        if not fields:
+        parts = line.rstrip("\n").split(SEPARATOR)
+        if len(parts) < _LEAST:  # it was cut
             continue
+        pid, kind, *fields = parts
         since = now if pid == main else _BEFORE_ALL
         match kind:
             case "test" if fields[0] in asked and main in {"", pid}:

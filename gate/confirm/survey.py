@@ -1,0 +1,112 @@
+"""What base and head share, for the tests whose failures or figures the base may excuse."""
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from gate.accounts import Account, merged
+from gate.baseline import ENOUGH_RUNS
+from gate.confirm.accounting import Scene, account
+from gate.confirm.observe import look
+from gate.confirm.plan import Question, patience_of
+from gate.confirm.rerun import MOST
+from gate.git import ignored_files
+from gate.model import Run, TestOutcome
+from gate.policy import Policy
+from gate.sides.change import Change
+from gate.sides.environments import Equipped
+from gate.sides.variables import edited_images
+from gate.verdict import Verdict
+
+
+def to_account_for(
+    run: Run, verdict: Verdict, policy: Policy, questions: Sequence[Question], failed: Sequence[TestOutcome]
+) -> dict[str, dict[str, float]]:
+    """Tests whose base may clear or excuse something: command -> nodeid -> how long it may be silent.
+
+    Those are failing tests, suspects, and while few runs are accepted all that is measured; of every other
+    command one test, to see whether both sides can run at once.
+    """
+    suspects = {
+        f.subject for f in verdict.findings if f.state == "suspect" or f.kind in {"limit", "invalid-load"}
+    }
+    young = {suite.name for suite in verdict.suites if suite.environment.comparable_runs < ENOUGH_RUNS}
+    asked: dict[str, dict[str, float]] = {}
+    for question in questions:
+        excused = bool(suspects & {question.metric, question.subject}) or question.suite in young
+        if excused or question.command not in asked:
+            asked.setdefault(question.command, {})[question.nodeid] = question.patience
+    for test in failed if len(failed) <= MOST else ():
+        if suite := policy.suites.get(test.suite):
+            patience = patience_of(suite, run.seconds)
+            asked.setdefault(suite.run, {}).setdefault(test.nodeid, patience)
+    return asked
+
+
+def survey(
+    equipped: Mapping[str, Equipped],
+    asked: Mapping[str, Mapping[str, float]],
+    names: Sequence[str],
+    policy: Policy,
+    listen: Callable[[str], None],
+) -> tuple[Account, dict[str, str]]:
+    """Look at the tests of each command, and tell what both sides would share.
+
+    Args:
+        equipped: both sides by command.
+        asked: command -> nodeid -> seconds that its suite may be silent.
+        names: the files that differ, relative to the trees.
+        policy: what it calls shared, and which suites are exclusive.
+        listen: called with a line before each look.
+
+    Returns:
+        What differs, and which commands must run one side at a time -> why.
+    """
+    accounts: list[Account] = []
+    exclusive = {suite.run: "exclusive: true" for suite in policy.suites.values() if suite.exclusive}
+    written = _written_by_this_job()
+    for command, tests in asked.items():
+        found = equipped[command]
+        listen(f"confirm: looking at what {_amount(len(tests))} on each side")
+        patience = max(tests.values())
+        seen = look(found.sides, command, list(tests), patience, names, exclusive=command in exclusive)
+        if seen.exclusive:
+            exclusive[command] = seen.exclusive
+        base, head = found.sides
+        change = Change(tuple(names), base.tree, head.tree)
+        before, after = change.edited(lambda name: name.endswith((".yml", ".yaml")))
+        scene = Scene(
+            seen,
+            found,
+            names,
+            change.same_code,
+            policy.shared.split(),
+            ignored_files(head.tree) if head.tree == head.top else (),
+            edited_images(before, after),
+            written,
+        )
+        accounts.append(account(scene, tests))
+    return merged(accounts), exclusive
+
+
+def _written_by_this_job() -> Callable[[str], bool]:
+    """Tells whether a file was written since a workflow's job began; elsewhere no file was."""
+    now = time.time()
+    try:
+        begun = Path(os.environ["GITHUB_EVENT_PATH"]).stat().st_mtime
+    except (KeyError, OSError):
+        begun = math.inf
+
+    def written(path: str) -> bool:
+        try:
+            return begun <= Path(path).stat().st_mtime < now
+        except OSError:
+            return False
+
+    return written
+
+
+def _amount(tests: int) -> str:
+    return "1 test reaches" if tests == 1 else f"{tests} tests reach"
