@@ -1,5 +1,6 @@
 """The cases: one real change for the worse each, the real command, and whether it turned red for it."""
 
+import ast
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -135,6 +136,42 @@ class Stage:
         with file.open("a", encoding="utf-8") as text:
             text.write(f"\n\nfrom pytest_regression_gate.sabotage import {name}  # noqa: E402\n\n{call}\n")
 
+    def spoil_function(self, call: str) -> None:
+        """Let a function of the project begin with a call of `pytest_regression_gate.sabotage`."""
+        added = f'__import__("pytest_regression_gate.sabotage", fromlist=["_"]).{call}'
+        for function in self.target.own:
+            path, _, name = function.partition(":")
+            file = self.test_root / path
+            text = file.read_text(encoding="utf-8") if file.is_file() else ""
+            if (changed := with_first_line(text, name, added)) is not None:
+                file.write_text(changed, encoding="utf-8")
+                return
+        raise NotCheckedError("no function of the project that the operation runs can be edited")
+
+
+def with_first_line(source: str, name: str, line: str) -> str | None:
+    """A source with one more line at the begin of a function; None where that is not possible.
+
+    Args:
+        source: Python.
+        name: qualified, of a function or a method.
+        line: a statement.
+    """
+    node: ast.AST = ast.parse(source)
+    for part in name.split("."):
+        inside = (one for one in ast.iter_child_nodes(node) if getattr(one, "name", None) == part)
+        if (found := next(inside, None)) is None:
+            return None
+        node = found
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return None
+    first = node.body[0]
+    lines = source.splitlines(keepends=True)
+    if first.lineno <= node.lineno or lines[first.lineno - 1][: first.col_offset].strip():
+        return None
+    lines.insert(first.lineno - 1, f"{lines[first.lineno - 1][: first.col_offset]}{line}\n")
+    return "".join(lines)
+
 
 def read_outcome(file: Path, said: Said) -> Outcome:
     """The verdict that a command wrote, with the exit code that its process had."""
@@ -145,10 +182,16 @@ def read_outcome(file: Path, said: Said) -> Outcome:
 
 def rehearse(stage: Stage) -> Iterator[Case]:
     """Try every case, one after the other, each from the same clean state."""
+    own: tuple[tuple[str, str, Callable[[Stage], Case]], ...] = (
+        ("delay in its own code", "red: regression, confirmed", _own_delay),
+        ("broken function", "red: new-failure", _own_failure),
+    )
+    own = own if stage.copy.versioned and stage.target.own else ()
     cases: tuple[tuple[str, str, Callable[[Stage], Case]], ...] = (
         ("unchanged, alone", "green", _unchanged),
         ("injected delay", "red: regression, confirmed", _delay),
         ("failing test", "red: new-failure", _failure),
+        *own,
         ("lost metric", "red: missing-metric", _lost),
         ("empty report", "error: report-error", _empty),
         ("corrupt baseline", "error: report-error", _corrupt),
@@ -211,6 +254,25 @@ def _failure(stage: Stage) -> Case:
     _break(stage)
     outcome = stage.check(stage.measure("failure"))
     found = outcome.of("new-failure", stage.target.breaks)
+    return _case(outcome, found, ok=outcome.exit_code == 1 and bool(found))
+
+
+def _own_delay(stage: Stage) -> Case:
+    """The base beside the head must have the function as it was."""
+    timed = stage.target.timed
+    if timed is None:
+        raise NotCheckedError("nothing is timed")
+    stage.spoil_function(f"spin({stage.target.delay:.4g})")
+    return _slow(stage, stage.check(stage.measure("own-delay")), timed.subject)
+
+
+def _own_failure(stage: Stage) -> Case:
+    timed = stage.target.timed
+    if timed is None:
+        raise NotCheckedError("nothing is timed")
+    stage.spoil_function("refuse()")
+    outcome = stage.check(stage.measure("own-failure"))
+    found = outcome.of("new-failure", timed.nodeid)
     return _case(outcome, found, ok=outcome.exit_code == 1 and bool(found))
 
 

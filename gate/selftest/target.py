@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from gate.located import Place
 from gate.model import Metric, Run, SuiteRun
+from gate.nodeids import file_of
 from gate.policy import LIMITS, OFF, Entry, Policy, Suite
 
 _SHORT: Final = 0.02  # ms
@@ -27,6 +28,8 @@ class Target:
     """Of the timed metric, relative."""
     floor: float
     """Of the timed metric, in ms."""
+    own: tuple[str, ...] = ()
+    """Functions of the project that the timed operation runs, `path:qualified name`; none of a test's file."""
 
     @property
     def delay(self) -> float:
@@ -60,7 +63,15 @@ def choose(run: Run, policy: Policy) -> Target | None:
         recorded=best,
         tolerance=rule.tolerance.to("ratio") if rule else 0.0,
         floor=rule.floor.to("ms") if rule else 0.0,
+        own=_own(best, run) if best and timed else (),
     )
+
+
+def _own(timed: Metric, run: Run) -> tuple[str, ...]:
+    suite = run.suites[timed.suite]
+    tests = {file_of(nodeid).rpartition("/")[2] for nodeid in suite.tests} | {"conftest.py"}
+    functions = sorted(suite.executed.get(timed.subject, ()))
+    return tuple(one for one in functions if one.partition(":")[0].rpartition("/")[2] not in tests)
 
 
 def _is_timed(metric: Metric, run: Run, policy: Policy) -> bool:

@@ -1,6 +1,6 @@
-"""What `gate selftest` adds to the end of a test file in its throw-away copy: real changes for the worse.
+"""What `gate selftest` adds in its throw-away copy: real changes for the worse.
 
-Each function is called while the test module is imported, so that it holds before the first test runs.
+To the end of a test file, so that it holds before the first test runs; or to a function of the project.
 """
 
 import functools
@@ -77,6 +77,11 @@ def fail(module: dict[str, Any], path: str) -> None:
         module[name] = failing
 
 
+def refuse() -> NoReturn:
+    """Raise, in place of what a function of the project does."""
+    raise AssertionError(MESSAGE)
+
+
 def _is(name: str, *subjects: str) -> bool:
     return join_name(*split_name(name)) in subjects
 
@@ -88,7 +93,7 @@ def _delayed(func: Callable[..., Any], milliseconds: float) -> Callable[..., Any
         result = func(*args, **kwargs)
         if inspect.isawaitable(result):
             return _delayed_await(result, milliseconds)
-        _spin(milliseconds)
+        spin(milliseconds)
         return result
 
     return slow
@@ -96,11 +101,12 @@ def _delayed(func: Callable[..., Any], milliseconds: float) -> Callable[..., Any
 
 async def _delayed_await(awaitable: Awaitable[Any], milliseconds: float) -> Any:
     result = await awaitable
-    _spin(milliseconds)
+    spin(milliseconds)
     return result
 
 
-def _spin(milliseconds: float) -> None:
+def spin(milliseconds: float) -> None:
+    """Compute for so much longer."""
     end = time.perf_counter_ns() + milliseconds * 1e6
     while time.perf_counter_ns() < end:
         pass

@@ -11,11 +11,9 @@ import pytest
 
 TESTS = """
 import pytest
+from shop import home
 
 pytestmark = pytest.mark.measure(seconds=0.1)
-
-def home():
-    return sum(range(2000))
 
 def test_home(measure):
     assert measure("api.home", home) == 1999000
@@ -55,6 +53,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root.mkdir()
     (root / "thresholds.yaml").write_text(THRESHOLDS)
     (root / "test_api.py").write_text(TESTS)
+    (root / "shop.py").write_text("def home():\n    return sum(range(2000))\n")
     git(root, "init", "-q", "-b", "main")
     git(root, "add", ".")
     git(root, "commit", "-q", "-m", "code")
@@ -70,7 +69,7 @@ def selftest(root: Path) -> "subprocess.CompletedProcess[str]":
 def rows(text: str) -> dict[str, str]:
     """Case -> how it ended."""
     names = ("unchanged code", "unchanged, alone", "injected delay", "failing test", "lost metric",
-             "empty report", "corrupt baseline", "edited policy")  # fmt: skip
+             "delay in its own code", "broken function", "empty report", "corrupt baseline", "edited policy")  # fmt: skip
     table = text[text.index("The gate said") :].splitlines()
     return {
         name: line.rstrip().rpartition("  ")[2].strip()
@@ -86,7 +85,7 @@ def test_every_fault_turns_red_and_the_repository_is_not_touched(root: Path, tmp
     done = selftest(root)
     assert done.returncode == 0, done.stdout + done.stderr
     assert set(rows(done.stdout).values()) == {"ok"}, done.stdout
-    assert len(rows(done.stdout)) == 8, done.stdout
+    assert len(rows(done.stdout)) == 10, done.stdout
     assert state(root) == before
     assert list((tmp_path / "tmp").iterdir()) == []
 
@@ -127,6 +126,7 @@ def test_a_project_without_metrics_and_without_git_checks_what_it_can(root: Path
     assert set(ended.values()) == {"ok", "not checked"}, done.stdout
 
 
+@pytest.mark.long
 def test_a_gate_that_cannot_see_is_called_blind(root: Path):
     """A suite whose command hides what its tests say: every failure is turned into a pass."""
     (root / "test_api.py").write_text("def test_one():\n    assert True\n")

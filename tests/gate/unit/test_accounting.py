@@ -130,7 +130,8 @@ def test_a_service_that_the_tests_did_not_start_is_unaccounted_for():
     [
         ("README.md",), ("docs/a.rst",), (".github/workflows/lint.yml",),
         ("tests/test_a.py",), ("LICENSE",),
-        ("pyproject.toml",), ("uv.lock",), ("requirements-dev.txt",), (".pre-commit-config.yaml",), (".gitignore",),
+        ("pyproject.toml",), ("uv.lock",), ("requirements-dev.txt",),
+        (".pre-commit-config.yaml",), (".gitignore",),
     ],
 )  # fmt: skip
 def test_a_service_does_not_run_prose_tests_or_manifests(names: tuple[str, ...]):
