@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from statistics import median
 from typing import Final
 
+from gate.accounts import Account
 from gate.baseline import Baseline, KnownMetric, Pin, SuiteBaseline
 from gate.changepoints import Step, change_points, noise
 from gate.judge.drift import RECENT
@@ -102,6 +103,8 @@ class Explanation:
     """What the verdict says about it; None: no verdict was given."""
     base: str
     """The commit to compare with."""
+    account: Account | None = None
+    """What differs between base and head; None: nobody looked for these tests."""
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -156,7 +159,14 @@ def explain(subject: str, baseline: Baseline, policy: Policy, verdict: Verdict |
         tests=tests,
         findings=tuple(f for f in said if f.subject in about) if verdict else None,
         base=(verdict.base.commit if verdict else "") or "origin/main",
+        account=_account_of(tests, verdict.account if verdict else None),
     )
+
+
+def _account_of(tests: Iterable[str], account: Account | None) -> Account | None:
+    """The part of an account that is about some tests."""
+    known = {test: account.tests[test] for test in tests if test in account.tests} if account else {}
+    return Account(account.differences, known) if account and known else None
 
 
 def _meant(subject: str, names: list[str], known: dict[str, KnownMetric]) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
 
-from gate.accounts import Difference
+from gate.accounts import Account
 
 SCHEMA: Final = "gate.verdict/1"
 
@@ -212,7 +212,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     waivers: tuple[Waiver, ...] = ()
     """Those that permitted something."""
     skipped: tuple[SkippedTest, ...] = ()
-    differences: tuple[Difference, ...] = ()
+    account: Account | None = None
     """What base and head had of their own, and what not, for the tests that were asked about."""
 
     def of_level(self, level: Level) -> tuple[Finding, ...]:

@@ -126,7 +126,7 @@ def judge(
         findings=ordered,
         waivers=used,
         skipped=_skipped(run),
-        differences=account.differences,
+        account=account if account.tests else None,
     )
 
 

@@ -8,6 +8,7 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
+from gate.accounts import Account
 from gate.explain import Candidate, ExplainedMetric, Explanation, Field, History
 from gate.judge.drift import RECENT, named_pin
 from gate.report.terminal import LEVEL_COLOURS, harmless
@@ -32,6 +33,8 @@ def print_explanation(explanation: Explanation, console: Console, *, quiet: bool
         return
     if explanation.findings is not None:
         _findings(explanation.findings, console)
+    if explanation.account:
+        _differences(explanation.account, console)
     if explanation.commands:
         _line(console, "To see it on your machine", "bold")
         for command in explanation.commands:
@@ -114,6 +117,23 @@ def _findings(findings: tuple[Finding, ...], console: Console) -> None:
                 what.append(f"\n{log_line(finding.rule)}", style="dim")
             table.add_row(Text(kind, style=LEVEL_COLOURS[finding.level]), what)
         _print(table, console)
+    console.print()
+
+
+def _differences(account: Account, console: Console) -> None:
+    """What the tests use that is not the same at the base, and whether the base had its own."""
+    _line(console, "Between base and head", "bold")
+    table = _rows()
+    for test, reached in account.tests.items():
+        for place in reached.seen:
+            difference = account.differences[place]
+            table.add_row("own", log_line(f"{difference.what}: each side of {test} used its own"))
+        for difference in account.unaccounted(test):
+            text = log_line(f"{difference.what}: {difference.why}; {difference.remedy}")
+            table.add_row(Text("shared", style=LEVEL_COLOURS["fail"]), text)
+        if account.untouched(test):
+            table.add_row("untouched", log_line(f"{test} uses nothing that differs"))
+    _print(table, console)
     console.print()
 
 

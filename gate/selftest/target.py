@@ -29,7 +29,7 @@ class Target:
     floor: float
     """Of the timed metric, in ms."""
     own: tuple[str, ...] = ()
-    """Functions of the project that the timed operation runs, `path:qualified name`; none of a test's file."""
+    """Functions of the project that the timed operation runs, as `path:qualified name`."""
 
     @property
     def delay(self) -> float:

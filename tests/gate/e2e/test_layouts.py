@@ -280,7 +280,7 @@ def test_an_update_of_a_dependency_is_seen_on_both_sides(
     write(tmp_path, {name: text % "2.0"})
     commit(tmp_path)
     code, verdict, said = judged(place, tmp_path)
-    states = {one["what"]: one["state"] for one in verdict["differences"]} if "differences" in verdict else {}
+    states = {one["what"]: one["state"] for one in verdict["account"]["differences"]}
     if used:
         assert code == 1, said
         assert "0 of 3 on the base" in of(verdict, "new-failure")[0]["message"], said

@@ -59,7 +59,7 @@ def of(verdict: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 
 def states(verdict: dict[str, Any]) -> dict[str, str]:
-    return {one["what"]: one["state"] for one in verdict.get("differences", [])}
+    return {one["what"]: one["state"] for one in verdict["account"]["differences"]}
 
 
 SHOP = "def ok():\n    return %s\n"

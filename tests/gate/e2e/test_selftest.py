@@ -69,7 +69,8 @@ def selftest(root: Path) -> "subprocess.CompletedProcess[str]":
 def rows(text: str) -> dict[str, str]:
     """Case -> how it ended."""
     names = ("unchanged code", "unchanged, alone", "injected delay", "failing test", "lost metric",
-             "delay in its own code", "broken function", "empty report", "corrupt baseline", "edited policy")  # fmt: skip
+             "delay in its own code", "broken function", "empty report", "corrupt baseline",
+             "edited policy")  # fmt: skip
     table = text[text.index("The gate said") :].splitlines()
     return {
         name: line.rstrip().rpartition("  ")[2].strip()
