@@ -8,6 +8,7 @@ from typing import Final
 from gate.baseline import Baseline
 from gate.confirm import LaunchError, confirm
 from gate.evidence import Confirmation
+from gate.git import head_commit
 from gate.judge import Inputs, judge
 from gate.model import Problem, Run
 from gate.pipeline.align import align
@@ -24,9 +25,11 @@ from gate.policy import Policy
 from gate.verdict import Verdict
 from gate.waivers import NO_WAIVERS, Waivers
 
-_OF_THE_BRANCH: Final = frozenset({"push", "schedule", "workflow_dispatch"})
-"""Events of GitHub that judge the branch itself: what nobody has accepted there stays red."""
 _SCHEDULE: Final = "schedule"
+_OF_THE_BRANCH: Final = frozenset({"push", _SCHEDULE})
+"""Events of GitHub that judge the branch itself: what nobody has accepted there stays red. So does a manual
+run of a commit that is its own base; of another branch it judges the change."""
+_MANUAL: Final = "workflow_dispatch"
 _UNCONFIRMED: Final = "suspects were not measured again on this machine, so none of them is confirmed"
 
 
@@ -90,7 +93,9 @@ def open_case(
     run = read_reports(
         request.reports, sources.policy, request.root, sources.problems, complete=request.complete
     )
-    of_branch = sources.same or (bool(sources.base) and request.event in _OF_THE_BRANCH)
+    own_base = bool(sources.base) and sources.base == head_commit(request.root)
+    of_branch = sources.same or (own_base and request.event == _MANUAL)
+    of_branch = of_branch or (bool(sources.base) and request.event in _OF_THE_BRANCH)
     if of_branch:
         sources = beside_accepted(sources, run, request.root)
     elif sources.base:
