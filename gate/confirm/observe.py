@@ -170,8 +170,10 @@ def _observed(sides: Sequence[Side], task: Task) -> list[Observed]:
             failed.append(frozenset(child.failed))
         found = [read_footprint(file, set(task.tests)) for file in files]
     for footprint, child in zip(found, children, strict=True):
+        heard = {(peer.host, peer.port) for peer in footprint.peers}
         for peer in connections.peers[child.side.name]:
-            footprint.reach(peer)
+            if (peer.host, peer.port) not in heard:
+                footprint.reach(peer)
     return [Observed(*one) for one in zip(found, failed, problems, strict=True)]
 
 

@@ -178,7 +178,10 @@ def _among_the_others(
 def _rerun(test: TestOutcome, head: Sequence[TestOutcome], base: Sequence[TestOutcome]) -> Rerun:
     """What a test that failed in the run did in further runs of both sides."""
     on_head = [test, *head]
-    ways = {again.failure.signature for again in on_head if again.failure}
+    again_on_head = {again.failure.signature for again in head if again.failure}
+    original = {test.failure.signature} if test.failure else set[str]()
+    # What it does when it is run again is its way to fail only if the run's own way is among that.
+    ways = original | again_on_head if original & again_on_head else original
     return Rerun(
         head=(sum(again.failed for again in on_head), len(on_head)),
         base=(sum(again.failed for again in base), len(base)),

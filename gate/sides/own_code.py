@@ -1,5 +1,6 @@
 """The repository's own projects where they are installed: each side gets them from its own tree."""
 
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -9,7 +10,7 @@ from gate.sides.builds import wheels_of
 from gate.sides.change import contents
 from gate.sides.outfit import Outfit
 from gate.sides.overlay import for_pip
-from gate.sides.projects import Project, commands_differ, follows
+from gate.sides.projects import Project, commands_differ, follows, installed_files
 
 _MANIFESTS: Final = ("pyproject.toml", "setup.cfg", "setup.py")
 
@@ -60,6 +61,21 @@ def build(outfits: Sequence[Outfit], regular: Sequence[Project], listen: Callabl
             wanted[outfit.side.name], outfit.side, outfit.environment, for_pip(outfit.side)
         )
         outfit.missing |= failed
+    for project in changed:
+        for outfit in outfits:
+            wheel = outfit.wheels.get(project.name)
+            if wheel and outfit.side.name == "head" and (lost := _not_built(project, wheel)):
+                outfit.missing[project.name] = (
+                    f"{lost} is installed, and the project's tree does not build it"
+                )
     for name in {name for outfit in outfits for name in outfit.missing}:
         for outfit in outfits:
             outfit.wheels.pop(name, None)
+
+
+def _not_built(project: Project, wheel: Path) -> str:
+    """A file that is installed and not in a wheel of the same tree: git ignores what it is made from."""
+    with zipfile.ZipFile(wheel) as archive:
+        built = {name.partition(".data/purelib/")[2] or name for name in archive.namelist()}
+    lost = sorted(installed_files(project.distribution).keys() - built)
+    return lost[0] if lost else ""

@@ -6,9 +6,15 @@ A repository that holds the gate itself would otherwise be measured with its own
 
 import runpy
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest_regression_gate
+
+with suppress(SyntaxError, ImportError):  # a Python of another environment may be older
+    from pytest_regression_gate import side
+
+    side.enter(late=True)
 
 for entry in sys.path:
     hidden = Path(entry, "sitecustomize.py")
