@@ -86,7 +86,9 @@ def test_a_limit_is_the_machines_where_no_test_opens_what_was_committed(branch: 
     "change",
     [
         lambda root: (root / "app.py").write_text(CODE + "# a remark\n"),
-        lambda root: (root / "test_api.py").write_text(TESTS + "# a remark\n"),
+        pytest.param(
+            lambda root: (root / "test_api.py").write_text(TESTS + "# a remark\n"), marks=pytest.mark.long
+        ),
     ],
 )
 def test_a_limit_that_committed_code_may_break_fails(branch: Project, change: Callable[[Path], None]):

@@ -119,8 +119,12 @@ def test_other"""
     ("answer", "tests"),
     [
         ("'error'", TESTS),
-        ("199990000", TESTS + UNTIDY),
-        ("199990000", re.sub("def test_work.*def test_other", AGAIN, TESTS, flags=re.DOTALL)),
+        pytest.param("199990000", TESTS + UNTIDY, marks=pytest.mark.long),
+        pytest.param(
+            "199990000",
+            re.sub("def test_work.*def test_other", AGAIN, TESTS, flags=re.DOTALL),
+            marks=pytest.mark.long,
+        ),
     ],
     ids=["fails", "fails in its end", "passes when tried again"],
 )
@@ -217,7 +221,7 @@ def test_what_is_kept_never_outlives_the_next_measurement(repository: Project):
     assert not kept.exists()
 
 
-@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("complete", [pytest.param(True, marks=pytest.mark.long), False])
 def test_a_base_with_dependencies_of_its_own_is_measured_with_them_or_not_at_all(
     repository: Project, *, complete: bool
 ):

@@ -59,6 +59,7 @@ def service(tmp_path: Path) -> Project:
     return project
 
 
+@pytest.mark.long
 def test_a_machine_that_is_slower_for_everything_is_not_red(service: Project):
     (service.root / "service.py").write_text(SERVICE + "\ndef unused():\n    return 1\n")
     assert service.gate("run").code == 0

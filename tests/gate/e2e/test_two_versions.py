@@ -50,6 +50,7 @@ MIXED = TESTS.replace(
 )  # fmt: skip
 
 
+@pytest.mark.long
 def test_rounds_and_values_of_one_test_are_both_compared_in_the_unit_of_the_baseline(repository: Project):
     durations = THRESHOLDS.replace("cacheprovider}", "cacheprovider, durations: true}")
     commit(
@@ -84,6 +85,7 @@ def test_rounds_and_values_of_one_test_are_both_compared_in_the_unit_of_the_base
     assert (of["app.size"]["base"], of["app.size"]["head"]) == (2000, 2000), "in the unit of the run"
 
 
+@pytest.mark.long
 def test_a_test_that_only_the_head_passes_is_no_error(repository: Project):
     """And the suite's command is a wrapper with an exit code of its own."""
     wrapped = THRESHOLDS.replace("-p no:cacheprovider}", "-p no:cacheprovider || exit 2}")
