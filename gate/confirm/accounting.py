@@ -112,7 +112,9 @@ def account(scene: Scene, tests: Iterable[str]) -> Account:
     reached: dict[str, Reached] = {}
     for test in tests:
         mine = {place for place, one in enumerate(found) if one.counts_for(test)}
-        unseen = bool(scene.loose) and any(side.opaque for side in scene.look.sides)
+        unseen = bool(scene.loose) and (
+            not scene.look.watched or any(side.opaque for side in scene.look.sides)
+        )
         ran = any(test in side.footprint.tests for side in scene.look.sides)
         shared = () if _is_new(scene, test) else tuple(sorted(mine & places))
         reached[test] = Reached(bool(mine) or unseen or not ran, shared, tuple(sorted(mine - places)))

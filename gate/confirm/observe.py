@@ -82,6 +82,8 @@ class Look:
     """Files of the head that somebody opened while the base ran alone."""
     listening: frozenset[str] = frozenset()
     """Ports and sockets where somebody listened before any test began."""
+    watched: bool = True
+    """Every file that differs was watched, whoever opens it."""
 
     @property
     def sides(self) -> tuple[Observed, Observed]:
@@ -100,8 +102,9 @@ def look(
 ) -> Look:
     """Run some tests on both sides and note what they reach.
 
-    Both run at once. They run once more, one after the other, where they seem to be in each other's way,
-    and where somebody starts programs that tell nothing: then every file that differs is watched.
+    Both run at once, and every file that differs is watched. They run once more, one after the other, where
+    they seem to be in each other's way, where they start programs that tell nothing, and where somebody opens
+    a file that differs and does not say so, as C code does.
 
     Args:
         sides: base and head.
@@ -115,22 +118,34 @@ def look(
     listening = addresses()
     if exclusive:
         return replace(_one_by_one(sides, task, differing), exclusive="exclusive: true", listening=listening)
-    base, head = _observed(sides, task)
+    with Watch(side.tree / name for side in sides for name in differing) as watch:
+        base, head = _observed(sides, task)
+        unheard = watch.opened() - base.footprint.files.keys() - head.footprint.files.keys()
+        works = watch.works
     conflict = _conflict(base, head)
     apart = base.failed != head.failed or base.problem or head.problem
-    if not (conflict or apart or base.opaque or head.opaque):
-        return Look(base, head, listening=listening)
+    if not (conflict or apart or unheard or base.opaque or head.opaque):
+        return Look(base, head, listening=listening, watched=works)
     alone = _one_by_one(sides, task, differing)
     why = conflict or _hindered(base, alone.base) or _hindered(head, alone.head)
     return replace(alone, exclusive=why, listening=listening)
 
 
 def _one_by_one(sides: tuple[Side, Side], task: Task, differing: Collection[str]) -> Look:
-    with Watch(sides[1].tree / name for name in differing) as watch:
-        [base] = _observed(sides[:1], task)
-        foreign = frozenset(watch.opened())
-    [head] = _observed(sides[1:], task)
-    return Look(base, head, foreign=foreign)
+    found: list[Observed] = []
+    foreign: set[str] = set()
+    works = True
+    for side in sides:
+        with Watch(one.tree / name for one in sides for name in differing) as watch:
+            [observed] = _observed([side], task)
+            opened, works = watch.opened(), watch.works
+        own = {str(side.tree / name) for name in differing}
+        for name in opened & own:
+            observed.footprint.files.setdefault(name, 0)
+        foreign |= opened - own if side.name == "base" else set[str]()
+        found.append(observed)
+    base, head = found
+    return Look(base, head, foreign=frozenset(foreign), watched=works)
 
 
 def _conflict(base: Observed, head: Observed) -> str:

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from gate.accounts import Account, merged
 from gate.baseline import ENOUGH_RUNS
@@ -20,24 +21,33 @@ from gate.sides.environments import Equipped
 from gate.sides.variables import edited_images
 from gate.verdict import Verdict
 
+_QUICK: Final = 20.0
+"""Seconds of tests that are looked at though nothing speaks against them."""
+
 
 def to_account_for(
     run: Run, verdict: Verdict, policy: Policy, questions: Sequence[Question], failed: Sequence[TestOutcome]
 ) -> dict[str, dict[str, float]]:
     """Tests whose base may clear or excuse something: command -> nodeid -> how long it may be silent.
 
-    Those are failing tests, suspects, and while few runs are accepted all that is measured; of every other
-    command one test, to see whether both sides can run at once.
+    Those are failing tests, suspects, and while few runs are accepted all that is measured, as far as that is
+    quick; of every other command one test, to see whether both sides can run at once.
     """
     suspects = {
         f.subject for f in verdict.findings if f.state == "suspect" or f.kind in {"limit", "invalid-load"}
     }
     young = {suite.name for suite in verdict.suites if suite.environment.comparable_runs < ENOUGH_RUNS}
+    seconds = {test.nodeid: test.duration for suite in run.suites.values() for test in suite.tests.values()}
     asked: dict[str, dict[str, float]] = {}
+    used = 0.0
     for question in questions:
-        excused = bool(suspects & {question.metric, question.subject}) or question.suite in young
-        if excused or question.command not in asked:
-            asked.setdefault(question.command, {})[question.nodeid] = question.patience
+        tests = asked.setdefault(question.command, {})
+        if question.nodeid in tests:
+            continue
+        quick = question.suite in young and used < _QUICK
+        if suspects & {question.metric, question.subject} or quick or not tests:
+            tests[question.nodeid] = question.patience
+            used += seconds.get(question.nodeid, 0.0)
     for test in failed if len(failed) <= MOST else ():
         if suite := policy.suites.get(test.suite):
             patience = patience_of(suite, run.seconds)

@@ -39,6 +39,11 @@ class Watch:
                 self._names[number] = name
         return self
 
+    @property
+    def works(self) -> bool:
+        """Whether anything would be heard here."""
+        return self._descriptor >= 0
+
     def opened(self) -> set[str]:
         """The files that were opened until now."""
         found: set[str] = set()

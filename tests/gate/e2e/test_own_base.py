@@ -302,3 +302,31 @@ def test_a_harmless_change_keeps_its_excuse(tmp_path: Path, name: str):
     assert [finding["kind"] for finding in verdict["findings"] if finding["level"] == "fail"] == []
     assert of(verdict, "known-failure")
     assert of(verdict, "unaccounted") == []
+
+
+BY_C = """
+import ctypes
+
+def test_ok():
+    libc = ctypes.CDLL(None)
+    libc.fopen.restype = ctypes.c_void_p
+    file = libc.fopen({path}, b"r")
+    text = ctypes.create_string_buffer(9)
+    libc.fgets(text, 9, ctypes.c_void_p(file))
+    assert text.value == b"1"
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_file_that_c_code_opens_is_seen_or_unaccounted_for(tmp_path: Path, *, relative: bool):
+    path = b"prices.txt" if relative else str(tmp_path / "prices.txt").encode()
+    project = accepted(tmp_path, {"prices.txt": "1", "tests/test_a.py": BY_C.format(path=path)})
+    write(tmp_path, {"prices.txt": "2"})
+    commit(project)
+    code, verdict, text = judged(project)
+    assert code == 1, text
+    assert states(verdict) == {"prices.txt": "seen" if relative else "unaccounted"}
+    (failure,) = of(verdict, "new-failure")
+    told = "0 of 3 on the base" if relative else "base and head are not told apart: prices.txt"
+    assert told in failure["message"]
