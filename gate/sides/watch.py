@@ -11,7 +11,7 @@ from typing import Final, Self
 _OPEN: Final = 0x20
 _EVENT: Final = struct.Struct("iIII")
 _MOST: Final = 4096
-"""So many files are watched at most."""
+"""So many files can be watched."""
 _BUFFER: Final = 1 << 16
 
 
@@ -23,7 +23,7 @@ class Watch:
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
-        self._files = [str(file) for file in files if file.is_file()][:_MOST]
+        self._files = [str(file) for file in files if file.is_file()]
         self._names: dict[int, str] = {}
         self._descriptor = -1
 
@@ -33,7 +33,7 @@ class Watch:
             self._descriptor = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         except (AttributeError, OSError):
             return self
-        if self._descriptor >= 0:
+        if self.works:
             for name in self._files:
                 number = libc.inotify_add_watch(self._descriptor, os.fsencode(name), _OPEN)
                 self._names[number] = name
@@ -42,7 +42,7 @@ class Watch:
     @property
     def works(self) -> bool:
         """Whether anything would be heard here."""
-        return self._descriptor >= 0
+        return self._descriptor >= 0 and len(self._files) <= _MOST
 
     def opened(self) -> set[str]:
         """The files that were opened until now."""
