@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gate.accounts import NO_ACCOUNT
@@ -94,7 +94,17 @@ def confirm(
             used = time.monotonic() - begun
             left = min(budget - min(used, budget * SHARE), LONGEST * budget - used)
             ranks = places_of(run, policy) if apart else ALL_RANKS
-            result = compare(sides, questions, left, listen, ranks=ranks, exclusive=exclusive.keys())
+            try:
+                result = compare(sides, questions, left, listen, ranks=ranks, exclusive=exclusive.keys())
+            except LaunchError:
+                # Nobody has looked yet whether both sides of these commands can run at once.
+                tests = {q.command: {q.nodeid: q.patience} for q in questions if q.command not in asked}
+                _, hindered = survey(equipped, tests, names, policy, listen)
+                if not hindered.keys() - exclusive.keys():
+                    raise
+                exclusive |= hindered
+                left -= time.monotonic() - begun - used
+                result = compare(sides, questions, left, listen, ranks=ranks, exclusive=exclusive.keys())
     except KeyboardInterrupt:
         result = Comparison(interrupted=True)
     except LaunchError as error:
@@ -103,25 +113,25 @@ def confirm(
         result = Comparison(not_comparable=tuple(question.metric for question in questions))
         reason = str(error).partition("\n")[0].rstrip(":")
         notes += (f"the base has no rules yet and was not measured: {reason}",)
-    if result.failing:
-        notes += (
-            f"passes alone and fails beside the base, so it was not compared: {', '.join(result.failing)}",
-        )
-    notes += tuple(
-        f"base and head were run one after the other, so smaller changes stay unseen: {why}"
-        for why in dict.fromkeys(exclusive.values())
-    )
     return Confirmation(
         evidence=result.evidence,
         reruns=reruns,
         not_reached=result.not_reached,
         not_comparable=result.not_comparable,
-        notes=notes,
+        notes=(*notes, *_notes(result, exclusive)),
         interrupted=result.interrupted,
         account=known,
         base=base,
         head=run.commit,
     )
+
+
+def _notes(result: Comparison, exclusive: Mapping[str, str]) -> Iterator[str]:
+    """What weakens the comparison."""
+    if result.failing:
+        yield f"passes alone and fails beside the base, so it was not compared: {', '.join(result.failing)}"
+    for why in dict.fromkeys(exclusive.values()):
+        yield f"base and head were run one after the other, so smaller changes stay unseen: {why}"
 
 
 def _prepare(equipped: Mapping[str, Equipped], policy: Policy, listen: Callable[[str], None]) -> None:

@@ -31,7 +31,7 @@ def to_account_for(
     """Tests whose base may clear or excuse something: command -> nodeid -> how long it may be silent.
 
     Those are failing tests, suspects, and while few runs are accepted all that is measured, as far as that is
-    quick; of every other command one test, to see whether both sides can run at once.
+    quick.
     """
     suspects = {
         f.subject for f in verdict.findings if f.state == "suspect" or f.kind in {"limit", "invalid-load"}
@@ -41,12 +41,11 @@ def to_account_for(
     asked: dict[str, dict[str, float]] = {}
     used = 0.0
     for question in questions:
-        tests = asked.setdefault(question.command, {})
-        if question.nodeid in tests:
-            continue
         quick = question.suite in young and used < _QUICK
-        if suspects & {question.metric, question.subject} or quick or not tests:
-            tests[question.nodeid] = question.patience
+        tests = asked.get(question.command, {})
+        excused = bool(suspects & {question.metric, question.subject}) or quick
+        if excused and question.nodeid not in tests:
+            asked[question.command] = {**tests, question.nodeid: question.patience}
             used += seconds.get(question.nodeid, 0.0)
     for test in failed if len(failed) <= MOST else ():
         if suite := policy.suites.get(test.suite):
