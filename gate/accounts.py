@@ -5,7 +5,7 @@ differs; see DESIGN.md §7.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 Kind = Literal["file", "project", "distribution", "variable", "environment", "service", "process", "outside"]
@@ -75,9 +75,10 @@ def merged(accounts: Iterable[Account]) -> Account:
         moved = {place: len(differences) + place for place in range(len(one.differences))}
         differences += one.differences
         for test, reached in one.tests.items():
-            tests[test] = replace(
-                reached,
-                unaccounted=tuple(moved[place] for place in reached.unaccounted),
-                seen=tuple(moved[place] for place in reached.seen),
+            before = tests.get(test, Reached(touched=False))  # two suites may run the same test
+            tests[test] = Reached(
+                reached.touched or before.touched,
+                (*before.unaccounted, *(moved[place] for place in reached.unaccounted)),
+                (*before.seen, *(moved[place] for place in reached.seen)),
             )
     return Account(tuple(differences), tests)

@@ -211,7 +211,7 @@ def ignored_files(tree: Path, *patterns: str) -> list[str]:
         GitError: not a repository.
     """
     listed = _git(tree, "ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--", *patterns)
-    return [name for name in listed.decode().split("\0") if name]
+    return [name for name in listed.decode(errors="surrogateescape").split("\0") if name]
 
 
 def tree_of(directory: Path, commit: str) -> str:

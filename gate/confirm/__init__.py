@@ -84,7 +84,7 @@ def confirm(
             commands |= {policy.suites[t.suite].run: None for t in failed if t.suite in policy.suites}
             equipped = equip_all(pair, commands, policy.install, listen)
             _prepare(equipped, policy, listen)
-            asked = {} if first else to_account_for(run, verdict, policy, questions, failed)
+            asked = to_account_for(run, verdict, policy, () if first else questions, failed)
             known, exclusive = survey(equipped, asked, names, policy, listen)
             questions = [question for question in questions if not known.untouched(question.nodeid)]
             sides = {command: found.sides for command, found in equipped.items()}
@@ -169,7 +169,7 @@ def _questions(
     run: Run, verdict: Verdict, policy: Policy, changed: frozenset[str], names: Sequence[str]
 ) -> list[Question]:
     """What to measure again: where the change looks like prose, only what history suspects."""
-    suspects = [finding.subject for finding in verdict.findings if finding.state == "suspect"]
+    suspects = [f.subject for f in verdict.findings if f.state == "suspect" or f.kind == "limit"]
     void = {finding.subject for finding in verdict.findings if finding.kind == "invalid-load"}
     questions = [
         question

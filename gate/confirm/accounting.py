@@ -1,8 +1,11 @@
 """What a look at both sides says of each difference: seen, inert or unaccounted."""
 
+import filecmp
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -33,14 +36,14 @@ _TESTS: Final = re.compile(r"(?:.*/)?(?:test_[^/]*\.py|[^/]*_test\.py|conftest\.
 _SCHEMA: Final = re.compile(r"(?:.*/)?(?:migrations?|alembic|versions|seeds?)/.*|.*\.sql|(?:.*/)?seed[^/]*")
 """What a database may have been made from before the suites began."""
 _MADE_BY_TESTS: Final = re.compile(
-    r"/(?:\.?cache|\.gate|\.hypothesis|\.coverage[^/]*|\.[a-z]+_cache|__pycache__|build|dist|logs?|tmp|\.git"
+    r"/(?:\.?cache|\.gate|\.hypothesis|\.coverage[^/]*|\.[a-z]+_cache|__pycache__|logs?|tmp|\.git"
     r"|\.?venv|node_modules|\.tox|\.nox|[^/]*\.egg-info)(?:/|$)|\.(?:log|pyc|tmp|lock)$|/site-packages/"
 )
 """What is written by the way, and makes no difference that anybody meant."""
 _MOST_IGNORED: Final = 5
 PREPARE: Final = "let prepare: of the suite in thresholds.yaml make it in the base's tree"
-_IN_A_FIXTURE: Final = "start it in a fixture, so that each side has its own"
-_SHARED: Final = "or name it under shared: in thresholds.yaml, if the change cannot reach it"
+_IN_A_FIXTURE: Final = "start it in a fixture, so that each side has its own; "
+_SHARED: Final = "if no change reaches it, write to thresholds.yaml: shared: "
 
 
 @dataclass(frozen=True)
@@ -115,14 +118,19 @@ def account(scene: Scene, tests: Iterable[str]) -> Account:
         unseen = bool(scene.loose) and (
             not scene.look.watched or any(side.opaque for side in scene.look.sides)
         )
-        ran = any(test in side.footprint.tests for side in scene.look.sides)
+        ran = all(
+            test in side.footprint.tests and test not in side.failed and not side.problem
+            for side in scene.look.sides
+        )
         shared = () if _is_new(scene, test) else tuple(sorted(mine & places))
         reached[test] = Reached(bool(mine) or unseen or not ran, shared, tuple(sorted(mine - places)))
     return Account(tuple(one.difference for one in found), reached)
 
 
 def _is_new(scene: Scene, test: str) -> bool:
-    """Whether the base lacks the file of a test: then there is nothing that it could clear."""
+    """Whether the base lacks a test: then there is nothing that it could clear."""
+    if scene.look.base.empty:
+        return True
     base, head = (side.root / file_of(test) for side in scene.equipped.sides)
     return head.is_file() and not base.exists()
 
@@ -165,6 +173,7 @@ def _of_ignored_files(scene: Scene) -> Iterator[_Found]:
         and not (before / name).exists()
         and not _MADE_BY_TESTS.search(f"/{name}")
     ]
+    yield from _of_built_files(scene)
     stopped = _relative(scene.look.base.stopped, before)
     for name in opened[:_MOST_IGNORED]:
         since = head.files[str(after / name)]
@@ -173,6 +182,21 @@ def _of_ignored_files(scene: Scene) -> Iterator[_Found]:
     if stopped and not opened:
         why = f"the base stopped before its tests ran: {stopped}"
         yield _Found(Difference("process", "base", "unaccounted", why, PREPARE), _always(scene))
+
+
+def _of_built_files(scene: Scene) -> Iterator[_Found]:
+    """Files that git ignores and both sides have, made from sources of their own."""
+    for name in scene.ignored:
+        files = [side.tree / name for side in scene.equipped.sides]
+        reaches = [
+            (observed.footprint, observed.footprint.files[str(file)])
+            for observed, file in zip(scene.look.sides, files, strict=True)
+            if str(file) in observed.footprint.files
+        ]
+        if not reaches or _MADE_BY_TESTS.search(f"/{name}") or not all(file.is_file() for file in files):
+            continue
+        if not filecmp.cmp(*files, shallow=False):
+            yield _Found(Difference("file", name, "seen"), reaches)
 
 
 def _relative(text: str, tree: Path) -> str:
@@ -192,10 +216,11 @@ def _of_distributions(scene: Scene) -> Iterator[_Found]:
         ]
         both = files[0] & files[1]
         kind = "project" if one.project else "distribution"
-        if not reaches:
+        if not reaches and not scene.look.base.cleared:
             yield _Found(Difference(kind, one.what, "inert"))
-        elif one.shared or both:
-            why = one.shared or f"both sides load {min(both)}"
+        elif one.shared or both or scene.look.base.cleared:
+            cleared = scene.look.base.cleared
+            why = one.shared or (f"both sides load {min(both)}" if both else f"the tests start {cleared}")
             yield _Found(Difference(kind, one.what, "unaccounted", why, INSTALL), reaches)
         else:
             yield _Found(Difference(kind, one.what, "seen"), reaches)
@@ -230,9 +255,13 @@ def _of_peers(scene: Scene) -> Iterator[_Found]:
     for side, name in zip(scene.look.sides, ("base", "head"), strict=True):
         for peer, since in side.footprint.peers.items():
             before = peer.port in scene.look.listening and not peer.side
-            if peer.listening and (before or peer.side not in {"", name}) and _is_local(peer):
+            here = peer.listening and (before or peer.side not in {"", name}) and _is_local(peer)
+            beside = _is_beside(peer)
+            if here or beside:
                 peers.setdefault((peer.host, peer.port), []).append((side.footprint, since))
-                by_address[peer.host, peer.port] = peer
+                # Beside this machine the process is one that has the same port here.
+                found = replace(peer, pid="", side="", command="") if beside else peer
+                by_address[peer.host, peer.port] = found
     made_from = [name for name in scene.names if _SCHEMA.fullmatch(name) and not _seen(scene, name)]
     for key, reaches in peers.items():
         peer = by_address[key]
@@ -242,18 +271,28 @@ def _of_peers(scene: Scene) -> Iterator[_Found]:
             if scene.images or made_from:
                 edits = f"the change edits {_some((*scene.images, *made_from))}"
                 why = f"both sides use this database, which was made before the tests began, and {edits}"
-                yield _Found(Difference("service", peer.address, "unaccounted", why, _SHARED[3:]), reaches)
+                remedy = f"{_SHARED}{peer.address}"
+                yield _Found(Difference("service", peer.address, "unaccounted", why, remedy), reaches)
         elif loose := scene.loose:
             who = f"this service ({_command(peer)})" if peer.command else "this service"
             edits = f"the change edits {_some(loose)}"
             why = f"both sides talk to {who}, which the tests did not start, and {edits}"
-            remedy = f"{_IN_A_FIXTURE}, {_SHARED}"
+            remedy = f"{_IN_A_FIXTURE}{_SHARED}{peer.address}"
             yield _Found(Difference("service", peer.address, "unaccounted", why, remedy), reaches)
 
 
 def _is_local(peer: Peer) -> bool:
     """Beyond this machine it is shared; a socket of another user's is the system's."""
     return bool(peer.pid) if peer.host == "unix" else is_local(peer.host)
+
+
+def _is_beside(peer: Peer) -> bool:
+    """In a network of containers, a service beside that of the tests may be built from the change as well."""
+    try:
+        address = ip_address(peer.host.partition("%")[0])
+    except ValueError:
+        return False
+    return address.is_private and not is_local(peer.host)
 
 
 def _declared(peer: Peer, shared: Sequence[str]) -> bool:
@@ -291,13 +330,14 @@ def _of_programs(scene: Scene) -> Iterator[_Found]:
     programs: dict[str, list[tuple[Footprint, int]]] = {}
     for side in scene.look.sides if loose else ():
         for program in side.opaque:
-            if Path(program).name in _ELSEWHERE:
+            elsewhere = Path(program).name in _ELSEWHERE or scene.written_since(shutil.which(program) or "")
+            if elsewhere and Path(program).name not in scene.shared:
                 reaches = programs.setdefault(Path(program).name, [])
                 reaches.append((side.footprint, side.footprint.children[program]))
     for program, reaches in programs.items():
         edits = f"the change edits {_some(loose)}"
         why = f"the tests start this program, what it runs may be the same for both sides, and {edits}"
-        remedy = "compare it with a service that the tests start"
+        remedy = f"if no change reaches it, write to thresholds.yaml: shared: {program}"
         yield _Found(Difference("process", program, "unaccounted", why, remedy), reaches)
 
 
@@ -318,7 +358,8 @@ def _of_files_outside(scene: Scene) -> Iterator[_Found]:
 def _of_silence(scene: Scene) -> Iterator[_Found]:
     """A side whose processes tell nothing, though tests ran in them."""
     for side, observed in zip(scene.equipped.sides, scene.look.sides, strict=True):
-        if scene.names and not observed.footprint.tests and not observed.stopped:
+        heard = observed.footprint.tests or observed.stopped or observed.empty
+        if scene.names and not heard:
             what, why = f"tests of the {side.name}", "their processes do not tell what they reach"
             remedy = "let the command of the suite start pytest in an environment that has the gate"
             yield _Found(Difference("process", what, "unaccounted", why, remedy), _always(scene))

@@ -16,11 +16,14 @@ from gate.confirm.course import Course
 from gate.sides.footprints import Footprint, Peer, read_footprint
 from gate.sides.side import LaunchError, Side
 from gate.sides.watch import Watch
+from pytest_regression_gate.observer import CLEARED
 from pytest_regression_gate.peers import addresses, listener
 
 _LOOK_SECONDS: Final = 0.1
 """How often it is asked where processes are connected to, which C code does unheard."""
 _SEED: Final = 1
+_NO_TESTS: Final = 5
+"""How pytest ends where it has none of those that were asked for."""
 _FIXED_PORTS: Final = 32768
 """Below it no port is given by chance (`ip_local_port_range` of Linux)."""
 _HARMLESS: Final = frozenset(
@@ -43,6 +46,8 @@ class Observed:
     """Tests that did not pass (nodeids)."""
     problem: str = ""
     """Why it did not get to its end."""
+    empty: bool = False
+    """It has none of the tests."""
 
     @property
     def stopped(self) -> str:
@@ -63,11 +68,20 @@ class Observed:
         return frozenset(
             program
             for program in self.footprint.children
-            if (name := os.path.basename(program)) not in _HARMLESS  # noqa: PTH119
-            and name not in names
-            and os.path.realpath(program) not in pythons
-            and not _is_script_of_python(program)
+            if program.endswith(CLEARED)
+            or (
+                (name := os.path.basename(program)) not in _HARMLESS  # noqa: PTH119
+                and name not in names
+                and os.path.realpath(program) not in pythons
+                and not _is_script_of_python(program)
+            )
         )
+
+    @property
+    def cleared(self) -> str:
+        """A Python that it started without the variables of its side; empty: none."""
+        found = (one for one in self.footprint.children if one.endswith(CLEARED))
+        return next((one for one in found if "python" in one), "")
 
 
 @dataclass(frozen=True)
@@ -127,6 +141,10 @@ def look(
     if not (conflict or apart or unheard or base.opaque or head.opaque):
         return Look(base, head, listening=listening, watched=works)
     alone = _one_by_one(sides, task, differing)
+    for side, observed in zip(sides, alone.sides, strict=True):
+        for name in unheard:
+            if name.startswith(f"{side.tree}/"):
+                observed.footprint.files.setdefault(name, 0)
     why = conflict or _hindered(base, alone.base) or _hindered(head, alone.head)
     return replace(alone, exclusive=why, listening=listening)
 
@@ -138,7 +156,8 @@ def _one_by_one(sides: tuple[Side, Side], task: Task, differing: Collection[str]
     for side in sides:
         with Watch(one.tree / name for one in sides for name in differing) as watch:
             [observed] = _observed([side], task)
-            opened, works = watch.opened(), watch.works
+            opened = watch.opened()
+            works = works and watch.works
         own = {str(side.tree / name) for name in differing}
         for name in opened & own:
             observed.footprint.files.setdefault(name, 0)
@@ -172,6 +191,7 @@ def _observed(sides: Sequence[Side], task: Task) -> list[Observed]:
     """Run a task on some sides at once, to the end of each."""
     failed: list[frozenset[str]] = []
     problems: list[str] = []
+    empty: list[bool] = []
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=sides[0].scratch)))
         files = [directory / f"{side.name}.notes" for side in sides]
@@ -183,13 +203,14 @@ def _observed(sides: Sequence[Side], task: Task) -> list[Observed]:
         for child in children:
             problems.append(_to_its_end(child))
             failed.append(frozenset(child.failed))
+            empty.append(child.ended == _NO_TESTS)
         found = [read_footprint(file, set(task.tests)) for file in files]
     for footprint, child in zip(found, children, strict=True):
         heard = {(peer.host, peer.port) for peer in footprint.peers}
         for peer in connections.peers[child.side.name]:
             if (peer.host, peer.port) not in heard:
                 footprint.reach(peer)
-    return [Observed(*one) for one in zip(found, failed, problems, strict=True)]
+    return [Observed(*one) for one in zip(found, failed, problems, empty, strict=True)]
 
 
 def _to_its_end(child: Child) -> str:

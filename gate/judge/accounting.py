@@ -61,10 +61,7 @@ def judge_accounts(
         young = set(_without_history(run, baseline, tests))
         if young:
             metrics = f"{len(young)} metric{'s' * (len(young) != 1)}"
-            message = (
-                f"{difference.why}. So {metrics} could not be compared with the base, and fewer than "
-                f"{ENOUGH_RUNS} runs are accepted to judge by"
-            )
+            message = f"{difference.why}. {metrics} not judged: fewer than {ENOUGH_RUNS} accepted runs"
             found.append(_finding(difference, "fail", message))
         elif tests & open_tests:
             message = f"{difference.why}. So the base clears and excuses nothing that uses it"

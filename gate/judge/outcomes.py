@@ -171,7 +171,7 @@ def _after_rerun(
         )
     asked = msgspec.structs.replace(found, message=message)
     if shared and base_runs:
-        return msgspec.structs.replace(asked, message=f"{message} ({said(shared)})", remedy=shared[0].remedy)
+        return msgspec.structs.replace(asked, message=f"{message} ({said(shared)})")
     return _by_the_base(asked, rerun, passed=passed)
 
 

@@ -188,7 +188,8 @@ def beside_accepted(sources: Sources, run: Run, root: Path) -> Sources:
         except GitError:
             unknown = commit
             continue
-        if not nearest or common_commit(root, nearest, accepted) == nearest:
+        # Of several suites the oldest: the others may have been accepted with a regression of this one.
+        if not nearest or common_commit(root, nearest, accepted) == accepted:
             nearest = accepted
     if not nearest:
         lost = [_not_here(unknown)] if unknown else []

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 _OPEN: Final = 0x20
+_OVERFLOW: Final = 0x4000
 _EVENT: Final = struct.Struct("iIII")
 _MOST: Final = 4096
 """So many files can be watched."""
@@ -26,6 +27,7 @@ class Watch:
         self._files = [str(file) for file in files if file.is_file()]
         self._names: dict[int, str] = {}
         self._descriptor = -1
+        self._lost = len(self._files) > _MOST
 
     def __enter__(self) -> Self:
         try:
@@ -35,14 +37,16 @@ class Watch:
             return self
         if self.works:
             for name in self._files:
-                number = libc.inotify_add_watch(self._descriptor, os.fsencode(name), _OPEN)
-                self._names[number] = name
+                for place in (name, *_compiled(name)):
+                    number = libc.inotify_add_watch(self._descriptor, os.fsencode(place), _OPEN)
+                    self._names[number] = name
+                    self._lost = self._lost or number < 0
         return self
 
     @property
     def works(self) -> bool:
-        """Whether anything would be heard here."""
-        return self._descriptor >= 0 and len(self._files) <= _MOST
+        """Whether everything was heard until now."""
+        return self._descriptor >= 0 and not self._lost
 
     def opened(self) -> set[str]:
         """The files that were opened until now."""
@@ -54,7 +58,8 @@ class Watch:
                 break
             place = 0
             while place < len(data):
-                number, _, _, length = _EVENT.unpack_from(data, place)
+                number, mask, _, length = _EVENT.unpack_from(data, place)
+                self._lost = self._lost or bool(mask & _OVERFLOW)
                 place += _EVENT.size + length
                 found |= {self._names[number]} if number in self._names else set()
         return found
@@ -65,3 +70,10 @@ class Watch:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _compiled(name: str) -> list[str]:
+    """What Python opens in place of a source."""
+    file = Path(name)
+    cache = file.parent / "__pycache__"
+    return [str(place) for place in cache.glob(f"{file.stem}.*.pyc")] if file.suffix == ".py" else []

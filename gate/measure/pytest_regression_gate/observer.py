@@ -14,9 +14,12 @@ from pytest_regression_gate.peers import listener, unix_listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from collections.abc import Iterable
+    from typing import Any, Final
 
 SEPARATOR: Final = "\t"
+CLEARED: Final = "without the gate's variables"
+_SIDE: Final = "GATE_SIDE"
 _WRITES: Final = os.O_WRONLY | os.O_CREAT
 _SYSTEM: Final = (
     *{f"{os.path.realpath(path)}{os.sep}" for path in (sys.base_prefix, sys.prefix)},
@@ -105,12 +108,22 @@ class Observer:
                 self.note("bind", f"{host}{SEPARATOR}{port}")
             case "socket.connect", (socket, address) if getattr(socket, "type", _STREAM) == _STREAM:
                 self._connect(address)
+            case "subprocess.Popen", (program, words, _, environment, *_):
+                self._start(program, words, environment)
+            case "os.exec" | "os.posix_spawn", (program, words, environment, *_):
+                self._start(program, words, environment)
             case "os.system", (str() | bytes() as command, *_):
                 self.note("child", _program("/bin/sh", ("/bin/sh", "-c", os.fsdecode(command))))
-            case "subprocess.Popen" | "os.exec" | "os.posix_spawn", (str() | bytes() as program, words, *_):
-                self.note("child", _program(os.fsdecode(program), words))
             case _:
                 pass
+
+    def _start(self, program: object, words: object, environment: object) -> None:
+        """Note a program; a Python without the side's variables tells nothing and has no code of its side."""
+        if not isinstance(program, str | bytes | os.PathLike):
+            return
+        name = _program(os.fsdecode(program), words)  # pyright: ignore[reportUnknownArgumentType]
+        cleared = hasattr(environment, "__iter__") and not _has_side(environment)  # pyright: ignore
+        self.note("child", f"{name} {CLEARED}" if cleared else name)
 
     def _connect(self, address: object) -> None:
         """Note a peer, once: whoever listens there may be gone before anybody else could look."""
@@ -135,11 +148,18 @@ class Observer:
             name = _source_of(name)
         if name.startswith(self._trees):
             self.note("file", name)
+            if (real := os.path.realpath(name)) != name:  # git knows it by that
+                self.note("file", real)
             return
         if any(packages in name for packages in _PACKAGES):
             self.note("file", name)
         elif not writes and not name.startswith(_SYSTEM):
             self.note("outside", name)
+
+
+def _has_side(environment: Iterable[Any]) -> bool:
+    """Whether variables of a process, a mapping or `name=value` each, make it one of its side."""
+    return any(os.fsdecode(one).startswith(_SIDE) for one in environment)
 
 
 def _program(program: str, words: object) -> str:

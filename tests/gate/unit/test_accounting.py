@@ -108,7 +108,8 @@ def test_a_distribution_that_could_not_be_replaced_is_unaccounted_for_where_it_i
 
 
 SERVICE = Peer("127.0.0.1", "8000", listening=True, pid="0", command="python svc/app.py")
-REMOTE = Peer("10.99.0.1", "8000", listening=True, pid="0")
+REMOTE = Peer("8.8.8.8", "8000", listening=True, pid="0")
+BESIDE = Peer("192.0.2.7", "9", listening=False)
 
 
 def talking(peer: Peer, *names: str, **more: object) -> Account:
@@ -153,6 +154,39 @@ def test_a_service_of_the_side_itself_one_that_came_later_and_one_elsewhere_are_
     assert told(account(scene(*sides, "a.py", listening=frozenset({"8000"})), [A])) == {"a.py": "inert"}
     assert told(talking(SERVICE, "a.py", listening=frozenset())) == {"a.py": "inert"}
     assert told(talking(REMOTE, "a.py")) == {"a.py": "inert"}
+
+
+def test_a_service_beside_the_container_of_the_tests_may_be_built_from_the_change():
+    assert told(talking(BESIDE, "svc/app.py"))["192.0.2.7:9"] == "unaccounted"
+
+
+def test_a_python_without_the_sides_variables_has_no_distribution_of_its_own():
+    dep = Replaced("dep", "1", "2", frozenset({"dep"}))
+    base = observed(TREE, children={"/env/bin/python without the gate's variables": 1})
+    (one,) = account(scene(base, observed(TOP), replaced=(dep,)), [A]).differences
+    assert (one.state, "without the gate's variables" in one.why) == ("unaccounted", True)
+
+
+def test_a_test_that_failed_while_it_was_looked_at_is_not_untouched():
+    head = replace(observed(TOP), failed=frozenset({A}))
+    assert not account(scene(observed(TREE), head, "a.py"), [A]).untouched(A)
+
+
+def test_built_files_that_both_sides_have_of_their_own_are_seen(tmp_path: Path):
+    base, head = replace(BASE, tree=tmp_path / "base"), replace(HEAD, tree=tmp_path / "head")
+    for side, text in ((base, "1"), (head, "2")):
+        side.tree.mkdir()
+        (side.tree / "fast.so").write_text(text)
+    sides = observed(base.tree, {"fast.so": 0}), observed(head.tree, {"fast.so": 0})
+    one = scene(*sides, "src/fast.c", ignored=("fast.so",))
+    found = account(replace(one, equipped=replace(one.equipped, sides=(base, head))), [A])
+    assert told(found) == {"src/fast.c": "inert", "fast.so": "seen"}
+    assert not found.untouched(A)
+
+
+def test_a_base_without_the_test_has_nothing_to_clear():
+    found = account(scene(Observed(empty=True), observed(TOP), "tests/test_a.py"), [A])
+    assert told(found) == {"tests/test_a.py": "inert"}
 
 
 def test_the_server_of_the_other_side_is_unaccounted_for():
