@@ -36,7 +36,7 @@ _TESTS: Final = re.compile(r"(?:.*/)?(?:test_[^/]*\.py|[^/]*_test\.py|conftest\.
 _SCHEMA: Final = re.compile(r"(?:.*/)?(?:migrations?|alembic|versions|seeds?)/.*|.*\.sql|(?:.*/)?seed[^/]*")
 """What a database may have been made from before the suites began."""
 _MADE_BY_TESTS: Final = re.compile(
-    r"/(?:\.?cache|\.gate|\.hypothesis|\.coverage[^/]*|\.[a-z]+_cache|__pycache__|logs?|tmp|\.git"
+    r"/(?:\.?cache|\.gate|\.hypothesis|\.coverage[^/]*|\.[a-z]+_cache|__pycache__|__editable__[^/]*|logs?|tmp|\.git"
     r"|\.?venv|node_modules|\.tox|\.nox|[^/]*\.egg-info)(?:/|$)|\.(?:log|pyc|tmp|lock)$|/site-packages/"
 )
 """What is written by the way, and makes no difference that anybody meant."""
