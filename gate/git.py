@@ -200,6 +200,11 @@ def tracked_files(tree: Path) -> list[str]:
     return [name for name in _git(tree, "ls-files", "-z").decode().split("\0") if name]
 
 
+def refresh(tree: Path) -> None:
+    """Let git note when it saw the files of a work tree, so that its next `status` opens none that is clean."""
+    _run(tree, ("update-index", "-q", "--refresh"))
+
+
 def ignored_files(tree: Path, *patterns: str) -> list[str]:
     """Files that git ignores, those in wholly ignored directories as well.
 

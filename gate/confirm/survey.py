@@ -13,7 +13,7 @@ from gate.confirm.accounting import Scene, account
 from gate.confirm.observe import look
 from gate.confirm.plan import Question, patience_of
 from gate.confirm.rerun import MOST
-from gate.git import ignored_files
+from gate.git import ignored_files, refresh
 from gate.model import Run, TestOutcome
 from gate.policy import Policy
 from gate.sides.change import Change
@@ -80,6 +80,8 @@ def survey(
         found = equipped[command]
         listen(f"confirm: looking at what {_amount(len(tests))} on each side")
         patience = max(tests.values())
+        for side in found.sides:
+            refresh(side.tree)
         seen = look(found.sides, command, list(tests), patience, names, exclusive=command in exclusive)
         if seen.exclusive:
             exclusive[command] = seen.exclusive

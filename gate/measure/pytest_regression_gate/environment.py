@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pytest_regression_gate.metrics import Environment
+from pytest_regression_gate.side import SIDE
 
 
 def this_environment(libraries: Sequence[str] = ()) -> Environment:
@@ -30,6 +31,8 @@ def checked_out_commit(directory: Path) -> tuple[str, bool]:
     Outside a repository, or without git: `("", False)`.
     """
     head = _git(directory, "rev-parse", "HEAD")
+    if os.environ.get(SIDE):  # git would open what differs, and in a comparison it is seen who opens it
+        return head, False
     return head, bool(head and _git(directory, "status", "--porcelain", "--untracked-files=no"))
 
 

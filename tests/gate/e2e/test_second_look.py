@@ -85,6 +85,7 @@ def test_third():
     policy.write_text(policy.read_text().replace("confirm: suspects", "confirm: suspects, flaky: fail"))
     git(calm.root, "add", "thresholds.yaml")
     git(calm.root, "commit", "-qm", "strict")
+    (calm.root / "count").unlink()
     assert calm.gate("run").code == 0
     code, verdict, text = check(calm)
     assert (code, of_test(verdict, "test_third")["level"]) == (1, "fail"), text
