@@ -201,7 +201,7 @@ def tracked_files(tree: Path) -> list[str]:
 
 
 def refresh(tree: Path) -> None:
-    """Let git note when it saw the files of a work tree, so that its next `status` opens none that is clean."""
+    """Let git note when it saw the files of a work tree: its next `status` opens none that is clean."""
     _run(tree, ("update-index", "-q", "--refresh"))
 
 
