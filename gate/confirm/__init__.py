@@ -70,7 +70,8 @@ def confirm(
     questions = _questions(run, verdict, policy, changed, names) if names else []
     failing = {f.subject for f in verdict.findings if f.kind in {"new-failure", "changed-failure"}}
     failed = [t for suite in run.suites.values() for t in suite.tests.values() if t.nodeid in failing]
-    if not questions and not failed:
+    asked = to_account_for(run, verdict, policy, () if first else questions, failed) if names else {}
+    if not questions and not failed and not asked:
         return Confirmation(base=base, head=run.commit)
     budget = math.inf if policy.confirm == "all" else policy.budget.to("s")
     amounts = f"{_amount(len(questions), 'metric')}, {_amount(len(failed), 'failing test')}"
@@ -81,10 +82,10 @@ def confirm(
     try:
         with two_sides(root, base) as pair:
             commands = dict.fromkeys(question.command for question in questions)
+            commands |= dict.fromkeys(asked)
             commands |= {policy.suites[t.suite].run: None for t in failed if t.suite in policy.suites}
             equipped = equip_all(pair, commands, policy.install, listen)
             _prepare(equipped, policy, listen)
-            asked = to_account_for(run, verdict, policy, () if first else questions, failed)
             known, exclusive = survey(equipped, asked, names, policy, listen)
             questions = [question for question in questions if not known.untouched(question.nodeid)]
             sides = {command: found.sides for command, found in equipped.items()}

@@ -33,10 +33,9 @@ def to_account_for(
     Those are failing tests, suspects, and while few runs are accepted all that is measured, as far as that is
     quick.
     """
-    suspects = {
-        f.subject for f in verdict.findings if f.state == "suspect" or f.kind in {"limit", "invalid-load"}
-    }
+    suspects = {finding.subject for finding in verdict.findings if finding.state == "suspect"}
     young = {suite.name for suite in verdict.suites if suite.environment.comparable_runs < ENOUGH_RUNS}
+    patiences = {suite.run: patience_of(suite, run.seconds) for suite in policy.suites.values()}
     seconds = {test.nodeid: test.duration for suite in run.suites.values() for test in suite.tests.values()}
     asked: dict[str, dict[str, float]] = {}
     used = 0.0
@@ -47,10 +46,15 @@ def to_account_for(
         if excused and question.nodeid not in tests:
             asked[question.command] = {**tests, question.nodeid: question.patience}
             used += seconds.get(question.nodeid, 0.0)
+    for finding in verdict.findings:
+        broken = finding.level == "fail" and finding.kind in {"limit", "invalid-load"}
+        if broken and (suite := policy.suites.get(finding.suite)):
+            tests = asked.setdefault(suite.run, {}) if finding.nodeids else {}
+            for nodeid in finding.nodeids:
+                tests.setdefault(nodeid, patiences[suite.run])
     for test in failed if len(failed) <= MOST else ():
         if suite := policy.suites.get(test.suite):
-            patience = patience_of(suite, run.seconds)
-            asked.setdefault(suite.run, {}).setdefault(test.nodeid, patience)
+            asked.setdefault(suite.run, {}).setdefault(test.nodeid, patiences[suite.run])
     return asked
 
 
