@@ -6,7 +6,6 @@ The gate is installed from its wheel into an environment of its own, with the pr
 import json
 import os
 import subprocess
-import sys
 import venv
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ import pytest
 from tests.gate.e2e.test_confirm import git
 from tests.gate.e2e.test_own_base import CONFTEST, of, write
 
-ROOT = Path(__file__).parents[3]
 RULES = "version: 1\nsuites: {{api: {{run: {command!r}}}}}\ndefaults: {{budget: 60 s, tolerance: 20 %}}\n"
 CODE = "def work():\n    return sum(range(%d))\n\ndef ok():\n    return %s\n"
 TEST = """
@@ -158,17 +156,12 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def place(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     root = tmp_path_factory.mktemp("place")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(root), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
     venv.create(root / "venv", with_pip=True)
     made = Place(root / "venv/bin")
     backends = ("setuptools", "wheel", "hatchling", "editables", "flit_core", "poetry-core")
-    done = made.run(
-        root, "python", "-m", "pip", "install", "-q", str(next(root.glob("*.whl"))), "pytest", *backends
-    )
+    done = made.run(root, "python", "-m", "pip", "install", "-q", str(wheel), "pytest", *backends)
     assert done.returncode == 0, done.stderr
     return made
 
