@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -83,6 +84,33 @@ def process_group(
                 _end(process, grace)
         finally:
             _deliver()
+
+
+def run_to_end(
+    command: str | Sequence[str], *, cwd: Path, env: Mapping[str, str], seconds: float
+) -> tuple[int | None, list[str]]:
+    """Run a command, all it starts included, as in `process_group`.
+
+    Args:
+        command: a string is the user's own, and for the shell.
+        cwd: where it runs.
+        env: its variables.
+        seconds: how long it may take.
+
+    Returns:
+        How it ended, None if that took too long; and the lines that it printed.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    with tempfile.TemporaryFile() as output:  # a pipe would stay open as long as a daemon that it leaves
+        with process_group(command, cwd=cwd, env=env, output=output) as process:
+            try:
+                code = process.wait(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                code = None
+        output.seek(0)
+        return code, output.read().decode(errors="replace").splitlines()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

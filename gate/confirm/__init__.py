@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from gate.accounts import NO_ACCOUNT
@@ -95,8 +96,9 @@ def confirm(
             used = time.monotonic() - begun
             left = min(budget - min(used, budget * SHARE), LONGEST * budget - used)
             ranks = places_of(run, policy) if apart else ALL_RANKS
+            measure = partial(compare, sides, questions, listen=listen, ranks=ranks)
             try:
-                result = compare(sides, questions, left, listen, ranks=ranks, exclusive=exclusive.keys())
+                result = measure(left, exclusive=exclusive.keys())
             except LaunchError:
                 # Nobody has looked yet whether both sides of these commands can run at once.
                 tests = {q.command: {q.nodeid: q.patience} for q in questions if q.command not in asked}
@@ -105,7 +107,7 @@ def confirm(
                     raise
                 exclusive |= hindered
                 left -= time.monotonic() - begun - used
-                result = compare(sides, questions, left, listen, ranks=ranks, exclusive=exclusive.keys())
+                result = measure(left, exclusive=exclusive.keys())
     except KeyboardInterrupt:
         result = Comparison(interrupted=True)
     except LaunchError as error:
@@ -136,9 +138,8 @@ def _notes(result: Comparison, exclusive: Mapping[str, str]) -> Iterator[str]:
 
 
 def _prepare(equipped: Mapping[str, Equipped], policy: Policy, listen: Callable[[str], None]) -> None:
-    wanted = {(suite.prepare, suite.run) for suite in policy.suites.values() if suite.prepare}
-    by_command = {command: run for command, run in sorted(wanted) if run in equipped}
-    for command, run in by_command.items():
+    suites = [suite for suite in policy.suites.values() if suite.prepare and suite.run in equipped]
+    for command, run in {suite.prepare: suite.run for suite in suites}.items():
         prepare(equipped[run].sides, command, listen)
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -46,6 +47,10 @@ _IN_A_FIXTURE: Final = "start it in a fixture, so that each side has its own; "
 _SHARED: Final = "if no change reaches it, write to thresholds.yaml: shared: "
 
 
+_Reaches = list[tuple[Footprint, int]]
+"""Footprint of a side, place in its order of tests."""
+
+
 @dataclass(frozen=True)
 class Scene:
     """All that an account is made from."""
@@ -65,7 +70,7 @@ class Scene:
     written_since: Callable[[str], bool] = lambda _: False
     """Whether a file was written by this job, before the look."""
 
-    @property
+    @cached_property
     def loose(self) -> list[str]:
         """What a service could run: changed code, and distributions that differ."""
         files = [
@@ -87,8 +92,7 @@ class _Found:
     """One difference, and from which test on it counts."""
 
     difference: Difference
-    reaches: list[tuple[Footprint, int]] = field(default_factory=list[tuple[Footprint, int]])
-    """Footprint of a side, place in its order of tests."""
+    reaches: _Reaches = field(default_factory=list[tuple[Footprint, int]])
 
     def counts_for(self, test: str) -> bool:
         return any(since <= footprint.tests.get(test, 0) for footprint, since in self.reaches)
@@ -112,12 +116,10 @@ def account(scene: Scene, tests: Iterable[str]) -> Account:
         *_of_silence(scene),
     ]
     places = {place for place, one in enumerate(found) if one.difference.state == "unaccounted"}
+    unseen = bool(scene.loose) and (not scene.look.watched or any(side.opaque for side in scene.look.sides))
     reached: dict[str, Reached] = {}
     for test in tests:
         mine = {place for place, one in enumerate(found) if one.counts_for(test)}
-        unseen = bool(scene.loose) and (
-            not scene.look.watched or any(side.opaque for side in scene.look.sides)
-        )
         ran = all(
             test in side.footprint.tests and test not in side.failed and not side.problem
             for side in scene.look.sides
@@ -135,20 +137,25 @@ def _is_new(scene: Scene, test: str) -> bool:
     return head.is_file() and not base.exists()
 
 
-def _always(scene: Scene) -> list[tuple[Footprint, int]]:
+def _always(scene: Scene) -> _Reaches:
     return [(side.footprint, 0) for side in scene.look.sides]
+
+
+def _own(scene: Scene, name: str) -> _Reaches:
+    """Which sides open a file in their own tree, and from which test on."""
+    return [
+        (observed.footprint, observed.footprint.files[path])
+        for side, observed in zip(scene.equipped.sides, scene.look.sides, strict=True)
+        if (path := str(side.tree / name)) in observed.footprint.files
+    ]
 
 
 def _of_files(scene: Scene) -> Iterator[_Found]:
     """Changed files: each side must open its own, and only that."""
-    base, head = (side.footprint for side in scene.look.sides)
+    base = scene.look.base.footprint
     before, after = (side.tree for side in scene.equipped.sides)
     for name in scene.names:
-        own = [
-            (footprint, footprint.files[str(tree / name)])
-            for footprint, tree in ((base, before), (head, after))
-            if str(tree / name) in footprint.files
-        ]
+        own = _own(scene, name)
         foreign = str(after / name)
         if foreign in scene.look.foreign or (before != after and foreign in base.files):
             since = 0 if foreign in scene.look.foreign else base.files[foreign]
@@ -188,11 +195,7 @@ def _of_built_files(scene: Scene) -> Iterator[_Found]:
     """Files that git ignores and both sides have, made from sources of their own."""
     for name in scene.ignored:
         files = [side.tree / name for side in scene.equipped.sides]
-        reaches = [
-            (observed.footprint, observed.footprint.files[str(file)])
-            for observed, file in zip(scene.look.sides, files, strict=True)
-            if str(file) in observed.footprint.files
-        ]
+        reaches = _own(scene, name)
         if not reaches or _MADE_BY_TESTS.search(f"/{name}") or not all(file.is_file() for file in files):
             continue
         if not filecmp.cmp(*files, shallow=False):
@@ -250,7 +253,7 @@ def _of_environment(scene: Scene) -> Iterator[_Found]:
 
 def _of_peers(scene: Scene) -> Iterator[_Found]:
     """Services that neither side started: they run one version of the code, for both."""
-    peers: dict[tuple[str, str], list[tuple[Footprint, int]]] = {}
+    peers: dict[tuple[str, str], _Reaches] = {}
     by_address: dict[tuple[str, str], Peer] = {}
     for side, name in zip(scene.look.sides, ("base", "head"), strict=True):
         for peer, since in side.footprint.peers.items():
@@ -262,7 +265,7 @@ def _of_peers(scene: Scene) -> Iterator[_Found]:
                 # Beside this machine the process is one that has the same port here.
                 found = replace(peer, pid="", side="", command="") if beside else peer
                 by_address[peer.host, peer.port] = found
-    made_from = [name for name in scene.names if _SCHEMA.fullmatch(name) and not _seen(scene, name)]
+    made_from = [name for name in scene.names if _SCHEMA.fullmatch(name) and not _own(scene, name)]
     for key, reaches in peers.items():
         peer = by_address[key]
         if _declared(peer, scene.shared):
@@ -316,18 +319,10 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:2]) + more
 
 
-def _seen(scene: Scene, name: str) -> bool:
-    """Whether a side's own processes open a file."""
-    return any(
-        str(side.tree / name) in observed.footprint.files
-        for side, observed in zip(scene.equipped.sides, scene.look.sides, strict=True)
-    )
-
-
 def _of_programs(scene: Scene) -> Iterator[_Found]:
     """Programs that let something run elsewhere."""
     loose = scene.loose
-    programs: dict[str, list[tuple[Footprint, int]]] = {}
+    programs: dict[str, _Reaches] = {}
     for side in scene.look.sides if loose else ():
         for program in side.opaque:
             elsewhere = Path(program).name in _ELSEWHERE or scene.written_since(shutil.which(program) or "")
@@ -343,8 +338,8 @@ def _of_programs(scene: Scene) -> Iterator[_Found]:
 
 def _of_files_outside(scene: Scene) -> Iterator[_Found]:
     """Files elsewhere that a step of this job wrote, where the change edits what may have said so."""
-    unseen = [name for name in scene.loose if name in scene.names and not _seen(scene, name)]
-    files: dict[str, list[tuple[Footprint, int]]] = {}
+    unseen = [name for name in scene.loose if name in scene.names and not _own(scene, name)]
+    files: dict[str, _Reaches] = {}
     for side in scene.look.sides if unseen else ():
         for path, since in side.footprint.outside.items():
             if scene.written_since(path):

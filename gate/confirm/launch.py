@@ -3,12 +3,12 @@
 import math
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, TypeVar
 
 from gate.confirm.child import Child, Task, started
 from gate.confirm.cores import quietest_core
@@ -29,6 +29,8 @@ MOST_ERRORS: Final = 0.05
 """Share of a load's requests that may fail on one side alone: a fast error is no fast answer."""
 LONGEST_BLOCK: Final = 1.0
 """Seconds that one side may take for the measurements that a percentile needs."""
+
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -141,11 +143,7 @@ def launch_apart(
     result.failed = head.failed - base.failed
     result.cut = base.cut or head.cut
     for test in base.values.keys() & head.values.keys() - base.failed - head.failed:
-        before, after = base.values[test], head.values[test]
-        pairs = {
-            name: ratio_of_medians([(before[name], after[name])]) for name in before.keys() & after.keys()
-        }
-        result.pairs |= {name: pair for name, pair in pairs.items() if pair}
+        result.pairs |= _paired_once(base.values[test], head.values[test])
     for one in (base, head):
         for name, seconds in one.measuring.items():
             result.measuring[name] = result.measuring.get(name, 0.0) + seconds
@@ -204,30 +202,21 @@ def _own_rounds(child: Child, subject: str, task: Task, pace: Pace) -> dict[str,
             return {}
         blocks += [measured.block] if close else []
         rounds.append(measured.values)
-    name, _, labels = subject.partition("{")
-    suffix = f"{{{labels}" if labels else ""
     found = {statistic: median(one[statistic] for one in rounds) for statistic in rounds[0].keys() - {SPREAD}}
-    middle = found.get("p50", 0.0)
-    found |= (
-        {statistic: middle * median(one[statistic] for one in blocks) for statistic in blocks[0]}
-        if blocks
-        else {}
-    )
-    enough = calls * child.each * length
-    return {
-        f"{name}.{statistic}{suffix}": value
-        for statistic, value in found.items()
-        if enough >= least_in_block(statistic)
-    }
+    if blocks:
+        middle = found.get("p50", 0.0)
+        found |= {statistic: middle * median(one[statistic] for one in blocks) for statistic in blocks[0]}
+    return _named(subject, found, calls * child.each * length)
 
 
-def _own_whole(child: Child, task: Task) -> dict[str, float]:
+def _own_whole(child: Child, task: Task) -> Values:
+    """What a test that is measured as a whole gives on one side, in the units that are asked for."""
     answer = child.ask(0, Whole)
     found: dict[str, float] = {}
-    for metric in (answer.values if answer else {}).keys() & task.units.keys():
-        value = answer.values[metric] if answer else None
+    for metric, value in answer.values.items() if answer else ():
         with suppress(UnitError):  # it measures something else now
-            found |= {metric: convert(value.value, value.unit, task.units[metric])} if value else {}
+            if metric in task.units:
+                found[metric] = convert(value.value, value.unit, task.units[metric])
     return found
 
 
@@ -266,13 +255,17 @@ def _rounds(subject: str, order: tuple[Child, Child], task: Task, pace: Pace) ->
         if close:
             blocks.append((before.block, after.block))
         rounds.append((before.values, after.values))
+    return _named(subject, paired(rounds, blocks), calls * each * length)
+
+
+def _named(subject: str, found: Mapping[str, _T], latencies: int) -> dict[str, _T]:
+    """What was found of each statistic, by metric, without those that so many latencies do not make."""
     name, _, labels = subject.partition("{")
     suffix = f"{{{labels}" if labels else ""
-    found = paired(rounds, blocks)
     return {
-        f"{name}.{statistic}{suffix}": pair
-        for statistic, pair in found.items()
-        if calls * each * length >= least_in_block(statistic)
+        f"{name}.{statistic}{suffix}": value
+        for statistic, value in found.items()
+        if latencies >= least_in_block(statistic)
     }
 
 
@@ -298,14 +291,11 @@ def _block(statistics: Collection[str], latencies: int, seconds: float) -> int:
 
 def _whole(order: tuple[Child, Child], task: Task) -> dict[str, Pair]:
     """A test that is measured as a whole: one side, then the other. Nothing where a side fails."""
-    answers = {child.side.name: child.ask(0, Whole) for child in order}
-    measured = {name: answer.values if answer else {} for name, answer in answers.items()}
-    found: dict[str, Pair | None] = {}
-    for metric in measured["head"].keys() & measured["base"].keys() & task.units.keys():
-        with suppress(UnitError):  # it measures something else now
-            before, after = (
-                convert(measured[side][metric].value, measured[side][metric].unit, task.units[metric])
-                for side in ("base", "head")
-            )
-            found[metric] = ratio_of_medians([(before, after)])
-    return {metric: pair for metric, pair in found.items() if pair}
+    measured = {child.side.name: _own_whole(child, task) for child in order}
+    return _paired_once(measured["base"], measured["head"])
+
+
+def _paired_once(base: Values, head: Values) -> dict[str, Pair]:
+    """One value of each side as a pair, by metric, where both have it."""
+    pairs = {metric: ratio_of_medians([(base[metric], head[metric])]) for metric in base.keys() & head.keys()}
+    return {metric: pair for metric, pair in pairs.items() if pair}

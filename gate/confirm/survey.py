@@ -4,10 +4,11 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from gate.accounts import Account, merged
+from gate.accounts import NO_ACCOUNT, Account, merged
 from gate.baseline import ENOUGH_RUNS
 from gate.confirm.accounting import Scene, account
 from gate.confirm.observe import look
@@ -41,17 +42,17 @@ def to_account_for(
     used = 0.0
     for question in questions:
         quick = question.suite in young and used < _QUICK
-        tests = asked.get(question.command, {})
-        excused = bool(suspects & {question.metric, question.subject}) or quick
-        if excused and question.nodeid not in tests:
-            asked[question.command] = {**tests, question.nodeid: question.patience}
+        if not quick and not suspects & {question.metric, question.subject}:
+            continue
+        tests = asked.setdefault(question.command, {})
+        if question.nodeid not in tests:
+            tests[question.nodeid] = question.patience
             used += seconds.get(question.nodeid, 0.0)
     for finding in verdict.findings:
         broken = finding.level == "fail" and finding.kind in {"limit", "invalid-load"}
         if broken and (suite := policy.suites.get(finding.suite)):
-            tests = asked.setdefault(suite.run, {}) if finding.nodeids else {}
             for nodeid in finding.nodeids:
-                tests.setdefault(nodeid, patiences[suite.run])
+                asked.setdefault(suite.run, {}).setdefault(nodeid, patiences[suite.run])
     for test in failed if len(failed) <= MOST else ():
         if suite := policy.suites.get(test.suite):
             asked.setdefault(suite.run, {}).setdefault(test.nodeid, patiences[suite.run])
@@ -77,32 +78,31 @@ def survey(
     Returns:
         What differs, and which commands must run one side at a time -> why.
     """
-    accounts: list[Account] = []
     exclusive = {suite.run: "exclusive: true" for suite in policy.suites.values() if suite.exclusive}
-    written = _written_by_this_job()
+    if not asked:
+        return NO_ACCOUNT, exclusive
+    base, head = next(iter(equipped.values())).sides  # the same trees for all commands
+    for side in (base, head):
+        refresh(side.tree)
+    change = Change(tuple(names), base.tree, head.tree)
+    scene = partial(
+        Scene,
+        names=names,
+        same_code=change.same_code,
+        shared=policy.shared.split(),
+        ignored=ignored_files(head.tree) if head.tree == head.top else (),
+        images=edited_images(*change.edited(lambda name: name.endswith((".yml", ".yaml")))),
+        written_since=_written_by_this_job(),
+    )
+    accounts: list[Account] = []
     for command, tests in asked.items():
         found = equipped[command]
         listen(f"confirm: looking at what {_amount(len(tests))} on each side")
         patience = max(tests.values())
-        for side in found.sides:
-            refresh(side.tree)
         seen = look(found.sides, command, list(tests), patience, names, exclusive=command in exclusive)
         if seen.exclusive:
             exclusive[command] = seen.exclusive
-        base, head = found.sides
-        change = Change(tuple(names), base.tree, head.tree)
-        before, after = change.edited(lambda name: name.endswith((".yml", ".yaml")))
-        scene = Scene(
-            seen,
-            found,
-            names,
-            change.same_code,
-            policy.shared.split(),
-            ignored_files(head.tree) if head.tree == head.top else (),
-            edited_images(before, after),
-            written,
-        )
-        accounts.append(account(scene, tests))
+        accounts.append(account(scene(seen, found), tests))
     return merged(accounts), exclusive
 
 

@@ -94,8 +94,11 @@ def open_case(
         request.reports, sources.policy, request.root, sources.problems, complete=request.complete
     )
     own_base = bool(sources.base) and sources.base == head_commit(request.root)
-    of_branch = sources.same or (own_base and request.event == _MANUAL)
-    of_branch = of_branch or (bool(sources.base) and request.event in _OF_THE_BRANCH)
+    of_branch = (
+        sources.same
+        or (own_base and request.event == _MANUAL)
+        or (bool(sources.base) and request.event in _OF_THE_BRANCH)
+    )
     if of_branch:
         sources = beside_accepted(sources, run, request.root)
     elif sources.base:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 import yaml
 
+from gate.model import Metric
 from gate.nodeids import file_of
 from gate.policy import Policy
 from gate.readers import read_run
@@ -232,10 +233,14 @@ def _delay(stage: Stage) -> Case:
     return _slow(stage, stage.check(stage.measure("delay")), subject)
 
 
-def _slow_down(stage: Stage) -> str:
-    timed = stage.target.timed
-    if timed is None:
+def _timed(stage: Stage) -> Metric:
+    if stage.target.timed is None:
         raise NotCheckedError("no time that the measure fixture takes has a tolerance")
+    return stage.target.timed
+
+
+def _slow_down(stage: Stage) -> str:
+    timed = _timed(stage)
     stage.spoil(timed.nodeid, f"slower({timed.subject!r}, {stage.target.delay:.4g})")
     return timed.subject
 
@@ -259,20 +264,16 @@ def _failure(stage: Stage) -> Case:
 
 def _own_delay(stage: Stage) -> Case:
     """The base beside the head must have the function as it was."""
-    timed = stage.target.timed
-    if timed is None:
-        raise NotCheckedError("nothing is timed")
+    subject = _timed(stage).subject
     stage.spoil_function(f"spin({stage.target.delay:.4g})")
-    return _slow(stage, stage.check(stage.measure("own-delay")), timed.subject)
+    return _slow(stage, stage.check(stage.measure("own-delay")), subject)
 
 
 def _own_failure(stage: Stage) -> Case:
-    timed = stage.target.timed
-    if timed is None:
-        raise NotCheckedError("nothing is timed")
+    nodeid = _timed(stage).nodeid
     stage.spoil_function("refuse()")
     outcome = stage.check(stage.measure("own-failure"))
-    found = outcome.of("new-failure", timed.nodeid)
+    found = outcome.of("new-failure", nodeid)
     return _case(outcome, found, ok=outcome.exit_code == 1 and bool(found))
 
 

@@ -14,7 +14,7 @@ from gate.imports import SHARED
 from gate.sides.change import Change, running_workflow
 from gate.sides.manifests import is_manifest
 from gate.sides.outfit import INSTALL, Outfit, silent
-from gate.sides.overlay import OverlayError, sites_of
+from gate.sides.overlay import OverlayError
 from gate.sides.own_code import build, find_editable
 from gate.sides.own_dependencies import find_dependencies
 from gate.sides.probe import Distribution, Environment, Silence, probe
@@ -59,8 +59,6 @@ class Equipped:
     replaced: tuple[Replaced, ...] = ()
     differences: tuple[Difference, ...] = ()
     """Of the environment as a whole: unaccounted, or variables that each side has of its own."""
-    packages: tuple[str, ...] = ()
-    """Where the environment's distributions lie, which both sides use."""
 
     @property
     def unaccounted(self) -> tuple[Difference, ...]:
@@ -121,8 +119,7 @@ def _equip(pair: tuple[Side, Side], command: str, install: str, listen: Callable
     else:
         replaced = ()
     differences = tuple(dict.fromkeys((*base.differences, *head.differences)))
-    packages = tuple(sites_of(here)) if here else ()
-    return Equipped((base.side, head.side), replaced, differences, packages)
+    return Equipped((base.side, head.side), replaced, differences)
 
 
 def _outfits(pair: tuple[Side, Side], command: str) -> tuple[list[Outfit], Environment | None]:

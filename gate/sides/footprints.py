@@ -1,6 +1,6 @@
 """What the processes of one side reached in a launch that only looks, as their notes say. Pure."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -66,11 +66,6 @@ class Footprint:
     processes: list[Process] = field(default_factory=list[Process])
     errors: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Where, and what was raised, of what did not pass."""
-
-    def reached(self, what: Mapping[str, int], test: str) -> Iterator[str]:
-        """The part of something that counts for a test; nothing if it did not run."""
-        place = self.tests.get(test, -1)
-        return (name for name, since in what.items() if since <= place)
 
     def reach(self, peer: Peer, since: int = _BEFORE_ALL) -> None:
         """Note a peer, from some test on."""

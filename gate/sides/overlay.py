@@ -9,16 +9,15 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gate.processes import process_group
+from gate.processes import run_to_end
 from gate.sides.probe import Environment
 from gate.sides.side import Overlay, Side
 
@@ -149,7 +148,7 @@ def _fill(place: Path, recipe: Recipe, variables: Mapping[str, str]) -> None:
     packages = _packages(place)
     lines = [
         f"import site, sys; sys.prefix == {str(place)!r} and site.addsitedir({entry!r})"
-        for entry in sites_of(recipe.environment)
+        for entry in _sites_of(recipe.environment)
     ]
     (packages / "zz_environment.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
     pip = [*pip_of(recipe.environment, variables), "--python", str(python), "install"]
@@ -180,7 +179,7 @@ def _packages(place: Path) -> Path:
     return next(place.glob("lib/python*/site-packages"))
 
 
-def sites_of(environment: Environment) -> list[str]:
+def _sites_of(environment: Environment) -> list[str]:
     """Where the distributions of an environment lie."""
     return [entry for entry in environment.path if Path(entry).name in {"site-packages", "dist-packages"}]
 
@@ -267,19 +266,13 @@ def _run(command: Sequence[str], variables: Mapping[str, str]) -> None:
     Raises:
         OverlayError: it fails, or takes too long.
     """
-    with ExitStack() as stack:
-        try:
-            process = stack.enter_context(
-                process_group(command, cwd=Path("/"), env=variables, output=subprocess.PIPE)
-            )
-            said, _ = process.communicate(timeout=_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise OverlayError(f"takes longer than {_SECONDS:.0f} s") from None
-        except OSError as error:
-            raise OverlayError(f"cannot start {command[0]}: {error.strerror}") from None
-    if process.returncode != 0:
-        lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
+    try:
+        code, said = run_to_end(command, cwd=Path("/"), env=variables, seconds=_SECONDS)
+    except OSError as error:
+        raise OverlayError(f"cannot start {command[0]}: {error.strerror}") from None
+    if code is None:
+        raise OverlayError(f"takes longer than {_SECONDS:.0f} s")
+    if code != 0:
+        lines = [line for line in said if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR:")]
-        raise OverlayError(
-            (errors or lines or [f"exit code {process.returncode}"])[-1].removeprefix("ERROR: ")
-        )
+        raise OverlayError((errors or lines or [f"exit code {code}"])[-1].removeprefix("ERROR: "))

@@ -1,7 +1,6 @@
 """The dependencies that a side would have had of its own, and how it gets them."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import Final
 
 from gate.accounts import Difference
 from gate.imports import link_environment
-from gate.processes import process_group
+from gate.processes import run_to_end
 from gate.sides.change import running_workflow
 from gate.sides.dependencies import Dependencies, edited_dependencies
 from gate.sides.manifests import is_manifest, is_opaque
@@ -118,14 +117,10 @@ def with_installed(side: Side, install: str) -> Side:
         (["/bin/sh", "-c", install], failed),
         (probe, f"{install!r} must install pytest and regression-gate into $VIRTUAL_ENV, too"),
     ):
-        with process_group(command, cwd=side.root, env=variables, output=subprocess.PIPE) as process:
-            try:
-                said, _ = process.communicate(timeout=_INSTALL_SECONDS)
-            except subprocess.TimeoutExpired:
-                raise LaunchError(
-                    side.name, f"installing its dependencies takes too long: {install}"
-                ) from None
-        if process.returncode != 0:
-            tail = "\n".join(said.decode(errors="replace").splitlines()[-10:])
+        code, said = run_to_end(command, cwd=side.root, env=variables, seconds=_INSTALL_SECONDS)
+        if code is None:
+            raise LaunchError(side.name, f"installing its dependencies takes too long: {install}")
+        if code != 0:
+            tail = "\n".join(said[-10:])
             raise LaunchError(side.name, f"{problem}:\n{tail}")
     return replace(side, scripts=scripts)

@@ -1,11 +1,9 @@
 """Makes what git ignores in the trees that were checked out, as the policy says how."""
 
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from gate.processes import process_group
+from gate.processes import run_to_end
 from gate.sides.side import LaunchError, Side
 
 _SECONDS: Final = 600.0
@@ -27,18 +25,10 @@ def prepare(sides: Iterable[Side], command: str, listen: Callable[[str], None] =
         if side.tree == side.top:
             continue
         listen(f"confirm: preparing the {side.name}: {command}")
-        with tempfile.TemporaryFile(dir=side.scratch) as log:
-            with process_group(
-                side.moved(command), cwd=side.root, env=side.environment(0), output=log
-            ) as process:
-                try:
-                    code = process.wait(timeout=_SECONDS)
-                except subprocess.TimeoutExpired:
-                    code = None
-            log.seek(0)
-            tail = "\n".join(log.read().decode(errors="replace").splitlines()[-_LINES:])
+        code, said = run_to_end(side.moved(command), cwd=side.root, env=side.environment(0), seconds=_SECONDS)
         if code != 0:
             how = f"takes longer than {_SECONDS:.0f} s" if code is None else f"ends with exit code {code}"
+            tail = "\n".join(said[-_LINES:])
             raise LaunchError(
                 side.name, f"prepare: of the suite, run in the {side.name}'s tree, {how}:\n{tail}"
             )

@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import sys
 
-from pytest_regression_gate.observer import Observer
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from pytest_regression_gate.observer import Observer
 
 SIDE = "GATE_SIDE"
 """`base` or `head`; without it nothing happens."""
@@ -59,6 +59,8 @@ def enter(*, late: bool = False) -> None:
             finder: Any = _WhenStarted(top, tree)
             sys.meta_path.insert(0, finder)
     if log := os.environ.get(LOG):
+        from pytest_regression_gate.observer import Observer  # noqa: PLC0415 - only a launch that looks has one
+
         trees = os.environ.get(TREES, "").split(os.pathsep)
         _Process.observer = Observer(log, [one for one in trees if one])
         _Process.observer.begin()
