@@ -182,11 +182,9 @@ def beside_accepted(sources: Sources, run: Run, root: Path) -> Sources:
     for name in run.suites:
         if (latest := sources.baseline.latest(name)) is None:
             continue
-        commit = latest.runs[-1].commit
-        try:
-            accepted = resolve(root, commit)
-        except GitError:
-            unknown = commit
+        accepted = _accepted(sources, name, root)
+        if not accepted:
+            unknown = latest.runs[-1].commit
             continue
         # Of several suites the oldest: the others may have been accepted with a regression of this one.
         if not nearest or common_commit(root, nearest, accepted) == accepted:
@@ -194,9 +192,22 @@ def beside_accepted(sources: Sources, run: Run, root: Path) -> Sources:
     if not nearest:
         lost = [_not_here(unknown)] if unknown else []
         return replace(sources, beside="", changed=True, notes=(*sources.notes, *lost))
+    return replace(sources, beside=nearest, changed=_changed(sources, root, nearest))
+
+
+def _accepted(sources: Sources, suite: str, root: Path) -> str:
+    """The commit of a suite's newest accepted run; empty: there is none, or it is not in this clone."""
+    latest = sources.baseline.latest(suite)
+    try:
+        return resolve(root, latest.runs[-1].commit) if latest else ""
+    except GitError:
+        return ""
+
+
+def _changed(sources: Sources, root: Path, commit: str) -> bool:
+    """Whether any file differs from a commit, accepted runs apart."""
     place = sources.place or repository_path(root, root / sources.policy.baseline)
-    changed = any(not _is_memory(name, place) for name in changed_files(root, nearest))
-    return replace(sources, beside=nearest, changed=changed)
+    return any(not _is_memory(name, place) for name in changed_files(root, commit))
 
 
 def _not_here(commit: str) -> Finding:
@@ -255,11 +266,8 @@ def untouched_suites(run: Run, sources: Sources, root: Path, *, of_branch: bool)
         return frozenset() if sources.changed else frozenset(run.suites)
     found: set[str] = set()
     for name in run.suites:
-        latest = sources.baseline.latest(name)
         with suppress(GitError):
-            accepted = resolve(root, latest.runs[-1].commit) if latest else ""
-            place = sources.place or repository_path(root, root / sources.policy.baseline)
-            if accepted and all(_is_memory(file, place) for file in changed_files(root, accepted)):
+            if (accepted := _accepted(sources, name, root)) and not _changed(sources, root, accepted):
                 found.add(name)
     return frozenset(found)
 
