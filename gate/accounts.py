@@ -4,7 +4,7 @@ A comparison clears, and a failure on the base excuses, only where each side use
 differs; see DESIGN.md §7.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -56,6 +56,13 @@ class Account:
         reached = self.tests.get(nodeid)
         found = (self.differences[place] for place in reached.seen) if reached else ()
         return tuple(one for one in found if one.kind in kinds)
+
+    def resting_on(self, names: Collection[str]) -> frozenset[str]:
+        """Tests for which one of these differences is unaccounted (nodeids)."""
+        places = {place for place, one in enumerate(self.differences) if one.what in names}
+        return frozenset(
+            test for test, reached in self.tests.items() if places.intersection(reached.unaccounted)
+        )
 
     def untouched(self, nodeid: str) -> bool:
         """Whether a test surely reaches nothing that differs."""

@@ -196,6 +196,7 @@ def accept(
     *,
     waived: tuple[str, ...] = (),
     improved: tuple[str, ...] = (),
+    unjudged: Collection[str] = (),
     source: str = "",
 ) -> SuiteBaseline:
     """Add a suite's run to what is known of it. Adding the same run twice changes nothing.
@@ -210,6 +211,7 @@ def accept(
         window: how many runs are kept.
         waived: what got worse and was permitted.
         improved: metrics that a verdict called better.
+        unjudged: tests of which nobody could judge the metrics (nodeids): no value of them is kept.
         source: which run of a workflow measured it; an earlier attempt of it is replaced.
     """
     metrics = {
@@ -222,7 +224,7 @@ def accept(
         values={
             name: _rounded(metric)
             for name, metric in sorted(run.metrics.items())
-            if metric.exact or not run.environment.mixed
+            if (metric.exact or not run.environment.mixed) and metric.nodeid not in unjudged
         },
         source=source,
         waived=waived,

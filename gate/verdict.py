@@ -79,7 +79,7 @@ KINDS: Final[Mapping[Kind, KindRow]] = {
     ),
     "limit": KindRow("limit broken", "limits broken", "limits", waivable=True),
     "invalid-load": KindRow("invalid load", "invalid loads", "loads", unclean=True),
-    "unaccounted": KindRow("unaccounted difference", "unaccounted differences", "other"),
+    "unaccounted": KindRow("unaccounted difference", "unaccounted differences", "other", waivable=True),
     "regression": KindRow("regression", "regressions", "regressions", waivable=True, refused=True),
     "flaky": KindRow("flaky test", "flaky tests", "tests", of_test=True, unclean=True),
     "drift": KindRow("slow drift", "slow drifts", "regressions"),
@@ -125,6 +125,8 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     rule: str = ""
     """What judged it, as written in the policy."""
     nodeids: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+    """Differences that base and head may not have had their own of, so that it stays undecided."""
     reproduce: str = ""
     """A command that shows it on another machine."""
     remedy: str = ""

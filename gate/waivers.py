@@ -39,8 +39,24 @@ def read_waivers(data: bytes) -> Waivers:
         raise ValueError(f"no waivers: {error}") from None
 
 
-def covers(waiver: Waiver, finding: Finding) -> bool:
+def permission_for(finding: Finding, granted: Sequence[Waiver]) -> Waiver | None:
+    """The waiver that permits a finding; None: there is none.
+
+    A finding that is undecided because of what base and head share is also permitted by waivers of all that
+    they share, each by its name.
+    """
+    if waiver := next((one for one in granted if _covers(one, finding)), None):
+        return waiver
+    names = {one.subject: one for one in granted}
+    if finding.shared and names.keys() >= set(finding.shared):
+        return names[finding.shared[0]]
+    return None
+
+
+def _covers(waiver: Waiver, finding: Finding) -> bool:
     """Whether a waiver is about a finding: by its name, without the statistic, or by a name above it."""
+    if finding.kind == "unaccounted":
+        return waiver.subject == finding.subject
     if not KINDS[finding.kind].waivable:
         return False
     if waiver.subject in {EVERYTHING, finding.subject} or finding.subject.startswith(f"{waiver.subject}."):
@@ -61,17 +77,19 @@ def apply_waivers(findings: Sequence[Finding], waivers: Waivers) -> tuple[list[F
     used: dict[Waiver, None] = {}
     result: list[Finding] = []
     for finding in findings:
-        waiver = next((w for w in waivers.granted if finding.level == "fail" and covers(w, finding)), None)
+        speaks = finding.level == "fail" or finding.kind == "unaccounted"
+        waiver = permission_for(finding, waivers.granted) if speaks else None
         if waiver is None:
             result.append(finding)
             continue
         used[waiver] = None
+        not_judged = "not judged: " if waiver.subject in finding.shared else ""
         result.append(
             msgspec.structs.replace(
                 finding,
                 level="warn",
                 state="waived",
-                message=f"{finding.message}; waived by {waiver.by}: {waiver.reason}",
+                message=f"{not_judged}{finding.message}; waived by {waiver.by}: {waiver.reason}",
             )
         )
     idle = [

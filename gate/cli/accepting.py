@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +94,6 @@ def _add_run(
     from gate.pipeline.read import read_reports
 
     policy = load_policy(thresholds)
-    passed = _said(verdict) if verdict else None
     directory = baseline_directory(baseline, thresholds, policy, writes=not branch)
     run = read_reports(reports or (REPORTS,), policy, thresholds.resolve().parent, head=commit)
     _refuse_unusable(run, policy)
@@ -107,7 +105,7 @@ def _add_run(
             _measured(suite, commit, thresholds),
             policy,
             permission,
-            None if passed is None else passed.get(suite.name, _Passed()),
+            _said(verdict, suite) if verdict else None,
         )
         for suite in run.suites.values()
     ]
@@ -149,6 +147,8 @@ class _Passed:
 
     waived: tuple[str, ...] = ()
     improved: tuple[str, ...] = ()
+    unjudged: frozenset[str] = frozenset()
+    """Tests of which the metrics were let pass though nobody could judge them (nodeids)."""
 
 
 class _WorseError(Exception):
@@ -210,7 +210,13 @@ class _Accepted:
         passed = self.passed or self._judged(known)
         before = known.measured_on(self.suite.name, self.suite.environment)
         return accept(
-            before, self.suite, self.commit, waived=passed.waived, improved=passed.improved, source=source
+            before,
+            self.suite,
+            self.commit,
+            waived=passed.waived,
+            improved=passed.improved,
+            unjudged=passed.unjudged,
+            source=source,
         )
 
     def _judged(self, known: Baseline) -> _Passed:
@@ -333,17 +339,27 @@ def _flaky(verdict: Verdict) -> frozenset[str]:
     return frozenset(nodeid for f in verdict.findings if f.kind == "flaky" for nodeid in f.nodeids)
 
 
-def _said(verdict: Verdict) -> dict[str, _Passed]:
-    """What a verdict says of each suite of which it has something to say."""
-    waived: dict[str, list[str]] = defaultdict(list)
-    improved: dict[str, list[str]] = defaultdict(list)
-    for finding in verdict.findings:
-        if finding.state == "waived":
-            reason = finding.message.rpartition("; waived by ")[2]
-            waived[finding.suite].append(f"{finding.subject}: {reason}")
-        elif finding.kind == "improvement":
-            improved[finding.suite].append(finding.subject)
-    return {
-        suite: _Passed(tuple(waived[suite]), tuple(sorted(improved[suite])))
-        for suite in waived.keys() | improved.keys()
-    }
+def _said(verdict: Verdict, suite: SuiteRun) -> _Passed:
+    """What a verdict that passed says of a suite.
+
+    Where somebody permitted that base and head are not told apart, nothing was judged: that begins no level,
+    and no value of it is kept.
+    """
+    waived = [one for one in verdict.findings if one.state == "waived"]
+    shared = [one.subject for one in waived if one.kind == "unaccounted"]
+    unjudged = (
+        verdict.account.resting_on(shared) & suite.tests.keys() if verdict.account else frozenset[str]()
+    )
+    kept = [
+        one
+        for one in waived
+        if (unjudged & set(one.nodeids) if one.kind == "unaccounted" else one.suite == suite.name)
+        and not unjudged & set(one.nodeids if one.shared else ())
+    ]
+    return _Passed(
+        tuple(f"{one.subject}: {one.message.rpartition('; waived by ')[2]}" for one in kept),
+        tuple(
+            sorted(f.subject for f in verdict.findings if f.kind == "improvement" and f.suite == suite.name)
+        ),
+        unjudged,
+    )

@@ -17,7 +17,7 @@ from gate.github.nouns import ChangedFile, Pull, WorkflowRun
 from gate.github.waivers import find_waivers, runs_of
 from gate.policy import Policy
 from gate.verdict import EXIT_CODES, Finding, Verdict, decide, in_reading_order, unusable
-from gate.waivers import Waivers, covers
+from gate.waivers import Waivers, permission_for
 
 _MOST_FILES: Final = 3000
 """GitHub lists no more files of a pull request."""
@@ -150,7 +150,7 @@ def _with_waivers(verdict: Verdict, known: Waivers) -> Verdict:
     """What the artifact calls waived fails, unless GitHub knows the waiver."""
     findings: list[Finding] = []
     for finding in verdict.findings:
-        if finding.state == "waived" and not any(covers(waiver, finding) for waiver in known.granted):
+        if finding.state == "waived" and not permission_for(finding, known.granted):
             message = f"{finding.message}; no such waiver counts for this commit"
             findings.append(msgspec.structs.replace(finding, level="fail", state="suspect", message=message))
         else:

@@ -62,10 +62,10 @@ def judge_accounts(
         if young:
             metrics = f"{len(young)} metric{'s' * (len(young) != 1)}"
             message = f"{difference.why}. {metrics} not judged: fewer than {ENOUGH_RUNS} accepted runs"
-            found.append(_finding(difference, "fail", message))
+            found.append(_finding(difference, "fail", message, tests))
         elif tests & open_tests:
             message = f"{difference.why}. So the base clears and excuses nothing that uses it"
-            found.append(_finding(difference, "warn", message))
+            found.append(_finding(difference, "warn", message, tests & open_tests))
     return found
 
 
@@ -79,12 +79,13 @@ def _without_history(run: Run, baseline: Baseline, tests: Collection[str]) -> It
                 yield metric.name
 
 
-def _finding(difference: Difference, level: Level, message: str) -> Finding:
+def _finding(difference: Difference, level: Level, message: str, tests: Collection[str]) -> Finding:
     return Finding(
         kind="unaccounted",
         level=level,
         state="inconclusive" if level == "fail" else None,
         subject=difference.what,
         message=message,
+        nodeids=tuple(sorted(tests)),
         remedy=difference.remedy,
     )

@@ -220,7 +220,12 @@ def _not_told_apart(found: Finding, shared: Sequence[Difference]) -> Finding:
     """A suspect for which base and head are the same at some place where they should differ."""
     message = f"{said(shared)}; history alone: {found.message}"
     return msgspec.structs.replace(
-        found, state="inconclusive", level="fail", message=message, remedy=shared[0].remedy
+        found,
+        state="inconclusive",
+        level="fail",
+        message=message,
+        remedy=shared[0].remedy,
+        shared=tuple(one.what for one in shared),
     )
 
 

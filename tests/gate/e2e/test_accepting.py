@@ -177,3 +177,32 @@ def test_a_run_from_the_future_is_refused(project: Project):
     project.edit(lambda document: document.update(created=document["created"] + 10_000_000))
     refused = project.gate("baseline", "update", "--commit", "c1")
     assert (refused.code, "set the clock of the machine" in refused.err) == (4, True), refused.text
+
+
+def test_what_nobody_could_judge_is_let_pass_and_not_remembered(project: Project):
+    strict(project)
+    project.accept(2)
+    project.edit(slower)
+    _, verdict = project.check()
+    service, test = "127.0.0.1:8000", "test_api.py::test_home"
+    shown = {"level": "warn", "state": "waived", "nodeids": [test], "message": "…; waived by kim: staging"}
+    verdict["findings"] = [
+        shown | {"kind": "unaccounted", "subject": service},
+        shown
+        | {"kind": "regression", "subject": "api.home.p50", "suite": "performance", "shared": [service]},
+    ]
+    verdict["account"] = {
+        "differences": [{"kind": "service", "what": service, "state": "unaccounted"}],
+        "tests": {test: {"touched": True, "unaccounted": [0]}},
+    }
+    verdict.update(verdict="passed", exit_code=0)
+    (project.root / "verdict.json").write_text(json.dumps(verdict))
+    accepted = project.gate("baseline", "update", "--commit", "c9", "--verdict", "verdict.json")
+    assert accepted.code == 0, accepted.text
+    before, last = runs(project)[-2:]
+    assert last.waived == (f"{service}: kim: staging",)
+    assert ("api.home.p50" in before.values, "api.home.p50" in last.values) == (True, False)
+    project.edit(lambda document: document.update(created=document["created"] + 60))
+    _, verdict = project.check()
+    (again,) = [f for f in verdict["findings"] if f["subject"] == "api.home.p50"]
+    assert (again["kind"], again["level"]) == ("regression", "fail")
