@@ -209,9 +209,8 @@ def _relative(text: str, tree: Path) -> str:
 def _of_distributions(scene: Scene) -> Iterator[_Found]:
     """Distributions that are not the same: both sides must not load one file of them."""
     sides = [side.footprint for side in scene.look.sides]
-    loaded = [_installed(footprint) for footprint in sides]
     for one in scene.equipped.replaced:
-        files = [{path for path, inside in table.items() if _holds(one, inside)} for table in loaded]
+        files = [{path for path in footprint.files if _holds(one, path)} for footprint in sides]
         reaches = [
             (footprint, footprint.files[path])
             for footprint, paths in zip(sides, files, strict=True)
@@ -229,21 +228,16 @@ def _of_distributions(scene: Scene) -> Iterator[_Found]:
             yield _Found(Difference(kind, one.what, "seen"), reaches)
 
 
-def _installed(footprint: Footprint) -> dict[str, str]:
-    """Files of installed packages -> where they lie in `site-packages`."""
-    found: dict[str, str] = {}
-    for path in footprint.files:
-        _, marker, inside = path.rpartition("-packages/")
-        if marker:
-            found[path] = inside
-    return found
-
-
-def _holds(one: Replaced, inside: str) -> bool:
+def _holds(one: Replaced, path: str) -> bool:
     """Whether a file is code or data of a distribution. Pytest reads the metadata of everything installed."""
-    if inside.partition("/")[0].endswith((".dist-info", ".egg-info")):
-        return False
-    return inside in one.places or inside.partition("/")[0] in one.places
+    inside = path.rpartition("-packages/")[2] if "-packages/" in path else _below(one.roots, path)
+    first = inside.partition("/")[0]
+    return not first.endswith((".dist-info", ".egg-info")) and bool({inside, first} & one.places)
+
+
+def _below(roots: Iterable[str], path: str) -> str:
+    """The path relative to the directory that it lies in; empty: in none of them."""
+    return next((path[len(root) + 1 :] for root in roots if path.startswith(f"{root}/")), "")
 
 
 def _of_environment(scene: Scene) -> Iterator[_Found]:

@@ -23,6 +23,8 @@ _SPECIAL: Final[dict[tuple[Kind, State | Level | None], tuple[str, str]]] = {
     ("fixed", "fail"): ("known failure that passes", "known failures that pass"),
 }
 """Kinds that are called something else in a state or on a level."""
+_OF_THE_BASE: Final = ("failure that the base has, too", "failures that the base has, too")
+"""Of tests that the accepted runs know as passing, and no rule as failing."""
 
 
 def counted(findings: tuple[Finding, ...]) -> str:
@@ -36,6 +38,8 @@ def _names(finding: Finding) -> tuple[str, str]:
     if finding.state == "waived":
         row = KINDS[finding.kind]
         return f"{row.one} waived", f"{row.many} waived"
+    if finding.kind == "known-failure" and finding.level == "warn" and not finding.rule:
+        return _OF_THE_BASE
     special = _SPECIAL.get((finding.kind, finding.state)) or _SPECIAL.get((finding.kind, finding.level))
     row = KINDS[finding.kind]
     return special or (row.one, row.many)

@@ -15,6 +15,7 @@ from gate.nodeids import file_of
 from gate.policy import Policy
 from gate.readers import read_run
 from gate.selftest.copies import Copy, Said
+from gate.selftest.dependency import CALL, updated_dependency
 from gate.selftest.target import Target, loosened
 from gate.units import format_change
 from gate.verdict import EXIT_CODES
@@ -23,6 +24,7 @@ from pytest_regression_gate.variables import SELECT_VARIABLE
 
 _LONG: Final = 400
 """Characters of an error that was not expected."""
+_SABOTAGE: Final = '__import__("pytest_regression_gate.sabotage", fromlist=["_"])'
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -137,14 +139,13 @@ class Stage:
         with file.open("a", encoding="utf-8") as text:
             text.write(f"\n\nfrom pytest_regression_gate.sabotage import {name}  # noqa: E402\n\n{call}\n")
 
-    def spoil_function(self, call: str) -> None:
-        """Let a function of the project begin with a call of `pytest_regression_gate.sabotage`."""
-        added = f'__import__("pytest_regression_gate.sabotage", fromlist=["_"]).{call}'
+    def spoil_function(self, statement: str) -> None:
+        """Let a function of the project that the timed operation runs begin with a statement."""
         for function in self.target.own:
             path, _, name = function.partition(":")
             file = self.test_root / path
             text = file.read_text(encoding="utf-8") if file.is_file() else ""
-            if (changed := with_first_line(text, name, added)) is not None:
+            if (changed := with_first_line(text, name, statement)) is not None:
                 file.write_text(changed, encoding="utf-8")
                 return
         raise NotCheckedError("no function of the project that the operation runs can be edited")
@@ -186,6 +187,8 @@ def rehearse(stage: Stage) -> Iterator[Case]:
     own: tuple[tuple[str, str, Callable[[Stage], Case]], ...] = (
         ("delay in its own code", "red: regression, confirmed", _own_delay),
         ("broken function", "red: new-failure", _own_failure),
+        ("delay in a dependency", "red: regression, confirmed", _dependency_delay),
+        ("broken dependency", "red: new-failure", _dependency_failure),
     )
     own = own if stage.copy.versioned and stage.target.own else ()
     cases: tuple[tuple[str, str, Callable[[Stage], Case]], ...] = (
@@ -265,15 +268,34 @@ def _failure(stage: Stage) -> Case:
 def _own_delay(stage: Stage) -> Case:
     """The base beside the head must have the function as it was."""
     subject = _timed(stage).subject
-    stage.spoil_function(f"spin({stage.target.delay:.4g})")
+    stage.spoil_function(f"{_SABOTAGE}.spin({stage.target.delay:.4g})")
     return _slow(stage, stage.check(stage.measure("own-delay")), subject)
 
 
 def _own_failure(stage: Stage) -> Case:
-    nodeid = _timed(stage).nodeid
-    stage.spoil_function("refuse()")
-    outcome = stage.check(stage.measure("own-failure"))
-    found = outcome.of("new-failure", nodeid)
+    stage.spoil_function(f"{_SABOTAGE}.refuse()")
+    return _broken(stage, stage.check(stage.measure("own-failure")))
+
+
+def _dependency_delay(stage: Stage) -> Case:
+    """The base beside the head must have the release that its commit requires."""
+    subject = _timed(stage).subject
+    stage.spoil_function(CALL)
+    with updated_dependency(stage.copy, f"spin({stage.target.delay:.4g})") as copy:
+        there = replace(stage, copy=copy)
+        return _slow(stage, there.check(there.measure("dependency-delay")), subject)
+
+
+def _dependency_failure(stage: Stage) -> Case:
+    stage.spoil_function(CALL)
+    with updated_dependency(stage.copy, "refuse()") as copy:
+        there = replace(stage, copy=copy)
+        return _broken(stage, there.check(there.measure("dependency-failure")))
+
+
+def _broken(stage: Stage, outcome: Outcome) -> Case:
+    """Expected: the test of the timed operation fails anew."""
+    found = outcome.of("new-failure", _timed(stage).nodeid)
     return _case(outcome, found, ok=outcome.exit_code == 1 and bool(found))
 
 

@@ -43,6 +43,8 @@ class Replaced:
     """The file of the change that says so."""
     project: bool = False
     """It is the repository's own."""
+    roots: frozenset[str] = frozenset()
+    """The directories that it is installed in."""
 
     @property
     def what(self) -> str:
@@ -246,12 +248,15 @@ def _replaced(base: Outfit, head: Outfit, projects: Sequence[Project]) -> Iterat
             yield from _of_project(project, there, here, why)
         elif why:
             wanted = base.requirements.get(name) or head.requirements.get(name, "")
-            yield Replaced(name, wanted.removeprefix(name), versions[1], _names(here), why, file)
+            yield Replaced(
+                name, wanted.removeprefix(name), versions[1], _names(here), why, file, roots=_roots(here)
+            )
         elif file := base.added.get(name, ""):
             why = "the base would not have it, and both sides do"
-            yield Replaced(name, "", versions[1], _names(here), why, file)
+            yield Replaced(name, "", versions[1], _names(here), why, file, roots=_roots(here))
         elif versions[0] != versions[1] or _sources(there) != _sources(here):
-            yield Replaced(name, *versions, _names(there) | _names(here), "", file)
+            places = _names(there) | _names(here)
+            yield Replaced(name, *versions, places, "", file, roots=_roots(there, here))
 
 
 def _of_project(
@@ -259,16 +264,24 @@ def _of_project(
 ) -> Iterator[Replaced]:
     """An own project: which of its installed files differ."""
     if why:
-        yield Replaced(project.name, "", "", _names(project.distribution), why, project=True)
+        installed = project.distribution
+        yield Replaced(project.name, "", "", _names(installed), why, project=True, roots=_roots(installed))
     elif there and here and not (there.editable or here.editable):
         before, after = installed_files(there), installed_files(here)
         differing = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
         if differing:
-            yield Replaced(project.name, there.version, here.version, frozenset(differing), project=True)
+            yield Replaced(
+                project.name, there.version, here.version, frozenset(differing), project=True,
+                roots=_roots(there, here),
+            )  # fmt: skip
 
 
 def _names(distribution: Distribution | None) -> frozenset[str]:
     return top_levels(distribution) if distribution else frozenset()
+
+
+def _roots(*distributions: Distribution | None) -> frozenset[str]:
+    return frozenset(os.path.dirname(one.place) for one in distributions if one)  # noqa: PTH120 - texts
 
 
 def _sources(distribution: Distribution | None) -> str:

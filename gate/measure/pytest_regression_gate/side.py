@@ -23,13 +23,13 @@ SIDE = "GATE_SIDE"
 OVERLAY = "GATE_SIDE_OVERLAY"
 """A directory of packages that come before those of the environment, ..."""
 PREFIX = "GATE_SIDE_PREFIX"
-"""... if this is the environment."""
+"""... if this is the environment, or the python of that directory runs."""
 MOVE = "GATE_SIDE_MOVE"
 """The work tree and the side's tree: import paths inside the one lead to the other."""
 LOG = "GATE_SIDE_LOG"
 """The file for what processes reach."""
 TREES = "GATE_SIDE_TREES"
-"""Directories of which each file is noted."""
+"""Directories of which each file is noted, beside those of installed packages."""
 
 
 class _Process:
@@ -49,7 +49,8 @@ def enter(*, late: bool = False) -> None:
         return
     _Process.entered = True
     overlay, prefix = os.environ.get(OVERLAY, ""), os.environ.get(PREFIX, "")
-    if overlay and os.path.realpath(sys.prefix) == os.path.realpath(prefix):
+    own = {os.path.realpath(one) for one in (prefix, os.path.join(overlay, *[os.pardir] * 3)) if one}
+    if overlay and os.path.realpath(sys.prefix) in own:
         _put_first(overlay)
     top, _, tree = os.environ.get(MOVE, "").partition(os.pathsep)
     if top and tree:
@@ -61,7 +62,7 @@ def enter(*, late: bool = False) -> None:
     if log := os.environ.get(LOG):
         from pytest_regression_gate.observer import Observer  # noqa: PLC0415 - only a launch that looks has one
 
-        trees = os.environ.get(TREES, "").split(os.pathsep)
+        trees = [*os.environ.get(TREES, "").split(os.pathsep), *filter(_holds_packages, sys.path)]
         _Process.observer = Observer(log, [one for one in trees if one])
         _Process.observer.begin()
 
@@ -87,12 +88,23 @@ def _put_first(overlay: str) -> None:
     """Add a directory of installed packages before the environment's own, its `.pth` files included."""
     import site  # noqa: PLC0415 - it is there already where this runs at startup
 
-    before = list(sys.path)
-    site.addsitedir(overlay)
+    before = [entry for entry in sys.path if entry != overlay]
+    if len(before) == len(sys.path):  # else its own python runs
+        site.addsitedir(overlay)
     added = [entry for entry in sys.path if entry not in before]
-    installed = (place for place, entry in enumerate(before) if "site-packages" in entry)
+    installed = (place for place, entry in enumerate(before) if _holds_packages(entry))
     place = next(installed, len(before))
     sys.path[:] = [*before[:place], *added, *before[place:]]
+
+
+def _holds_packages(entry: str) -> bool:
+    """Whether packages are installed in a directory: an environment's, or one that `pip --target` filled."""
+    if entry.endswith(("site-packages", "dist-packages")):
+        return True
+    try:
+        return any(name.endswith(".dist-info") for name in os.listdir(entry))
+    except OSError:
+        return False
 
 
 class _WhenStarted:

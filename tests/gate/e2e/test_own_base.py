@@ -203,6 +203,7 @@ def test_a_test_that_was_accepted_passing_and_fails_on_the_base_is_told(tmp_path
     (known,) = of(verdict, "known-failure")
     assert known["level"] == "warn"
     assert known["message"].startswith("not this change: ")
+    assert "1 failure that the base has, too" in text
 
 
 GENERATED = {

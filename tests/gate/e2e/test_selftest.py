@@ -69,7 +69,8 @@ def selftest(root: Path) -> "subprocess.CompletedProcess[str]":
 def rows(text: str) -> dict[str, str]:
     """Case -> how it ended."""
     names = ("unchanged code", "unchanged, alone", "injected delay", "failing test", "lost metric",
-             "delay in its own code", "broken function", "empty report", "corrupt baseline",
+             "delay in its own code", "broken function", "delay in a dependency", "broken dependency",
+             "empty report", "corrupt baseline",
              "edited policy")  # fmt: skip
     table = text[text.index("The gate said") :].splitlines()
     return {
@@ -86,7 +87,7 @@ def test_every_fault_turns_red_and_the_repository_is_not_touched(root: Path, tmp
     done = selftest(root)
     assert done.returncode == 0, done.stdout + done.stderr
     assert set(rows(done.stdout).values()) == {"ok"}, done.stdout
-    assert len(rows(done.stdout)) == 10, done.stdout
+    assert len(rows(done.stdout)) == 12, done.stdout
     assert state(root) == before
     assert list((tmp_path / "tmp").iterdir()) == []
 

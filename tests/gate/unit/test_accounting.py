@@ -89,10 +89,13 @@ def test_a_test_that_did_not_run_and_one_beside_an_opaque_program_are_not_untouc
         (f"{SITE}/dep/x.py", f"{SITE}/dep/x.py", "unaccounted"),
         (f"{SITE}/dep-2.dist-info/METADATA", f"{SITE}/dep-2.dist-info/METADATA", "inert"),
         (f"{SITE}/other/x.py", f"{SITE}/other/x.py", "inert"),
+        ("/deps/dep/x.py", "/deps/dep/x.py", "unaccounted"),
+        (f"{SITE}/dep/x.py", "/deps/dep/x.py", "seen"),
+        ("/elsewhere/dep/x.py", "/elsewhere/dep/x.py", "inert"),
     ],
 )
 def test_a_distribution_is_seen_where_each_side_loads_its_own(base: str, head: str, state: str):
-    dep = Replaced("dep", "1", "2", frozenset({"dep", "dep-2.dist-info"}))
+    dep = Replaced("dep", "1", "2", frozenset({"dep", "dep-2.dist-info"}), roots=frozenset({SITE, "/deps"}))
     found = account(scene(observed(TREE, {base: 1}), observed(TOP, {head: 1}), replaced=(dep,)), [A])
     assert told(found) == {"dep 1 → 2": state}
     assert bool(found.unaccounted(A)) is (state == "unaccounted")
