@@ -81,7 +81,7 @@ def make_overlay(recipe: Recipe, scratch: Path, variables: Mapping[str, str]) ->
         place = scratch / "overlay"
         _fill(place, recipe, variables)
         return _overlay(place, recipe.environment)
-    with _kept("overlays", _fingerprint(recipe, variables)) as place:
+    with kept("overlays", _fingerprint(recipe, variables)) as place:
         if not (place / _DONE).exists():
             shutil.rmtree(place, ignore_errors=True)
             _fill(place, recipe, variables)
@@ -99,7 +99,7 @@ def kept_wheel(key: str, environment: Environment) -> Path | None:
     Raises:
         OverlayError: the cache cannot be written to.
     """
-    with _kept("wheels", _wheel(key, environment)) as place:
+    with kept("wheels", _wheel(key, environment)) as place:
         return next(place.glob("*.whl"), None) if (place / _DONE).exists() else None
 
 
@@ -120,7 +120,7 @@ def build_wheel(
     """
     if not key:
         return _build(source, scratch, environment, variables)
-    with _kept("wheels", _wheel(key, environment)) as place:
+    with kept("wheels", _wheel(key, environment)) as place:
         shutil.rmtree(place, ignore_errors=True)
         wheel = _build(source, place, environment, variables)
         (place / _DONE).touch()
@@ -128,7 +128,7 @@ def build_wheel(
 
 
 def _wheel(key: str, environment: Environment) -> str:
-    return _digest([key, environment.implementation, environment.prefix])
+    return digest([key, environment.implementation, environment.prefix])
 
 
 def _build(source: Path, target: Path, environment: Environment, variables: Mapping[str, str]) -> Path:
@@ -203,7 +203,7 @@ def pip_of(environment: Environment, variables: Mapping[str, str]) -> list[str]:
         return [environment.executable, "-m", "pip"]
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip", "--python", environment.executable]
-    with _kept("pip", _digest([sys.executable])) as place:
+    with kept("pip", digest([sys.executable])) as place:
         if not (place / _DONE).exists():
             shutil.rmtree(place, ignore_errors=True)
             _run([sys.executable, "-m", "venv", str(place)], variables)
@@ -216,7 +216,7 @@ def _fingerprint(recipe: Recipe, variables: Mapping[str, str]) -> str:
     environment = recipe.environment
     there = sorted((name, found.version) for name, found in environment.by_name.items())
     wheels = [hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in recipe.wheels]
-    return _digest(
+    return digest(
         [
             environment.prefix,
             environment.version,
@@ -229,12 +229,13 @@ def _fingerprint(recipe: Recipe, variables: Mapping[str, str]) -> str:
     )
 
 
-def _digest(value: object) -> str:
+def digest(value: object) -> str:
+    """A name for a directory of the cache."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_FINGERPRINT]
 
 
 @contextmanager
-def _kept(kind: str, name: str) -> Generator[Path]:
+def kept(kind: str, name: str) -> Generator[Path]:
     """A directory of the cache that nobody else writes to meanwhile; the oldest of its kind are removed."""
     home = cache_directory() / kind
     try:

@@ -103,9 +103,6 @@ class Side:
             **(SHARED if self.shared else {}),
             **self._startup(log),
         }
-        if os.environ.get("PYTHONDONTWRITEBYTECODE"):
-            # Nothing may be written beside the sources; compiling all of it in each launch costs seconds.
-            own |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(self.scratch / "compiled")}
         given = inherited.get("PYTEST_ADDOPTS", "")
         return {
             **inherited,

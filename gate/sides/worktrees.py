@@ -15,6 +15,7 @@ import psutil
 import pytest_regression_gate
 from gate.git import add_worktree, prune_worktrees, remove_worktree, top_level, worktrees
 from gate.imports import link_environment, moved_imports
+from gate.sides.compiled import compiled_elsewhere
 from gate.sides.side import Side
 
 _PREFIX: Final = "gate-confirm-"
@@ -103,7 +104,8 @@ def _side(name: str, root: Path, top: Path, tree: Path, ruler: Path) -> Side:
     scratch.mkdir()
     place = tree / root.resolve().relative_to(top)
     place.mkdir(parents=True, exist_ok=True)  # the base need not have it
-    return Side(name, place, scratch, top, tree, _python_path(top, tree, ruler))
+    variables = compiled_elsewhere(os.environ, top, tree, scratch / "compiled")
+    return Side(name, place, scratch, top, tree, _python_path(top, tree, ruler), variables=variables)
 
 
 def _ruler(directory: Path) -> Path:
