@@ -116,7 +116,7 @@ def account(scene: Scene, tests: Iterable[str]) -> Account:
         *_of_silence(scene),
     ]
     places = {place for place, one in enumerate(found) if one.difference.state == "unaccounted"}
-    unseen = bool(scene.loose) and (not scene.look.watched or any(side.opaque for side in scene.look.sides))
+    unseen = bool(scene.loose) and (not scene.look.watched or any(side.hidden for side in scene.look.sides))
     reached: dict[str, Reached] = {}
     for test in tests:
         mine = {place for place, one in enumerate(found) if one.counts_for(test)}
@@ -217,12 +217,21 @@ def _of_distributions(scene: Scene) -> Iterator[_Found]:
             for path in paths
         ]
         both = files[0] & files[1]
+        foreign = [path for path in scene.look.foreign if _holds(one, path)]
+        hidden = "" if scene.look.watched else scene.look.base.hidden
         kind = "project" if one.project else "distribution"
-        if not reaches and not scene.look.base.cleared:
+        if foreign or hidden:
+            who = "a program that the tests start"
+            why = (
+                f"{who} opens the head's {min(foreign)} on the base as well"
+                if foreign
+                else f"{who} ({hidden})"
+            )
+            yield _Found(Difference(kind, one.what, "unaccounted", why, INSTALL), _always(scene))
+        elif not reaches:
             yield _Found(Difference(kind, one.what, "inert"))
-        elif one.shared or both or scene.look.base.cleared:
-            cleared = scene.look.base.cleared
-            why = one.shared or (f"both sides load {min(both)}" if both else f"the tests start {cleared}")
+        elif one.shared or both:
+            why = one.shared or f"both sides load {min(both)}"
             yield _Found(Difference(kind, one.what, "unaccounted", why, INSTALL), reaches)
         else:
             yield _Found(Difference(kind, one.what, "seen"), reaches)

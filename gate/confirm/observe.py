@@ -3,6 +3,7 @@
 import os
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from gate.confirm.course import Course
 from gate.sides.footprints import Footprint, Peer, read_footprint
 from gate.sides.side import LaunchError, Side
 from gate.sides.watch import Watch
+from gate.sides.worktrees import end_processes_of
 from pytest_regression_gate.observer import CLEARED
 from pytest_regression_gate.peers import addresses, listener
 
@@ -28,7 +30,7 @@ _FIXED_PORTS: Final = 32768
 """Below it no port is given by chance (`ip_local_port_range` of Linux)."""
 _HARMLESS: Final = frozenset(
     {
-        "arch", "cat", "cc", "chmod", "cp", "date", "df", "dirname", "echo", "env", "expr", "false", "gcc",
+        "arch", "cat", "cc", "chmod", "cp", "date", "df", "dirname", "echo", "expr", "false", "gcc",
         "getconf", "git", "grep", "hostname", "id", "ld", "ldconfig", "ldd", "locale", "ls", "lsb_release",
         "lscpu", "mkdir", "mv", "nproc", "ps", "rm", "sleep", "stty", "sw_vers", "sysctl", "tput", "true",
         "tty", "uname", "which", "whoami",
@@ -63,25 +65,39 @@ class Observed:
     @property
     def opaque(self) -> frozenset[str]:
         """Programs that it started and that tell nothing of what they reach."""
-        pythons = {os.path.realpath(process.executable) for process in self.footprint.processes}
-        names = {os.path.basename(python) for python in pythons}  # noqa: PTH119 - texts, no files
         return frozenset(
             program
             for program in self.footprint.children
             if program.endswith(CLEARED)
-            or (
-                (name := os.path.basename(program)) not in _HARMLESS  # noqa: PTH119
-                and name not in names
-                and os.path.realpath(program) not in pythons
-                and not _is_script_of_python(program)
-            )
+            or not (os.path.basename(program) in _HARMLESS or self._is_python(program))  # noqa: PTH119 - texts
         )
 
     @property
-    def cleared(self) -> str:
-        """A Python that it started without the variables of its side; empty: none."""
-        found = (one for one in self.footprint.children if one.endswith(CLEARED))
-        return next((one for one in found if "python" in one), "")
+    def silent(self) -> frozenset[str]:
+        """Pythons that it started more often than they said so: without variables, or with `-S`."""
+        known = {process.pid for process in self.footprint.processes}
+        known |= {pid for pid, _ in self.footprint.starts}
+        told = Counter(
+            next((pid for pid in process.ancestors if pid in known), "")
+            for process in self.footprint.processes
+        )
+        started = [(pid, program) for pid, program in self.footprint.starts if self._is_python(program)]
+        said = Counter(pid for pid, _ in started)
+        return frozenset(program for pid, program in started if said[pid] > told[pid])
+
+    def _is_python(self, program: str) -> bool:
+        pythons = {os.path.realpath(process.executable) for process in self.footprint.processes}
+        names = {os.path.basename(python) for python in pythons}  # noqa: PTH119
+        return (
+            os.path.basename(program) in names  # noqa: PTH119
+            or os.path.realpath(program) in pythons
+            or _is_script_of_python(program)
+        )
+
+    @property
+    def hidden(self) -> str:
+        """A program that it started and that does not tell what it reaches; empty: none."""
+        return min(self.opaque | self.silent, default="")
 
 
 @dataclass(frozen=True)
@@ -93,7 +109,7 @@ class Look:
     exclusive: str = ""
     """What both use at once though only one can have it; empty: they can run beside each other."""
     foreign: frozenset[str] = frozenset()
-    """Files of the head that somebody opened while the base ran alone."""
+    """Files of the head, installed ones included, that somebody opened while the base ran alone."""
     listening: frozenset[str] = frozenset()
     """Ports and sockets where somebody listened before any test began."""
     watched: bool = True
@@ -112,6 +128,7 @@ def look(
     patience: float,
     differing: Collection[str],
     *,
+    installed: Collection[str] = (),
     exclusive: bool = False,
 ) -> Look:
     """Run some tests on both sides and note what they reach.
@@ -126,21 +143,24 @@ def look(
         tests: nodeids.
         patience: seconds of silence after which a side counts as hung.
         differing: files that are not the same on both sides, relative to their trees.
+        installed: files that the head has installed, and the base in another version.
         exclusive: it is known that both cannot run at once.
     """
     task = Task(command, tests, patience=patience)
     listening = addresses()
     if exclusive:
-        return replace(_one_by_one(sides, task, differing), exclusive="exclusive: true", listening=listening)
-    with Watch(side.tree / name for side in sides for name in differing) as watch:
+        return replace(
+            _one_by_one(sides, task, differing, installed), exclusive="exclusive: true", listening=listening
+        )
+    with _watch(sides, differing, installed) as watch:
         base, head = _observed(sides, task)
         unheard = watch.opened() - base.footprint.files.keys() - head.footprint.files.keys()
         works = watch.works
     conflict = _conflict(base, head)
     apart = base.failed != head.failed or base.problem or head.problem
-    if not (conflict or apart or unheard or base.opaque or head.opaque):
+    if not (conflict or apart or unheard or base.hidden or head.hidden):
         return Look(base, head, listening=listening, watched=works)
-    alone = _one_by_one(sides, task, differing)
+    alone = _one_by_one(sides, task, differing, installed)
     for side, observed in zip(sides, alone.sides, strict=True):
         for name in unheard:
             if name.startswith(f"{side.tree}/"):
@@ -149,12 +169,20 @@ def look(
     return replace(alone, exclusive=why, listening=listening)
 
 
-def _one_by_one(sides: tuple[Side, Side], task: Task, differing: Collection[str]) -> Look:
+def _watch(sides: Sequence[Side], differing: Collection[str], installed: Collection[str]) -> Watch:
+    files = (side.tree / name for side in sides for name in differing)
+    prefixes = (side.variables.get("PYTHONPYCACHEPREFIX") for side in sides)
+    return Watch([*files, *map(Path, installed)], filter(None, prefixes))
+
+
+def _one_by_one(
+    sides: tuple[Side, Side], task: Task, differing: Collection[str], installed: Collection[str]
+) -> Look:
     found: list[Observed] = []
     foreign: set[str] = set()
     works = True
     for side in sides:
-        with Watch(one.tree / name for one in sides for name in differing) as watch:
+        with _watch(sides, differing, installed) as watch:
             [observed] = _observed([side], task)
             opened = watch.opened()
             works = works and watch.works
@@ -205,6 +233,8 @@ def _observed(sides: Sequence[Side], task: Task) -> list[Observed]:
             failed.append(frozenset(child.failed))
             empty.append(child.ended == _NO_TESTS)
         found = [read_footprint(file, set(task.tests)) for file in files]
+        for side in sides:  # a daemon that stays would serve the other side
+            end_processes_of(side.scratch)
     for footprint, child in zip(found, children, strict=True):
         heard = {(peer.host, peer.port) for peer in footprint.peers}
         for peer in connections.peers[child.side.name]:

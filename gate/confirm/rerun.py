@@ -15,6 +15,7 @@ from gate.policy import Policy, Suite
 from gate.processes import process_group
 from gate.readers import read_run
 from gate.sides.side import Side
+from gate.sides.worktrees import end_processes_of
 from pytest_regression_gate.variables import SELECT_VARIABLE
 
 TIMES: Final = 3
@@ -206,6 +207,8 @@ def _run(
                 process.wait(timeout=min(seconds, suite.timeout.to("s")))
             except subprocess.TimeoutExpired:
                 return {}
+            finally:
+                end_processes_of(side.scratch)  # a daemon that stays would serve the other side
         if not report.exists():
             return {}
         found = read_run([report], policy, complete=False).suites

@@ -99,7 +99,15 @@ def survey(
         found = equipped[command]
         listen(f"confirm: looking at what {_amount(len(tests))} on each side")
         patience = max(tests.values())
-        seen = look(found.sides, command, list(tests), patience, names, exclusive=command in exclusive)
+        seen = look(
+            found.sides,
+            command,
+            list(tests),
+            patience,
+            names,
+            installed=found.head_files,
+            exclusive=command in exclusive,
+        )
         if seen.exclusive:
             exclusive[command] = seen.exclusive
         accounts.append(account(scene(seen, found), tests))

@@ -163,7 +163,7 @@ def _after_rerun(
     on_base = f"{base_failed} of {base_runs} on the base" if base_runs else "the base did not run it"
     how = "" if rerun.alone else ", among the others (alone it passes)"
     message = f"failed in {failed} of {runs} runs of the head, {on_base}{how}: {found.message}"
-    if rerun.flaky:
+    if rerun.flaky and not (shared and base_runs):
         return msgspec.structs.replace(found, kind="flaky", level=flaky, message=message)
     if not excuse:
         return msgspec.structs.replace(

@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from gate.sides.manifests import Requirements, is_lock, is_opaque, requirements_in
+from gate.sides.manifests import Requirements, is_lock, is_opaque, not_understood, requirements_in
 
 _KEEP_NEWER_AWAY: Final = frozenset({"<", "<=", "==", "===", "~=", "!="})
 
@@ -109,6 +109,8 @@ def _edits(
         except ValueError as error:
             unread |= {file: str(error)} if before.get(file) != after.get(file) else {}
             continue
+        edited = not_understood(file, before.get(file, b"")) ^ not_understood(file, after.get(file, b""))
+        unread |= {file: f"{min(edited)!r} names no version"} if edited else {}
         for name in sorted((there.keys() | here.keys()) - set(own)):
             if not _same(there.get(name, ()), here.get(name, ())):
                 edits.setdefault(name, []).append(_Edit(file, there.get(name, ()), here.get(name, ())))

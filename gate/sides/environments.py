@@ -63,6 +63,22 @@ class Equipped:
     """Of the environment as a whole: unaccounted, or variables that each side has of its own."""
 
     @property
+    def head_files(self) -> frozenset[str]:
+        """Files that the head has installed, of distributions that the base has in another version."""
+        overlay = self.sides[0].overlay
+        own = str(overlay.packages) if overlay else ""
+        places = (
+            Path(root, place)
+            for one in self.replaced
+            if not one.shared
+            for root in one.roots - {own}
+            for place in one.places
+            if not place.endswith((".dist-info", ".egg-info"))
+        )
+        files = (file for place in places for file in (place.rglob("*") if place.is_dir() else [place]))
+        return frozenset(str(file) for file in files if file.is_file() and file.suffix != ".pyc")
+
+    @property
     def unaccounted(self) -> tuple[Difference, ...]:
         """What both sides share though it differs, whether a test reaches it or not."""
         replaced = (
@@ -247,7 +263,9 @@ def _replaced(base: Outfit, head: Outfit, projects: Sequence[Project]) -> Iterat
         if project := own.get(name):
             yield from _of_project(project, there, here, why)
         elif why:
-            wanted = base.requirements.get(name) or head.requirements.get(name, "")
+            wanted = (
+                base.requirements.get(name) or head.requirements.get(name, "") or base.named.get(name, "")
+            )
             yield Replaced(
                 name, wanted.removeprefix(name), versions[1], _names(here), why, file, roots=_roots(here)
             )
@@ -256,7 +274,14 @@ def _replaced(base: Outfit, head: Outfit, projects: Sequence[Project]) -> Iterat
             yield Replaced(name, "", versions[1], _names(here), why, file, roots=_roots(here))
         elif versions[0] != versions[1] or _sources(there) != _sources(here):
             places = _names(there) | _names(here)
-            yield Replaced(name, *versions, places, "", file, roots=_roots(there, here))
+            yield Replaced(
+                name,
+                *versions,
+                places,
+                "",
+                file,
+                roots=_roots(there, here, base.environment.by_name.get(name)),
+            )
 
 
 def _of_project(
@@ -272,7 +297,7 @@ def _of_project(
         if differing:
             yield Replaced(
                 project.name, there.version, here.version, frozenset(differing), project=True,
-                roots=_roots(there, here),
+                roots=_roots(there, here, project.distribution),
             )  # fmt: skip
 
 

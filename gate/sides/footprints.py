@@ -41,7 +41,8 @@ class Process:
     """A Python process that said so."""
 
     pid: str
-    parent: str
+    ancestors: tuple[str, ...]
+    """The processes above it, the nearest first."""
     executable: str
     prefix: str
 
@@ -61,6 +62,8 @@ class Footprint:
     peers: dict[Peer, int] = field(default_factory=dict[Peer, int])
     children: dict[str, int] = field(default_factory=dict[str, int])
     """Programs that were started."""
+    starts: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Each start of one: by which process, which program."""
     bound: set[str] = field(default_factory=set[str])
     """Addresses with a fixed port."""
     processes: list[Process] = field(default_factory=list[Process])
@@ -94,13 +97,14 @@ def footprint(lines: Iterable[str], asked: Collection[str]) -> Footprint:
                 main, now = pid, len(found.tests) + 1
                 found.tests.setdefault(fields[0], now)
             case "process" if len(fields) == 3:
-                found.processes.append(Process(pid, *fields))
+                found.processes.append(Process(pid, tuple(fields[0].split(",")), *fields[1:]))
             case "file":
                 _since(found.files, fields[0], since)
             case "outside":
                 _since(found.outside, fields[0], since)
             case "child":
                 _since(found.children, fields[0], since)
+                found.starts.append((pid, fields[0]))
             case "bind" if len(fields) > 1:
                 found.bound.add(":".join(fields[:2]))
             case "connect" if len(fields) > 2:

@@ -27,6 +27,7 @@ _STEPS: Final = re.compile(
     r"\.github/(?:workflows|actions)/.*\.ya?ml|action\.ya?ml|(?:.*/)?(?:[Mm]akefile|[Jj]ustfile|Dockerfile[^/]*|noxfile\.py|[^/]+\.sh)"
 )
 """Files that may install something by a command."""
+_ARCHIVES: Final = (".whl", ".zip", ".tar.gz")
 _INSTALLS: Final = re.compile(
     r"\b(?:uv\s+)?pip3?\s+install\s(?P<arguments>[^\n;&|#]*)|session\.install\((?P<texts>[^)]*)\)"
 )
@@ -111,6 +112,21 @@ def _reader(name: str) -> "Callable[[str], Iterable[Requirement]] | None":
     if _STEPS.fullmatch(name):
         return _installed_by_steps
     return _lines if _LISTS.fullmatch(name) else None
+
+
+def not_understood(name: str, text: bytes) -> frozenset[str]:
+    """Lines of a list of requirements that install something whose name and version they do not say."""
+    if not _LISTS.fullmatch(name):
+        return frozenset()
+    lines = (f" {line}".partition(" #")[0].strip() for line in text.decode(errors="replace").splitlines())
+    return frozenset(
+        line
+        for line in lines
+        if ("://" in line or line.endswith(_ARCHIVES))
+        and not line.startswith(("--", "-i", "-f"))
+        and not _EGG.match(line)
+        and not any(parsed([line]))
+    )
 
 
 def parsed(texts: Iterable[str]) -> Iterator[Requirement]:

@@ -34,6 +34,8 @@ class Outfit:
     editable: dict[str, Path] = field(default_factory=dict[str, Path])
     missing: dict[str, str] = field(default_factory=dict[str, str])
     """Distributions that it should have and has not -> why."""
+    named: dict[str, str] = field(default_factory=dict[str, str])
+    """The version that a file names for some of them."""
     files: dict[str, str] = field(default_factory=dict[str, str])
     """Distributions -> the file of the change that says so."""
     added: Mapping[str, str] = field(default_factory=dict[str, str])

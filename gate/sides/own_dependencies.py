@@ -13,6 +13,7 @@ from gate.processes import run_to_end
 from gate.sides.change import running_workflow
 from gate.sides.dependencies import Dependencies, edited_dependencies
 from gate.sides.manifests import is_manifest, is_opaque
+from gate.sides.mentions import mentions
 from gate.sides.outfit import INSTALL, Outfit, silent
 from gate.sides.probe import Environment, Silence, probe
 from gate.sides.projects import OURS, Project
@@ -50,7 +51,13 @@ def find_dependencies(
     unread = {
         file: why for file, why in found.unread.items() if not is_opaque(file) or _is_conda(environment)
     }
-    if install and (found.wanted or unread or outfit.differences):
+    known = {one.name for one in found.wanted} | found.added.keys()
+    own_names = {OURS, *(project.name for project in projects)}
+    installed = {
+        name: one.version for name, one in environment.by_name.items() if name not in known | own_names
+    }
+    elsewhere = mentions(*change.edited(lambda name: not name.endswith((".py", ".md", ".rst"))), installed)
+    if install and (found.wanted or unread or outfit.differences or elsewhere):
         listen(f"confirm: installing the {outfit.side.name}'s own dependencies: {install}")
         outfit.side = with_installed(outfit.side, install)
         outfit.differences.clear()
@@ -63,6 +70,9 @@ def find_dependencies(
     outfit.requirements = {one.name: one.requirement for one in found.wanted}
     outfit.files = {one.name: one.file for one in found.wanted}
     outfit.constraints, outfit.added = found.constraints, found.added
+    for name, mention in elsewhere.items():
+        outfit.named[name], outfit.files[name] = mention.before, mention.file
+        outfit.missing[name] = f"{mention.file} names another version, and nobody knows how it is installed"
     outfit.differences += [
         Difference("environment", file, "unaccounted", f"what it installs is not known here ({why})", INSTALL)
         for file, why in unread.items()

@@ -21,9 +21,11 @@ class Watch:
 
     Args:
         files: what to watch; what is not there is left out.
+        compiled: directories below which Python keeps compiled files, at the paths of their sources.
     """
 
-    def __init__(self, files: Iterable[Path]) -> None:
+    def __init__(self, files: Iterable[Path], compiled: Iterable[str] = ()) -> None:
+        self._prefixes = ("", *compiled)
         self._files = [str(file) for file in files if file.is_file()]
         self._names: dict[int, str] = {}
         self._descriptor = -1
@@ -37,7 +39,7 @@ class Watch:
             return self
         if self.works:
             for name in self._files:
-                for place in (name, *_compiled(name)):
+                for place in (name, *self._compiled(name)):
                     number = libc.inotify_add_watch(self._descriptor, os.fsencode(place), _OPEN)
                     self._names[number] = name
                     self._lost = self._lost or number < 0
@@ -71,9 +73,11 @@ class Watch:
             os.close(self._descriptor)
             self._descriptor = -1
 
-
-def _compiled(name: str) -> list[str]:
-    """What Python opens in place of a source."""
-    file = Path(name)
-    cache = file.parent / "__pycache__"
-    return [str(place) for place in cache.glob(f"{file.stem}.*.pyc")] if file.suffix == ".py" else []
+    def _compiled(self, name: str) -> list[str]:
+        """What Python opens in place of a source."""
+        file = Path(name)
+        places = (
+            Path(f"{one}{file.parent}") if one else file.parent / "__pycache__" for one in self._prefixes
+        )
+        found = (place.glob(f"{file.stem}.*.pyc") for place in places if file.suffix == ".py")
+        return [str(place) for group in found for place in group]

@@ -7,6 +7,7 @@ variables, and of children that are no Python; for that the controller looks fro
 from __future__ import annotations
 
 import _thread
+import atexit
 import os
 import sys
 
@@ -22,7 +23,7 @@ CLEARED: Final = "without the gate's variables"
 _SIDE: Final = "GATE_SIDE"
 _WRITES: Final = os.O_WRONLY | os.O_CREAT
 _SYSTEM: Final = (
-    *{f"{os.path.realpath(path)}{os.sep}" for path in (sys.base_prefix, sys.prefix)},
+    f"{os.path.dirname(os.path.realpath(os.__file__))}{os.sep}",
     *("/proc/", "/sys/", "/dev/", "/etc/", "/usr/lib/", "/usr/share/", "/lib/", "/run/"),
 )
 """No change brings what lies there."""
@@ -30,6 +31,20 @@ _STREAM: Final = 1
 """`socket.SOCK_STREAM`: what answers over others names no file of ours."""
 _PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _SHELLS: Final = ("sh", "bash", "dash")
+_WRAPPERS: Final = (
+    "env",
+    "ionice",
+    "nice",
+    "nohup",
+    "setsid",
+    "stdbuf",
+    "sudo",
+    "taskset",
+    "time",
+    "timeout",
+)
+"""Programs that start the one that stands behind their options."""
+_ANCESTORS: Final = 4
 _HEARD: Final = frozenset(
     {
         "open",
@@ -53,6 +68,7 @@ class Observer:
     in one of the trees or among installed packages, sources in place of compiled files; `outside`, any other
     file that was read; `bind` with host and port; `connect` with host, port, and whether somebody listens
     there: process, side, directory, command; `child`, a program that was started; `test`, which one begins.
+    A process that ends notes the libraries that it has loaded, under the name `end`.
 
     Args:
         log: the file.
@@ -65,16 +81,24 @@ class Observer:
         self._seen: set[str] = set()
         self._peers: set[tuple[str, str]] = set()
         self._busy: set[int] = set()
+        self._ending = ""
 
     def begin(self) -> None:
         """Observe from here on; children that are forked are observed, too."""
-        self.note("process", SEPARATOR.join((str(os.getppid()), sys.executable, sys.prefix)))
+        self.note("process", SEPARATOR.join((_ancestors(), sys.executable, sys.prefix)))
         sys.addaudithook(self._audit)
+        atexit.register(self._end)
 
-    def note(self, kind: str, what: str) -> None:
-        """Write a line, once a process; what cannot be written is lost."""
-        line = f"{os.getpid()}{SEPARATOR}{kind}{SEPARATOR}{what}\n"
-        if line in self._seen:
+    def note(self, kind: str, what: str, *, again: bool = False) -> None:
+        """Write a line, once a process; what cannot be written is lost.
+
+        Args:
+            kind: of what is reached.
+            what: it is.
+            again: each time.
+        """
+        line = f"{self._ending or os.getpid()}{SEPARATOR}{kind}{SEPARATOR}{what}\n"
+        if line in self._seen and not again:
             return
         self._seen.add(line)
         try:
@@ -113,7 +137,7 @@ class Observer:
             case "os.exec" | "os.posix_spawn", (program, words, environment, *_):
                 self._start(program, words, environment)
             case "os.system", (str() | bytes() as command, *_):
-                self.note("child", _program("/bin/sh", ("/bin/sh", "-c", os.fsdecode(command))))
+                self._start("/bin/sh", ("/bin/sh", "-c", os.fsdecode(command)), None)
             case _:
                 pass
 
@@ -121,9 +145,26 @@ class Observer:
         """Note a program; a Python without the side's variables tells nothing and has no code of its side."""
         if not isinstance(program, str | bytes | os.PathLike):
             return
-        name = _program(os.fsdecode(program), words)  # pyright: ignore[reportUnknownArgumentType]
-        cleared = hasattr(environment, "__iter__") and not _has_side(environment)  # pyright: ignore
-        self.note("child", f"{name} {CLEARED}" if cleared else name)
+        given: list[Any] = list(words) if isinstance(words, list | tuple) else []  # pyright: ignore
+        line = [os.fsdecode(one) for one in given if isinstance(one, str | bytes | os.PathLike)]  # pyright: ignore
+        name, arguments, cleared = _program(os.fsdecode(program), line)  # pyright: ignore
+        variables: Any = os.environ if environment is None else environment
+        cleared = cleared or (hasattr(variables, "__iter__") and not _has_side(variables))
+        self.note("child", f"{name} {CLEARED}" if cleared else name, again=True)
+        for argument in arguments:
+            if os.path.isfile(argument):
+                self._reach(argument)
+
+    def _end(self) -> None:
+        """Note the libraries that are loaded: the linker finds them by names without a directory."""
+        self._ending = "end"  # of a process of its own: it counts for all tests
+        try:
+            with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as table:
+                names = {line.split(maxsplit=5)[5].rstrip() for line in table if line.count("/")}
+        except (OSError, IndexError):
+            return
+        for name in names:
+            self._reach(name)
 
     def _connect(self, address: object) -> None:
         """Note a peer, once: whoever listens there may be gone before anybody else could look."""
@@ -131,7 +172,7 @@ class Observer:
             case (str() as host, int() as port, *_):  # pyright: ignore[reportUnknownVariableType]
                 peer = host, str(port)
             case str() | bytes() as path:
-                peer = "unix", os.fsdecode(path)
+                peer = "unix", os.fsdecode(path).replace("\0", "@")  # an abstract name, as Linux shows it
             case _:
                 return
         if peer not in self._peers:
@@ -162,14 +203,42 @@ def _has_side(environment: Iterable[Any]) -> bool:
     return any(os.fsdecode(one).startswith(_SIDE) for one in environment)
 
 
-def _program(program: str, words: object) -> str:
-    """What is started: of a shell that starts a single program, that one."""
-    match words:
-        case [_, "-c", str() as command, *_] if os.path.basename(program) in _SHELLS:  # pyright: ignore[reportUnknownVariableType]
-            single = not any(sign in command for sign in ";|&$`<>(){}\n*")
-            return command.split()[0] if single and command.split() else program
-        case _:
-            return program
+def _program(program: str, words: list[str]) -> tuple[str, list[str], bool]:
+    """What is started: of a shell with a single command, and of a wrapper, what these start.
+
+    Returns:
+        The program, its arguments, and whether it gets no variables.
+    """
+    if os.path.basename(program) in _SHELLS and len(words) > 2 and words[1] == "-c":
+        if any(sign in words[2] for sign in ";|&$`<>(){}\n*") or not (command := words[2].split()):
+            return program, [], False
+        program, words = command[0], command
+    arguments, cleared = words[1:], False
+    while (wrapper := os.path.basename(program)) in _WRAPPERS:
+        inner = [place for place, word in enumerate(arguments) if _names_a_program(word)]
+        if not inner:
+            break
+        options = arguments[: inner[0]]
+        cleared = cleared or wrapper == "sudo" or bool({"-", "-i", "--ignore-environment"} & set(options))
+        program, arguments = arguments[inner[0]], arguments[inner[0] + 1 :]
+    return program, arguments, cleared
+
+
+def _names_a_program(word: str) -> bool:
+    """Whether a word behind a wrapper is no option, no variable and no number."""
+    return not (word.startswith("-") or "=" in word or word[:1].isdigit())
+
+
+def _ancestors() -> str:
+    """The processes above this one, the nearest first, as far as they can be told."""
+    found = [str(os.getppid())]
+    try:
+        while len(found) < _ANCESTORS:
+            with open(f"/proc/{found[-1]}/stat", encoding="utf-8", errors="replace") as status:
+                found.append(status.read().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        pass
+    return ",".join(found)
 
 
 def _source_of(compiled: str) -> str:

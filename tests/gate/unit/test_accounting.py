@@ -11,6 +11,7 @@ from gate.confirm.observe import Look, Observed
 from gate.sides.environments import Equipped, Replaced
 from gate.sides.footprints import Footprint, Peer, Process, footprint
 from gate.sides.side import Side
+from pytest_regression_gate.observer import _program  # pyright: ignore[reportPrivateUsage]
 
 TOP, TREE = Path("/work"), Path("/tmp/base")
 BASE = Side("base", TREE, Path("/tmp/s"), TOP, TREE)
@@ -32,7 +33,7 @@ def observed(tree: Path, files: dict[str, int] | None = None, **more: object) ->
 
 def scene(base: Observed, head: Observed, *names: str, **more: object) -> Scene:
     equipped = Equipped((BASE, HEAD), **{k: more.pop(k) for k in ("replaced", "differences") if k in more})
-    known = {key: more.pop(key) for key in ("listening", "foreign") if key in more}
+    known = {key: more.pop(key) for key in ("listening", "foreign", "watched") if key in more}
     look = Look(base, head, **known)
     return Scene(look, equipped, names, more.pop("same_code", lambda _: False), **more)
 
@@ -163,11 +164,16 @@ def test_a_service_beside_the_container_of_the_tests_may_be_built_from_the_chang
     assert told(talking(BESIDE, "svc/app.py"))["192.0.2.7:9"] == "unaccounted"
 
 
-def test_a_python_without_the_sides_variables_has_no_distribution_of_its_own():
-    dep = Replaced("dep", "1", "2", frozenset({"dep"}))
+def test_what_a_program_that_tells_nothing_opens_is_known_where_files_are_watched():
+    dep = Replaced("dep", "1", "2", frozenset({"dep"}), roots=frozenset({SITE}))
     base = observed(TREE, children={"/env/bin/python without the gate's variables": 1})
-    (one,) = account(scene(base, observed(TOP), replaced=(dep,)), [A]).differences
+    (one,) = account(scene(base, observed(TOP), replaced=(dep,), watched=False), [A]).differences
     assert (one.state, "without the gate's variables" in one.why) == ("unaccounted", True)
+    (one,) = account(scene(base, observed(TOP), replaced=(dep,)), [A]).differences
+    assert one.state == "inert"
+    foreign = frozenset({f"{SITE}/dep/x.py"})
+    (one,) = account(scene(base, observed(TOP), replaced=(dep,), foreign=foreign), [A]).differences
+    assert (one.state, f"{SITE}/dep/x.py" in one.why) == ("unaccounted", True)
 
 
 def test_a_test_that_failed_while_it_was_looked_at_is_not_untouched():
@@ -299,7 +305,7 @@ def test_notes_are_read_by_process_and_test():
     assert found.peers == {service: 2, Peer("127.0.0.1", "9"): 2}
     assert service.address == "127.0.0.1:8000"
     assert (found.children, found.bound) == ({"/usr/bin/git": 2}, {"127.0.0.1:8001"})
-    assert found.processes[0] == Process("7", "1", "/env/bin/python", "/env")
+    assert found.processes[0] == Process("7", ("1",), "/env/bin/python", "/env")
     assert found.errors == [("/work/a.py:1", "ValueError: x")]
     assert found.outside == {"/etc/x": 2}
 
@@ -310,3 +316,36 @@ def test_a_program_is_opaque_unless_it_is_harmless_or_a_python_that_tells(tmp_pa
     python = Process("2", "1", "/env/bin/python3", "/env")
     children = {"/usr/bin/git": 0, "python3": 0, str(script): 0, "./server": 0}
     assert Observed(Footprint(children=children, processes=[python])).opaque == {"./server"}
+
+
+def test_a_python_that_was_started_more_often_than_it_said_so_tells_nothing():
+    python, main = "/env/bin/python", Process("7", ("1",), "/env/bin/python", "/env")
+    child, grandchild = (
+        Process(pid, (above, "7"), python, "/env") for pid, above in (("8", "7"), ("9", "8"))
+    )
+
+    def silent(*processes: Process, starts: list[tuple[str, str]]) -> frozenset[str]:
+        return Observed(Footprint(processes=[main, *processes], starts=starts)).silent
+
+    assert silent(child, starts=[("7", python)]) == set()
+    assert silent(starts=[("7", python)]) == {python}
+    assert silent(child, starts=[("7", python), ("7", python)]) == {python}
+    assert silent(child, grandchild, starts=[("7", python), ("7", python), ("8", python)]) == {python}
+    assert silent(starts=[("7", "/usr/bin/git")]) == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "program", "cleared"),
+    [
+        (["env", "-i", "python", "-m", "shop"], "python", True),
+        (["env", "A=1", "python", "x.py"], "python", False),
+        (["timeout", "-k", "5", "9s", "tool", "a"], "tool", False),
+        (["sudo", "-E", "tool"], "tool", True),
+        (["sh", "-c", "nice -n 3 tool a"], "tool", False),
+        (["sh", "-c", "a | b"], "sh", False),
+        (["env"], "env", False),
+    ],
+)
+def test_what_a_wrapper_starts_is_the_program(words: list[str], program: str, *, cleared: bool):
+    found, _, without = _program(words[0], words)
+    assert (found, without) == (program, cleared)
