@@ -4,7 +4,7 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -185,10 +185,34 @@ def changed_files(directory: Path, commit: str, head: str = "") -> list[str]:
     top = top_level(directory)
     if head:
         between = _git(top, "diff", "--name-only", "-z", "--no-renames", commit, head).decode()
-        return sorted(filter(None, between.split("\0")))
+        return sorted(_with_submodules(top, filter(None, between.split("\0")), commit, head))
     changed = _git(top, "diff", "--name-only", "-z", "--no-renames", commit).decode()
     untracked = _git(top, "ls-files", "--others", "--exclude-standard", "-z").decode()
-    return sorted({name for name in (changed + untracked).split("\0") if name})
+    return sorted(set(_with_submodules(top, filter(None, (changed + untracked).split("\0")), commit)))
+
+
+def _with_submodules(top: Path, names: Iterable[str], commit: str, head: str = "") -> Iterator[str]:
+    """Names of files, those inside a submodule in place of its own; it stays where that cannot be told."""
+    for name in names:
+        place = top / name
+        if not place.is_dir() or place.is_symlink():
+            yield name
+            continue
+        try:
+            commits = [_submodules(top, one)[name] for one in (commit, head) if one]
+            inside = _git(place, "diff", "--name-only", "-z", "--no-renames", *commits).decode()
+        except (GitError, KeyError):
+            yield name
+        else:
+            yield from (f"{name}/{file}" for file in inside.split("\0") if file)
+
+
+def _submodules(tree: Path, commit: str) -> dict[str, str]:
+    """The submodules of a commit: path -> their commit."""
+    entries = (
+        entry.split(None, 3) for entry in _git(tree, "ls-tree", "-r", "-z", commit).decode().split("\0")
+    )
+    return {entry[3]: entry[2] for entry in entries if len(entry) > 3 and entry[1] == "commit"}
 
 
 def tracked_files(tree: Path) -> list[str]:
@@ -244,6 +268,27 @@ def add_worktree(top: Path, path: Path, commit: str) -> None:
         GitError: it cannot be checked out.
     """
     _git(top, "worktree", "add", "--quiet", "--detach", str(path), commit)
+    _fill_submodules(top, path)
+
+
+def _fill_submodules(top: Path, tree: Path) -> None:
+    """Check out the submodules of a new tree from those of the work tree, without any network.
+
+    What is not there stays empty.
+    """
+    if not (tree / ".gitmodules").is_file():
+        return
+    for name, commit in _submodules(tree, "HEAD").items():
+        with suppress(GitError):
+            source = _git(top / name, "rev-parse", "--absolute-git-dir").decode().strip()
+            if (
+                Path(source).resolve()
+                == Path(_git(top, "rev-parse", "--absolute-git-dir").decode().strip()).resolve()
+            ):
+                continue  # it is not checked out
+            _git(tree, "clone", "--quiet", "--shared", "--no-checkout", source, str(tree / name))
+            _git(tree / name, "checkout", "--quiet", "--detach", commit)
+            _fill_submodules(top / name, tree / name)
 
 
 def remove_worktree(top: Path, path: Path) -> None:

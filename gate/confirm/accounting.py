@@ -15,7 +15,7 @@ from gate.confirm.observe import Look
 from gate.nodeids import file_of
 from gate.sides.environments import INSTALL, Equipped, Replaced
 from gate.sides.footprints import Footprint, Peer
-from gate.sides.manifests import is_lock, is_manifest
+from gate.sides.manifests import is_lock, is_manifest, runs_commands
 from gate.sides.peers import is_local, is_store
 
 _ELSEWHERE: Final = frozenset(
@@ -26,14 +26,18 @@ _ELSEWHERE: Final = frozenset(
 )  # fmt: skip
 """Programs that let something run where no side is."""
 PROSE: Final = re.compile(
-    r"(?:.*/)?(?:\.github/.*|\.circleci/.*|\.gitlab-ci\.yml|\.git[a-z]+|\.editorconfig|\.pre-commit-config\.ya?ml"
+    r"(?:.*/)?(?:\.github/.*\.(?:ya?ml|md)|\.circleci/.*|\.gitlab-ci\.yml|mkdocs\.ya?ml|docs?/.*\.(?:txt|css|html)|\.git[a-z]+|\.editorconfig|\.pre-commit-config\.ya?ml"
     r"|\.?ruff\.toml|mypy\.ini|\.flake8|\.pylintrc|\.coveragerc|codecov\.ya?ml|renovate\.json|\.?mise\.toml"
     r"|(?:LICEN[CS]E|COPYING|NOTICE|AUTHORS|CODEOWNERS|README|CHANGELOG|CHANGES|CONTRIBUTING|SECURITY)[^/]*"
-    r"|[^/]*\.(?:md|rst|adoc|pot?|png|jpg|svg)|thresholds\.yaml|[^/]*\.jsonl)"
+    r"|[^/]*\.(?:md|rst|adoc|pot?|png|jpg|svg)|thresholds\.yaml|[^/]*-py\d[^/]*/[^/]*\.jsonl)"
 )
 """What hardly any suite opens: it orders the work, and excuses nothing."""
-_TESTS: Final = re.compile(r"(?:.*/)?(?:test_[^/]*\.py|[^/]*_test\.py|conftest\.py|tests?/.*)")
+_TESTS: Final = re.compile(r"(?:.*/)?(?:test_[^/]*\.py|[^/]*_test\.py|conftest\.py)")
 """What no service beside the tests runs."""
+_FOR_DEVELOPERS: Final = re.compile(
+    r"(?:.*[-_./])?(?:dev|develop|development|docs?|lint|tests?|typing)[-_.][^/]*"
+)
+"""Lists of what no service needs."""
 _SCHEMA: Final = re.compile(r"(?:.*/)?(?:migrations?|alembic|versions|seeds?)/.*|.*\.sql|(?:.*/)?seed[^/]*")
 """What a database may have been made from before the suites began."""
 _MADE_BY_TESTS: Final = re.compile(
@@ -79,12 +83,18 @@ class Scene:
             if not (
                 PROSE.fullmatch(name)
                 or _TESTS.fullmatch(name)
-                or is_manifest(name)
+                or (is_manifest(name) and not runs_commands(name))
                 or is_lock(name)
                 or self.same_code(name)
             )
         ]
-        return files + [one.what for one in self.equipped.replaced]
+        return files + [one.what for one in self.equipped.replaced if not _FOR_DEVELOPERS.fullmatch(one.file)]
+
+    def run_by(self, peer: Peer) -> list[str]:
+        """The same, with all that the command of a service names."""
+        words = {word.rpartition("/")[2] for word in peer.command.split()}
+        named = [name for name in self.names if name.rpartition("/")[2] in words and not self.same_code(name)]
+        return list(dict.fromkeys((*named, *self.loose)))
 
 
 @dataclass
@@ -279,7 +289,7 @@ def _of_peers(scene: Scene) -> Iterator[_Found]:
                 why = f"both sides use this database, which was made before the tests began, and {edits}"
                 remedy = f"{_SHARED}{peer.address}"
                 yield _Found(Difference("service", peer.address, "unaccounted", why, remedy), reaches)
-        elif loose := scene.loose:
+        elif loose := scene.run_by(peer):
             who = f"this service ({_command(peer)})" if peer.command else "this service"
             edits = f"the change edits {_some(loose)}"
             why = f"both sides talk to {who}, which the tests did not start, and {edits}"

@@ -114,6 +114,11 @@ def _reader(name: str) -> "Callable[[str], Iterable[Requirement]] | None":
     return _lines if _LISTS.fullmatch(name) else None
 
 
+def runs_commands(name: str) -> bool:
+    """Whether a manifest is also a script, which may start anything; a workflow starts what its job does."""
+    return bool(_STEPS.fullmatch(name)) and not name.endswith((".yml", ".yaml"))
+
+
 def not_understood(name: str, text: bytes) -> frozenset[str]:
     """Lines of a list of requirements that install something whose name and version they do not say."""
     if not _LISTS.fullmatch(name):

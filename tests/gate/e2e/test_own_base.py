@@ -331,3 +331,51 @@ def test_a_file_that_c_code_opens_is_seen_or_unaccounted_for(tmp_path: Path, *, 
     (failure,) = of(verdict, "new-failure")
     told = "0 of 3 on the base" if relative else "base and head are not told apart: prices.txt"
     assert told in failure["message"]
+
+
+HIDDEN = """
+import subprocess, sys
+import shop
+
+def test_ok():
+    code = "import sys; sys.path.insert(0, {root!r}); import shop; print(shop.ok())"
+    assert subprocess.check_output([sys.executable, "-S", "-c", code], env={env}, text=True) == "True\\n"
+"""
+
+
+@pytest.mark.parametrize("env", ["{{}}", pytest.param("None", marks=pytest.mark.long)])
+def test_a_python_that_tells_nothing_is_watched(tmp_path: Path, env: str):
+    """The test itself loads its own side's code; what its child loads is the head's on both."""
+    test = CONFTEST % "." + HIDDEN.format(root=str(tmp_path), env=env.format())
+    project = accepted(tmp_path, {"shop.py": SHOP % "True", "tests/test_a.py": test})
+    write(tmp_path, {"shop.py": SHOP % "False"})
+    commit(project)
+    code, verdict, text = judged(project)
+    assert (code, states(verdict)) == (1, {"shop.py": "unaccounted"}), text
+
+
+@pytest.mark.parametrize("broken", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_submodules_are_there_on_both_sides(tmp_path: Path, *, broken: bool):
+    """A test that fails for a reason outside is excused; what the submodule's new commit broke is not."""
+    library, outside = tmp_path / "library", tmp_path / "weather"
+    outside.write_text("sun")
+    write(library, {"shop.py": SHOP % "True"})
+    git(library, "init", "-q", "-b", "main")
+    commit(Project(library))
+    root = tmp_path / "project"
+    root.mkdir()
+    git(root, "init", "-q", "-b", "main")
+    git(root, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), "libs")
+    test = CONFTEST % "libs" + OK + f"\ndef test_sun():\n    assert open({str(outside)!r}).read() == 'sun'\n"
+    project = accepted(root, {"tests/test_a.py": test})
+    if broken:
+        write(root / "libs", {"shop.py": SHOP % "False"})
+        commit(Project(root / "libs"))
+    else:
+        outside.write_text("rain")
+        write(root, {"README.md": "words"})
+    commit(project)
+    code, verdict, text = judged(project)
+    assert code == int(broken), text
+    assert of(verdict, "unaccounted") == []
+    assert states(verdict)["libs/shop.py" if broken else "README.md"] == ("seen" if broken else "inert")

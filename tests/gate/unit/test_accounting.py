@@ -143,6 +143,39 @@ def test_a_service_does_not_run_prose_tests_or_manifests(names: tuple[str, ...])
     assert "127.0.0.1:8000" not in told(talking(SERVICE, *names))
 
 
+@pytest.mark.parametrize(
+    ("name", "matters"),
+    [
+        ("tests/server.py", True),
+        ("serve.sh", True),
+        ("Makefile", True),
+        (".github/scripts/server.py", True),
+        ("rates.jsonl", True),
+        ("tests/test_b.py", False),
+        ("mkdocs.yml", False),
+        ("docs/a.txt", False),
+        ("requirements.txt", False),
+        (".github/workflows/lint.yml", False),
+        ("tests/baseline/linux-2c-py3.12/api.jsonl", False),
+    ],
+)
+def test_what_a_service_could_run_is_code_wherever_it_lies(name: str, *, matters: bool):
+    assert ("127.0.0.1:8000" in told(talking(SERVICE, name))) is matters
+    if not matters:
+        named = replace(SERVICE, command=f"python {name}")
+        assert "127.0.0.1:8000" in told(talking(named, name))
+
+
+def test_a_list_for_developers_is_nothing_that_a_service_runs():
+    for file, matters in (("requirements-dev.txt", False), ("requirements.txt", True)):
+        dep = Replaced("dep", "1", "2", frozenset({"dep"}), file=file)
+        sides = (observed(TREE), observed(TOP))
+        for side in sides:
+            side.footprint.peers[SERVICE] = 1
+        found = account(scene(*sides, replaced=(dep,), listening=frozenset({"8000"})), [A])
+        assert ("127.0.0.1:8000" in told(found)) is matters
+
+
 def test_a_service_does_not_matter_where_only_comments_differ():
     assert "127.0.0.1:8000" not in told(talking(SERVICE, "svc/app.py", same_code=lambda _: True))
 
