@@ -1,14 +1,18 @@
 """What a look at both sides says of each difference: seen, inert or unaccounted."""
 
 import filecmp
+import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from gate.accounts import Account, Difference, Reached
 from gate.confirm.observe import Look
@@ -17,6 +21,8 @@ from gate.sides.environments import INSTALL, Equipped, Replaced
 from gate.sides.footprints import Footprint, Peer
 from gate.sides.manifests import is_lock, is_manifest, runs_commands
 from gate.sides.peers import is_local, is_store
+from gate.sides.probe import Distribution, normalised
+from pytest_regression_gate.probe import distributions_in
 
 _ELSEWHERE: Final = frozenset(
     {
@@ -72,7 +78,7 @@ class Scene:
     images: Sequence[str] = ()
     """Images of containers that the change edits."""
     written_since: Callable[[str], bool] = lambda _: False
-    """Whether a file was written by this job, before the look."""
+    """Whether a file was written after the change was made or checked out, and before the look."""
 
     @cached_property
     def loose(self) -> list[str]:
@@ -89,6 +95,17 @@ class Scene:
             )
         ]
         return files + [one.what for one in self.equipped.replaced if not _FOR_DEVELOPERS.fullmatch(one.file)]
+
+    def made_by_a_step(self, path: str) -> bool:
+        """Whether a file outside of the trees was made for this change, and not by an installer."""
+        inside = not path.startswith("/") or any(
+            Path(path).is_relative_to(s.tree) for s in self.equipped.sides
+        )
+        return (
+            not inside
+            and self.written_since(path)
+            and not _belongs_to_a_distribution(path, self.equipped.prefix)
+        )
 
     def run_by(self, peer: Peer) -> list[str]:
         """The same, with all that the command of a service names."""
@@ -122,6 +139,7 @@ def account(scene: Scene, tests: Iterable[str]) -> Account:
         *_of_environment(scene),
         *_of_peers(scene),
         *_of_programs(scene),
+        *_of_other_environments(scene),
         *_of_files_outside(scene),
         *_of_silence(scene),
     ]
@@ -289,6 +307,11 @@ def _of_peers(scene: Scene) -> Iterator[_Found]:
                 why = f"both sides use this database, which was made before the tests began, and {edits}"
                 remedy = f"{_SHARED}{peer.address}"
                 yield _Found(Difference("service", peer.address, "unaccounted", why, remedy), reaches)
+            elif (worker := scene.look.workers.get(peer.port)) and scene.loose:
+                edits = f"the change edits {_some(scene.loose)}"
+                why = f"a process beside the tests takes its work from there ({worker}), and {edits}"
+                remedy = f"{_IN_A_FIXTURE}{_SHARED}{peer.address}"
+                yield _Found(Difference("service", peer.address, "unaccounted", why, remedy), reaches)
         elif loose := scene.run_by(peer):
             who = f"this service ({_command(peer)})" if peer.command else "this service"
             edits = f"the change edits {_some(loose)}"
@@ -338,7 +361,7 @@ def _of_programs(scene: Scene) -> Iterator[_Found]:
     programs: dict[str, _Reaches] = {}
     for side in scene.look.sides if loose else ():
         for program in side.opaque:
-            elsewhere = Path(program).name in _ELSEWHERE or scene.written_since(shutil.which(program) or "")
+            elsewhere = Path(program).name in _ELSEWHERE or scene.made_by_a_step(shutil.which(program) or "")
             if elsewhere and Path(program).name not in scene.shared:
                 reaches = programs.setdefault(Path(program).name, [])
                 reaches.append((side.footprint, side.footprint.children[program]))
@@ -349,18 +372,92 @@ def _of_programs(scene: Scene) -> Iterator[_Found]:
         yield _Found(Difference("process", program, "unaccounted", why, remedy), reaches)
 
 
+def _of_other_environments(scene: Scene) -> Iterator[_Found]:
+    """Programs of environments that hold the project as well: both sides start the same ones."""
+    found: dict[str, _Reaches] = {}
+    own = {os.path.realpath(scene.equipped.prefix), os.path.realpath(sys.base_prefix)}
+    own |= {
+        os.path.realpath(side.overlay.packages.parents[2]) for side in scene.equipped.sides if side.overlay
+    }
+    for side in scene.look.sides if scene.loose and scene.equipped.prefix else ():
+        prefixes = {process.prefix: 0 for process in side.footprint.processes}
+        prefixes |= {
+            prefix: since for one, since in side.footprint.children.items() if (prefix := _prefix(one))
+        }
+        for prefix, since in prefixes.items():
+            inside = any(Path(prefix).is_relative_to(one.tree) for one in scene.equipped.sides)
+            if os.path.realpath(prefix) not in own and not inside:
+                found.setdefault(prefix, []).append((side.footprint, since))
+    for prefix, reaches in found.items():
+        for name in sorted(_installed_in(prefix) & scene.equipped.projects):
+            edits = f"the change edits {_some(scene.loose)}"
+            why = f"the tests start it from {prefix}, where both sides have the same, and {edits}"
+            remedy = (
+                "install it into the environment of the tests, or let prepare: make it in each side's tree"
+            )
+            yield _Found(Difference("process", name, "unaccounted", why, remedy), reaches)
+
+
+def _prefix(program: str) -> str:
+    """The environment of a script's Python; empty: it is none, or not known."""
+    try:
+        with Path(program).open("rb") as file:
+            first = file.readline(256).decode(errors="replace").strip()
+    except OSError:
+        return ""
+    python = first.removeprefix("#!").partition(" ")[0]
+    return str(Path(python).parents[1]) if first.startswith("#!/") and "/bin/python" in python else ""
+
+
+def _installed_in(prefix: str) -> set[str]:
+    """Names of distributions of an environment, without those whose sources are imported where they are."""
+    places = Path(prefix).glob("lib/python*/*-packages")
+    found = msgspec.convert([one for place in places for one in distributions_in(place)], list[Distribution])
+    return {normalised(one.name) for one in found if not one.editable}
+
+
 def _of_files_outside(scene: Scene) -> Iterator[_Found]:
-    """Files elsewhere that a step of this job wrote, where the change edits what may have said so."""
+    """Files elsewhere that are younger than the change, which edits what may have made them."""
     unseen = [name for name in scene.loose if name in scene.names and not _own(scene, name)]
     files: dict[str, _Reaches] = {}
     for side in scene.look.sides if unseen else ():
-        for path, since in side.footprint.outside.items():
-            if scene.written_since(path):
+        inside = {path: since for path, since in side.footprint.files.items() if "-packages/" in path}
+        for path, since in (side.footprint.outside | inside).items():
+            if scene.made_by_a_step(path):
                 files.setdefault(path, []).append((side.footprint, since))
     for path, reaches in files.items():
-        why = f"both sides read this file, a step of this job wrote it, and the change edits {_some(unseen)}"
+        why = f"both sides read this file, it is younger than the change, and that edits {_some(unseen)}"
         remedy = "let prepare: of the suite write it, below the directory of the suite"
         yield _Found(Difference("outside", path, "unaccounted", why, remedy), reaches)
+
+
+def _belongs_to_a_distribution(path: str, prefix: str) -> bool:
+    """Whether an installer wrote a file: whatever else lies in an environment, a step has put there."""
+    root, marker, inside = path.rpartition("-packages/")
+    if marker:
+        first = inside.partition("/")[0]
+        metadata = first.endswith((".dist-info", ".egg-info", ".pth")) or first == "_virtualenv.py"
+        return metadata or first in _owned(f"{root}-packages")
+    if not prefix or not path.startswith(f"{prefix}/"):
+        return False
+    if Path(prefix, "conda-meta").is_dir():
+        return True
+    own = (f"{prefix}/bin/", f"{prefix}/pyvenv.cfg")
+    return path.startswith(own) or any(
+        path in _owned(str(place)) for place in Path(prefix).glob("lib/python*/*-packages")
+    )
+
+
+@cache
+def _owned(packages: str) -> frozenset[str]:
+    """What distributions have: first parts of names in their directory, whole paths elsewhere."""
+    found: set[str] = set()
+    for record in Path(packages).glob("*.dist-info/RECORD"):
+        for line in record.read_text(encoding="utf-8", errors="replace").splitlines():
+            name = line.partition(",")[0].strip('"')
+            outside = name.startswith("..")
+            found.add(os.path.normpath(f"{packages}/{name}") if outside else name.partition("/")[0])
+    return frozenset(found)
 
 
 def _of_silence(scene: Scene) -> Iterator[_Found]:

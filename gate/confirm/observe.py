@@ -4,7 +4,7 @@ import os
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +15,12 @@ import psutil
 from gate.confirm.child import Child, Task, started
 from gate.confirm.course import Course
 from gate.sides.footprints import Footprint, Peer, read_footprint
+from gate.sides.peers import is_local
 from gate.sides.side import LaunchError, Side
 from gate.sides.watch import Watch
 from gate.sides.worktrees import end_processes_of
 from pytest_regression_gate.observer import CLEARED
-from pytest_regression_gate.peers import addresses, listener
+from pytest_regression_gate.peers import addresses, ended_connections, listener
 
 _LOOK_SECONDS: Final = 0.1
 """How often it is asked where processes are connected to, which C code does unheard."""
@@ -112,6 +113,8 @@ class Look:
     """Files of the head, installed ones included, that somebody opened while the base ran alone."""
     listening: frozenset[str] = frozenset()
     """Ports and sockets where somebody listened before any test began."""
+    workers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Port -> command of a process of the work tree that was connected to it before any test began."""
     watched: bool = True
     """Every file that differs was watched, whoever opens it."""
 
@@ -147,10 +150,13 @@ def look(
         exclusive: it is known that both cannot run at once.
     """
     task = Task(command, tests, patience=patience)
-    listening = addresses()
+    listening, workers = addresses(), _workers(sides[1].top)
     if exclusive:
         return replace(
-            _one_by_one(sides, task, differing, installed), exclusive="exclusive: true", listening=listening
+            _one_by_one(sides, task, differing, installed),
+            exclusive="exclusive: true",
+            listening=listening,
+            workers=workers,
         )
     with _watch(sides, differing, installed) as watch:
         base, head = _observed(sides, task)
@@ -159,14 +165,14 @@ def look(
     conflict = _conflict(base, head)
     apart = base.failed != head.failed or base.problem or head.problem
     if not (conflict or apart or unheard or base.hidden or head.hidden):
-        return Look(base, head, listening=listening, watched=works)
+        return Look(base, head, listening=listening, workers=workers, watched=works)
     alone = _one_by_one(sides, task, differing, installed)
     for side, observed in zip(sides, alone.sides, strict=True):
         for name in unheard:
             if name.startswith(f"{side.tree}/"):
                 observed.footprint.files.setdefault(name, 0)
     why = conflict or _hindered(base, alone.base) or _hindered(head, alone.head)
-    return replace(alone, exclusive=why, listening=listening)
+    return replace(alone, exclusive=why, listening=listening, workers=workers)
 
 
 def _watch(sides: Sequence[Side], differing: Collection[str], installed: Collection[str]) -> Watch:
@@ -220,6 +226,7 @@ def _observed(sides: Sequence[Side], task: Task) -> list[Observed]:
     failed: list[frozenset[str]] = []
     problems: list[str] = []
     empty: list[bool] = []
+    listening, over = addresses(), ended_connections()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=sides[0].scratch)))
         files = [directory / f"{side.name}.notes" for side in sides]
@@ -240,7 +247,15 @@ def _observed(sides: Sequence[Side], task: Task) -> list[Observed]:
         for peer in connections.peers[child.side.name]:
             if (peer.host, peer.port) not in heard:
                 footprint.reach(peer)
-    return [Observed(*one) for one in zip(found, failed, problems, empty, strict=True)]
+    observed = [Observed(*one) for one in zip(found, failed, problems, empty, strict=True)]
+    if len(observed) == 1 and observed[0].opaque:
+        # A short connection of a program that tells nothing is over before anybody could see it.
+        heard = {peer.port for peer in observed[0].footprint.peers}
+        ends = {end for connection in ended_connections() - over for end in connection}
+        for port in sorted(ends & listening - heard):
+            if holder := listener(int(port)):
+                observed[0].footprint.reach(Peer("127.0.0.1", port, True, *holder))
+    return observed
 
 
 def _to_its_end(child: Child) -> str:
@@ -296,6 +311,23 @@ def _connected(pid: int) -> set[tuple[str, int]]:
                     for connection in connections
                     if connection.raddr and connection.status == psutil.CONN_ESTABLISHED
                 }
+    return found
+
+
+def _workers(top: Path) -> dict[str, str]:
+    """Processes of the work tree that are connected to a port of this machine: port -> command."""
+    found: dict[str, str] = {}
+    with suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections(kind="tcp"):
+            peer = connection.raddr
+            if not (
+                peer and connection.pid and connection.status == psutil.CONN_ESTABLISHED and is_local(peer.ip)
+            ):
+                continue
+            with suppress(psutil.Error, OSError):
+                process = psutil.Process(connection.pid)
+                if connection.pid != os.getpid() and Path(process.cwd()).is_relative_to(top):
+                    found[str(peer.port)] = " ".join(process.cmdline())
     return found
 
 

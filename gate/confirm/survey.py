@@ -3,7 +3,8 @@
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -92,7 +93,7 @@ def survey(
         shared=policy.shared.split(),
         ignored=ignored_files(head.tree) if head.tree == head.top else (),
         images=edited_images(*change.edited(lambda name: name.endswith((".yml", ".yaml")))),
-        written_since=_written_by_this_job(),
+        written_since=_written_since(names, head.tree),
     )
     accounts: list[Account] = []
     for command, tests in asked.items():
@@ -114,13 +115,13 @@ def survey(
     return merged(accounts), exclusive
 
 
-def _written_by_this_job() -> Callable[[str], bool]:
-    """Tells whether a file was written since a workflow's job began; elsewhere no file was."""
+def _written_since(names: Iterable[str], tree: Path) -> Callable[[str], bool]:
+    """Tells whether a file was written after the change was edited or checked out, or since its job began."""
+    begun = math.inf
+    for place in (os.environ.get("GITHUB_EVENT_PATH"), *(tree / name for name in names)):
+        with suppress(OSError):
+            begun = min(begun, Path(place).stat().st_mtime) if place else begun
     now = time.time()
-    try:
-        begun = Path(os.environ["GITHUB_EVENT_PATH"]).stat().st_mtime
-    except (KeyError, OSError):
-        begun = math.inf
 
     def written(path: str) -> bool:
         try:

@@ -12,7 +12,7 @@ from gate.accounts import Difference
 from gate.git import changed_files, head_commit
 from gate.imports import SHARED
 from gate.sides.change import Change, running_workflow
-from gate.sides.manifests import is_manifest
+from gate.sides.manifests import is_manifest, project_names
 from gate.sides.outfit import INSTALL, Outfit, silent
 from gate.sides.overlay import OverlayError
 from gate.sides.own_code import build, find_editable
@@ -61,6 +61,10 @@ class Equipped:
     replaced: tuple[Replaced, ...] = ()
     differences: tuple[Difference, ...] = ()
     """Of the environment as a whole: unaccounted, or variables that each side has of its own."""
+    prefix: str = ""
+    """The environment of the work tree; empty: it is not known."""
+    projects: frozenset[str] = frozenset()
+    """Names of the repository's own projects, whether they are installed or not."""
 
     @property
     def head_files(self) -> frozenset[str]:
@@ -126,6 +130,7 @@ def _equip(pair: tuple[Side, Side], command: str, install: str, listen: Callable
     if here is not None:
         _, manifests = base.change.both(is_manifest)
         projects = own_projects(here, base.side.top, manifests)
+        names = frozenset(name for file, text in manifests.items() for name in project_names(file, text))
         for outfit in outfits:
             if outfit.moved and not outfit.own:
                 find_dependencies(outfit, projects, command, install, listen)
@@ -135,9 +140,10 @@ def _equip(pair: tuple[Side, Side], command: str, install: str, listen: Callable
             _lay_over(outfit, listen)
         replaced = tuple(_replaced(base, head, projects))
     else:
-        replaced = ()
+        replaced, names = (), frozenset[str]()
     differences = tuple(dict.fromkeys((*base.differences, *head.differences)))
-    return Equipped((base.side, head.side), replaced, differences)
+    prefix = here.prefix if here else ""
+    return Equipped((base.side, head.side), replaced, differences, prefix, names)
 
 
 def _outfits(pair: tuple[Side, Side], command: str) -> tuple[list[Outfit], Environment | None]:

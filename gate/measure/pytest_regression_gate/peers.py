@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LISTENS = "0A"
+_ENDED = ("04", "05", "06", "08")
+"""Waiting for the other end, or for what is still on the way."""
 _UNIX_LISTENS = "00010000"
 
 
@@ -40,6 +42,20 @@ def addresses() -> frozenset[str]:
         fields[7] for fields in _rows("/proc/net/unix") if fields[3] == _UNIX_LISTENS and len(fields) > 7
     }
     return frozenset(ports | paths)
+
+
+def ended_connections() -> frozenset[tuple[str, str]]:
+    """The ports of both ends of connections that were just closed; Linux remembers them for a minute."""
+    return frozenset(
+        (_port(fields[1]), _port(fields[2]))
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for fields in _rows(table)
+        if fields[3] in _ENDED
+    )
+
+
+def _port(address: str) -> str:
+    return str(int(address.rpartition(":")[2], 16))
 
 
 def _inodes_of_port(port: int) -> Iterator[str]:
