@@ -32,8 +32,11 @@ def observed(tree: Path, files: dict[str, int] | None = None, **more: object) ->
 
 
 def scene(base: Observed, head: Observed, *names: str, **more: object) -> Scene:
-    equipped = Equipped((BASE, HEAD), **{k: more.pop(k) for k in ("replaced", "differences") if k in more})
-    known = {key: more.pop(key) for key in ("listening", "foreign", "watched") if key in more}
+    equipped = Equipped(
+        (BASE, HEAD),
+        **{k: more.pop(k) for k in ("replaced", "differences", "prefix", "projects") if k in more},
+    )
+    known = {key: more.pop(key) for key in ("listening", "foreign", "watched", "workers") if key in more}
     look = Look(base, head, **known)
     return Scene(look, equipped, names, more.pop("same_code", lambda _: False), **more)
 
@@ -382,3 +385,54 @@ def test_a_python_that_was_started_more_often_than_it_said_so_tells_nothing():
 def test_what_a_wrapper_starts_is_the_program(words: list[str], program: str, *, cleared: bool):
     found, _, without = _program(words[0], words)
     assert (found, without) == (program, cleared)
+
+
+def test_a_queue_is_shared_unless_a_worker_of_the_work_tree_waits_there(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gate.confirm.accounting.is_store", lambda _: True)
+    broker = Peer("127.0.0.1", "6379", listening=True, pid="9", command="redis-server")
+    assert "127.0.0.1:6379" not in told(talking(broker, "app.py"))
+    found = talking(broker, "app.py", workers={"6379": "celery worker"})
+    assert told(found)["127.0.0.1:6379"] == "unaccounted"
+    assert "celery worker" in found.differences[-1].why
+    assert "127.0.0.1:6379" not in told(talking(broker, "README.md", workers={"6379": "celery worker"}))
+
+
+def test_the_project_in_another_environment_is_the_same_for_both_sides(tmp_path: Path):
+    def started(name: str, projects: set[str], **more: object) -> dict[str, str]:
+        place = tmp_path / "app" / "lib" / "python3.12" / "site-packages" / f"{name}-1.dist-info"
+        place.mkdir(parents=True, exist_ok=True)
+        for file, text in more.items():
+            (place / f"{file}.json").write_text(str(text))
+        process = Process("8", ("7",), "/x/python", str(tmp_path / "app"))
+        sides = observed(TREE, processes=[process]), observed(TOP, processes=[process])
+        return told(account(scene(*sides, "src/x.py", prefix="/env", projects=frozenset(projects)), [A]))
+
+    assert started("shop", {"shop"})["shop"] == "unaccounted"
+    assert "shop" not in started("shop", {"other"})
+    editable = '{"url": "file:///work", "dir_info": {"editable": true}}'
+    assert "other" not in started("other", {"other"}, direct_url=editable)
+
+
+def test_a_file_outside_counts_if_it_is_younger_than_the_change_and_no_installer_wrote_it(tmp_path: Path):
+    packages = tmp_path / "env" / "lib" / "python3.12" / "site-packages"
+    (packages / "dep-1.dist-info").mkdir(parents=True)
+    (packages / "dep-1.dist-info" / "RECORD").write_text("dep/x.py,,\n../../../share/dep.txt,,\n")
+    prefix = str(tmp_path / "env")
+
+    def outside(path: str, *names: str, younger: bool = True) -> bool:
+        sides = observed(TREE, outside={path: 1}), observed(TOP, outside={path: 1})
+        made = scene(*sides, *(names or ("src/x.c",)), prefix=prefix, written_since=lambda _: younger)
+        return told(account(made, [A])).get(path) == "unaccounted"
+
+    assert outside("/opt/libcalc.so")
+    assert not outside("/opt/libcalc.so", younger=False)
+    assert not outside("/opt/libcalc.so", "README.md")
+    assert outside(f"{prefix}/lib/libcalc.so")
+    assert outside(f"{packages}/copied/x.py")
+    for path in (
+        packages / "dep/x.py",
+        packages / "_virtualenv.py",
+        f"{prefix}/share/dep.txt",
+        f"{prefix}/bin/dep",
+    ):
+        assert not outside(str(path)), path

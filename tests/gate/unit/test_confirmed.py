@@ -2,6 +2,7 @@
 
 import pytest
 
+from gate.accounts import Account, Difference, Reached
 from gate.baseline import Baseline
 from gate.confirm import cores
 from gate.evidence import Confirmation, Evidence, Pair, Rerun, weigh
@@ -163,3 +164,15 @@ def test_the_core_is_the_one_that_is_quickest_now(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(cores, "_probe", lambda: allowed[next(iter(current))])
     assert cores.quietest_core() == 1
     assert current == set(allowed)
+
+
+def test_what_both_sides_share_makes_no_failure_flaky():
+    """It may pass the second time because it talked to what the base had started."""
+    service = Difference("service", "127.0.0.1:8000", "unaccounted", "both sides talk to the base's server")
+    run = run_of(suite_run(tests=[outcome(result="failed")]))
+    rerun = Rerun(head=(1, 4), base=(0, 3), alike=False)
+    for place, level, kind in (((), "warn", "flaky"), ((0,), "fail", "new-failure")):
+        account = Account((service,), {NODEID: Reached(touched=True, unaccounted=place)})
+        confirmation = Confirmation({}, reruns={NODEID: rerun}, account=account)
+        verdict = judge(run, Baseline(), policy_of(), confirmation=confirmation)
+        assert one(verdict, kind).level == level
