@@ -57,7 +57,7 @@ def _covers(waiver: Waiver, finding: Finding) -> bool:
     """Whether a waiver is about a finding: by its name, without the statistic, or by a name above it."""
     if finding.kind == "unaccounted":
         return waiver.subject == finding.subject
-    if not KINDS[finding.kind].waivable:
+    if not KINDS[finding.kind].waivable or (waiver.subject == EVERYTHING and finding.shared):
         return False
     if waiver.subject in {EVERYTHING, finding.subject} or finding.subject.startswith(f"{waiver.subject}."):
         return True
@@ -89,12 +89,12 @@ def apply_waivers(findings: Sequence[Finding], waivers: Waivers) -> tuple[list[F
                 finding,
                 level="warn",
                 state="waived",
+                remedy="",
                 message=f"{not_judged}{finding.message}; waived by {waiver.by}: {waiver.reason}",
             )
         )
     idle = [
-        f"the waiver of {w.subject} by {w.by} permits nothing: nothing of that name fails here, or nothing "
-        "that can be waived"
+        f"the waiver of {w.subject} by {w.by} has no effect: no finding of that name can be waived here"
         for w in waivers.granted
         if w not in used and w.subject != EVERYTHING
     ]

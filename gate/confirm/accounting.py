@@ -52,9 +52,9 @@ _MADE_BY_TESTS: Final = re.compile(
 )
 """What is written by the way, and makes no difference that anybody meant."""
 _MOST_IGNORED: Final = 5
-PREPARE: Final = "let prepare: of the suite in thresholds.yaml make it in the base's tree"
-_IN_A_FIXTURE: Final = "start it in a fixture, so that each side has its own; "
-_SHARED: Final = "if no change reaches it, write to thresholds.yaml: shared: "
+PREPARE: Final = "create it for the base with prepare: of the suite in thresholds.yaml"
+_IN_A_FIXTURE: Final = "start it in a fixture, so that each side has its own; or, "
+_SHARED: Final = "if it never runs code of this repository, add {} to shared: in thresholds.yaml"
 
 
 _Reaches = list[tuple[Footprint, int]]
@@ -212,11 +212,14 @@ def _of_ignored_files(scene: Scene) -> Iterator[_Found]:
     stopped = _relative(scene.look.base.stopped, before)
     for name in opened[:_MOST_IGNORED]:
         since = head.files[str(after / name)]
-        why = "git ignores it, so the base runs without it" + (f" and stopped: {stopped}" if stopped else "")
+        why = "git ignores this file, so the base does not have it" + (
+            f" and stopped: {stopped}" if stopped else ""
+        )
         yield _Found(Difference("file", name, "unaccounted", why, PREPARE), [(head, since)])
     if stopped and not opened:
-        why = f"the base stopped before its tests ran: {stopped}"
-        yield _Found(Difference("process", "base", "unaccounted", why, PREPARE), _always(scene))
+        why = f"the base did not finish its tests: {stopped}"
+        remedy = f"if a file is missing that git ignores, {PREPARE}"
+        yield _Found(Difference("process", "base", "unaccounted", why, remedy), _always(scene))
 
 
 def _of_built_files(scene: Scene) -> Iterator[_Found]:
@@ -253,7 +256,7 @@ def _of_distributions(scene: Scene) -> Iterator[_Found]:
             why = (
                 f"{who} opens the head's {min(foreign)} on the base as well"
                 if foreign
-                else f"{who} ({hidden})"
+                else f"{who} ({hidden}) does not report which files it opens"
             )
             yield _Found(Difference(kind, one.what, "unaccounted", why, INSTALL), _always(scene))
         elif not reaches:
@@ -304,19 +307,19 @@ def _of_peers(scene: Scene) -> Iterator[_Found]:
         if is_store(peer):
             if scene.images or made_from:
                 edits = f"the change edits {_some((*scene.images, *made_from))}"
-                why = f"both sides use this database, which was made before the tests began, and {edits}"
-                remedy = f"{_SHARED}{peer.address}"
+                why = f"both sides use this database or cache; it was set up before the tests, and {edits}"
+                remedy = _SHARED.format(peer.address)
                 yield _Found(Difference("service", peer.address, "unaccounted", why, remedy), reaches)
             elif (worker := scene.look.workers.get(peer.port)) and scene.loose:
                 edits = f"the change edits {_some(scene.loose)}"
-                why = f"a process beside the tests takes its work from there ({worker}), and {edits}"
-                remedy = f"{_IN_A_FIXTURE}{_SHARED}{peer.address}"
+                why = f"a process that the tests did not start uses it ({_short(worker)}), and {edits}"
+                remedy = f"{_IN_A_FIXTURE}{_SHARED.format(peer.address)}"
                 yield _Found(Difference("service", peer.address, "unaccounted", why, remedy), reaches)
         elif loose := scene.run_by(peer):
-            who = f"this service ({_command(peer)})" if peer.command else "this service"
+            who = f"this service ({_short(peer.command)})" if peer.command else "this service"
             edits = f"the change edits {_some(loose)}"
             why = f"both sides talk to {who}, which the tests did not start, and {edits}"
-            remedy = f"{_IN_A_FIXTURE}{_SHARED}{peer.address}"
+            remedy = f"{_IN_A_FIXTURE}{_SHARED.format(peer.address)}"
             yield _Found(Difference("service", peer.address, "unaccounted", why, remedy), reaches)
 
 
@@ -346,8 +349,8 @@ def _spelled(shared: Sequence[str]) -> Iterator[str]:
         yield one.replace("localhost:", "::1:")
 
 
-def _command(peer: Peer) -> str:
-    return peer.command if len(peer.command) < 60 else f"{peer.command[:57]}..."
+def _short(command: str) -> str:
+    return command if len(command) < 60 else f"{command[:57]}..."
 
 
 def _some(names: Sequence[str]) -> str:
@@ -368,7 +371,7 @@ def _of_programs(scene: Scene) -> Iterator[_Found]:
     for program, reaches in programs.items():
         edits = f"the change edits {_some(loose)}"
         why = f"the tests start this program, what it runs may be the same for both sides, and {edits}"
-        remedy = f"if no change reaches it, write to thresholds.yaml: shared: {program}"
+        remedy = _SHARED.format(program)
         yield _Found(Difference("process", program, "unaccounted", why, remedy), reaches)
 
 
@@ -391,7 +394,7 @@ def _of_other_environments(scene: Scene) -> Iterator[_Found]:
     for prefix, reaches in found.items():
         for name in sorted(_installed_in(prefix) & scene.equipped.projects):
             edits = f"the change edits {_some(scene.loose)}"
-            why = f"the tests start it from {prefix}, where both sides have the same, and {edits}"
+            why = f"both sides start the same installed copy from {prefix}, and {edits}"
             remedy = (
                 "install it into the environment of the tests, or let prepare: make it in each side's tree"
             )
@@ -426,8 +429,9 @@ def _of_files_outside(scene: Scene) -> Iterator[_Found]:
             if scene.made_by_a_step(path):
                 files.setdefault(path, []).append((side.footprint, since))
     for path, reaches in files.items():
-        why = f"both sides read this file, it is younger than the change, and that edits {_some(unseen)}"
-        remedy = "let prepare: of the suite write it, below the directory of the suite"
+        edits = f"it is newer than the change, and the change edits {_some(unseen)}"
+        why = f"the tests read this file outside the repository, {edits}"
+        remedy = "write it inside the repository; for the base, with prepare: of the suite in thresholds.yaml"
         yield _Found(Difference("outside", path, "unaccounted", why, remedy), reaches)
 
 

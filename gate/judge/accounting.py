@@ -24,7 +24,7 @@ def untouched_tests(run: Run, suites: Collection[str], account: Account) -> froz
 
 def said(differences: Iterable[Difference]) -> str:
     """What both sides share, in few words; a finding of its own says why."""
-    return f"base and head are not told apart: {', '.join(one.what for one in differences)}"
+    return f"base and head may share {', '.join(one.what for one in differences)}"
 
 
 def with_causes(findings: Iterable[Finding], account: Account) -> list[Finding]:
@@ -64,7 +64,7 @@ def judge_accounts(
             message = f"{difference.why}. {metrics} not judged: fewer than {ENOUGH_RUNS} accepted runs"
             found.append(_finding(difference, "fail", message, tests))
         elif tests & open_tests:
-            message = f"{difference.why}. So the base clears and excuses nothing that uses it"
+            message = f"{difference.why}. Tests that use it cannot be compared with the base"
             found.append(_finding(difference, "warn", message, tests & open_tests))
     return found
 

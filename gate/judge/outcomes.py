@@ -178,12 +178,12 @@ def _after_rerun(
 def _by_the_base(found: Finding, rerun: Rerun, *, passed: bool) -> Finding:
     """A failure that the base has as well is known; if accepted runs passed, something else has changed."""
     if rerun.known and passed:
-        message = f"not this change: {found.message}; the accepted runs knew it as passing"
+        message = f"fails on the base too, but passed when it was last accepted: {found.message}"
         return msgspec.structs.replace(found, kind="known-failure", level="warn", message=message)
     if rerun.known:
         return msgspec.structs.replace(found, kind="known-failure", level="info")
     if rerun.changed:
-        message = f"{found.message} (on the base in another way)"
+        message = f"{found.message} (it fails differently on the base)"
         return msgspec.structs.replace(found, kind="changed-failure", message=message)
     return found
 

@@ -23,7 +23,7 @@ _SPECIAL: Final[dict[tuple[Kind, State | Level | None], tuple[str, str]]] = {
     ("fixed", "fail"): ("known failure that passes", "known failures that pass"),
 }
 """Kinds that are called something else in a state or on a level."""
-_OF_THE_BASE: Final = ("failure that the base has, too", "failures that the base has, too")
+_OF_THE_BASE: Final = ("failure on the base too", "failures on the base too")
 """Of tests that the accepted runs know as passing, and no rule as failing."""
 
 

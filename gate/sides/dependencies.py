@@ -68,7 +68,11 @@ def edited_dependencies(
         python: the version of its interpreter, for markers.
         own: names of the repository's own projects, which are no dependencies.
     """
-    unread = {name: "conda, Nix or the interpreter" for name in _differing(before, after) if is_opaque(name)}
+    unread = {
+        name: "a file of conda, Nix or the Python version"
+        for name in _differing(before, after)
+        if is_opaque(name)
+    }
     edits, settled, constraints = _edits(before, after, own, python, unread)
     wanted: dict[str, Wanted] = {}
     added: dict[str, str] = {}
@@ -110,7 +114,7 @@ def _edits(
             unread |= {file: str(error)} if before.get(file) != after.get(file) else {}
             continue
         edited = not_understood(file, before.get(file, b"")) ^ not_understood(file, after.get(file, b""))
-        unread |= {file: f"{min(edited)!r} names no version"} if edited else {}
+        unread |= {file: f"{min(edited)!r} has no package name; write name @ url"} if edited else {}
         for name in sorted((there.keys() | here.keys()) - set(own)):
             if not _same(there.get(name, ()), here.get(name, ())):
                 edits.setdefault(name, []).append(_Edit(file, there.get(name, ()), here.get(name, ())))

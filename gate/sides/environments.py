@@ -49,6 +49,8 @@ class Replaced:
     @property
     def what(self) -> str:
         """Name and versions."""
+        if not (self.before or self.after):
+            return self.name
         versions = dict.fromkeys((self.before or "none", self.after or "none"))
         return f"{self.name} {' → '.join(versions)}"
 
@@ -273,7 +275,13 @@ def _replaced(base: Outfit, head: Outfit, projects: Sequence[Project]) -> Iterat
                 base.requirements.get(name) or head.requirements.get(name, "") or base.named.get(name, "")
             )
             yield Replaced(
-                name, wanted.removeprefix(name), versions[1], _names(here), why, file, roots=_roots(here)
+                name,
+                wanted.removeprefix(name).removeprefix("=="),
+                versions[1],
+                _names(here),
+                why,
+                file,
+                roots=_roots(here),
             )
         elif file := base.added.get(name, ""):
             why = "the base would not have it, and both sides do"

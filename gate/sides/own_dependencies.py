@@ -21,6 +21,7 @@ from gate.sides.side import LaunchError, Side
 from gate.sides.variables import edited_python, edited_surroundings, is_workflow
 
 _INSTALL_SECONDS: Final = 600.0
+_PYTHON: Final = "Python "
 _PROBE: Final = (
     "import pytest; from importlib.metadata import entry_points as e; e(group='pytest11')['regression-gate']"
 )
@@ -35,7 +36,8 @@ def find_dependencies(
 ) -> None:
     """Find what a side's environment would have had otherwise; with a command of the project, make it."""
     change, environment = outfit.change, outfit.environment
-    _find_surroundings(outfit)
+    surroundings = _surroundings(outfit)
+    outfit.differences += surroundings
     if any(is_manifest(name) or is_opaque(name) for name in change.names):
         before, after = change.both(lambda name: is_manifest(name) or is_opaque(name))
         own = {OURS, *(project.name for project in projects)}
@@ -60,8 +62,9 @@ def find_dependencies(
     if install and (found.wanted or unread or outfit.differences or elsewhere):
         listen(f"confirm: installing the {outfit.side.name}'s own dependencies: {install}")
         outfit.side = with_installed(outfit.side, install)
-        outfit.differences.clear()
         [there] = probe([outfit.side], command)
+        version = "" if isinstance(there, Silence) else there.version
+        outfit.differences[:] = [one for one in surroundings if not _is_mended(one, version)]
         if isinstance(there, Silence):
             outfit.differences.append(silent(there, outfit.side.name))
         else:
@@ -72,9 +75,13 @@ def find_dependencies(
     outfit.constraints, outfit.added = found.constraints, found.added
     for name, mention in elsewhere.items():
         outfit.named[name], outfit.files[name] = mention.before, mention.file
-        outfit.missing[name] = f"{mention.file} names another version, and nobody knows how it is installed"
+        outfit.missing[name] = (
+            f"the change edits its version in {mention.file}, and the gate cannot tell how it is installed"
+        )
     outfit.differences += [
-        Difference("environment", file, "unaccounted", f"what it installs is not known here ({why})", INSTALL)
+        Difference(
+            "environment", file, "unaccounted", f"the gate cannot tell what it installs ({why})", INSTALL
+        )
         for file, why in unread.items()
     ]
 
@@ -83,21 +90,27 @@ def _is_conda(environment: Environment) -> bool:
     return Path(environment.prefix, "conda-meta").exists()
 
 
-def _find_surroundings(outfit: Outfit) -> None:
+def _surroundings(outfit: Outfit) -> list[Difference]:
     """What the workflow sets up otherwise at the head: Python, the runner."""
     before, after = outfit.change.edited(is_workflow)
+    found: list[Difference] = []
     version = outfit.environment.version
     if python := edited_python(before, after, version):
-        why = "both sides run on the head's interpreter"
-        outfit.differences.append(
-            Difference("environment", f"Python {python} → {version}", "unaccounted", why, INSTALL)
-        )
+        why = "both sides run on the head's Python"
+        found.append(Difference("environment", f"{_PYTHON}{python} → {version}", "unaccounted", why, INSTALL))
     running = running_workflow(os.environ)
     texts = before.get(running), after.get(running)
-    outfit.differences += [
-        Difference("environment", f"{running}: {edit}", "unaccounted", "both sides run where the head runs")
+    found += [
+        Difference("environment", f"{running}: {edit}", "unaccounted", "both sides run on the head's runner")
         for edit in edited_surroundings(*texts, os.environ.get("GITHUB_JOB", ""))
     ]
+    return found
+
+
+def _is_mended(difference: Difference, version: str) -> bool:
+    """Whether the base's own environment has the Python that its workflow sets up."""
+    wanted = difference.what.partition(" → ")[0].removeprefix(_PYTHON).split(", ")
+    return difference.what.startswith(_PYTHON) and any(f"{version}.".startswith(f"{one}.") for one in wanted)
 
 
 def with_installed(side: Side, install: str) -> Side:

@@ -115,7 +115,7 @@ def test_fourth():
     assert "failed in 4 of 4 runs of the head, 0 of 3 on the base" in new["message"]
     changed = of_test(verdict, "test_fourth")
     assert (changed["kind"], changed["level"]) == ("changed-failure", "fail")
-    assert "3 of 3 on the base: KeyError: 'shop' (on the base in another way)" in changed["message"]
+    assert "3 of 3 on the base: KeyError: 'shop' (it fails differently on the base)" in changed["message"]
 
 
 def test_without_accepted_runs_the_machine_alone_decides(repository: Project):

@@ -133,7 +133,7 @@ def test_a_waiver_is_about_its_subject_alone_and_says_when_it_permits_nothing():
     results, used = apply_waivers([other], granted("api.home"))
     assert results[0] == other
     assert used == ()
-    assert "permits nothing" in results[1].message
+    assert "has no effect" in results[1].message
 
 
 def about(double, number: int, body: str, login: str) -> Context:
