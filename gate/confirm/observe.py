@@ -249,14 +249,12 @@ def _observed(sides: Sequence[Side], task: Task) -> list[Observed]:
                 footprint.reach(peer)
     observed = [Observed(*one) for one in zip(found, failed, problems, empty, strict=True)]
     if len(observed) == 1 and observed[0].opaque:
-        # A short connection of a program that tells nothing is over before anybody could see it. That it was
-        # this one's is not certain, so servers with a port given by chance, as tests start them, are left out.
+        # A short connection of a program that tells nothing is over before anybody could see it. It may be
+        # somebody else's: servers with a port given by chance, as tests start them, are left out.
         heard = {peer.port for peer in observed[0].footprint.peers}
-        ends = {
-            end for connection in ended_connections() - over for end in connection if int(end) < _FIXED_PORTS
-        }
+        ends = {end for connection in ended_connections() - over for end in connection}
         for port in sorted(ends & listening - heard):
-            if holder := listener(int(port)):
+            if int(port) < _FIXED_PORTS and (holder := listener(int(port))):
                 observed[0].footprint.reach(Peer("127.0.0.1", port, True, *holder))
     return observed
 
