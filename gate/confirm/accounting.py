@@ -22,6 +22,7 @@ from gate.sides.footprints import Footprint, Peer
 from gate.sides.manifests import is_lock, is_manifest, runs_commands
 from gate.sides.peers import is_local, is_store
 from gate.sides.probe import Distribution, normalised
+from gate.sides.side import Side
 from pytest_regression_gate.probe import distributions_in
 
 _ELSEWHERE: Final = frozenset(
@@ -97,12 +98,11 @@ class Scene:
         return files + [one.what for one in self.equipped.replaced if not _FOR_DEVELOPERS.fullmatch(one.file)]
 
     def made_by_a_step(self, path: str) -> bool:
-        """Whether a file outside of the trees was made for this change, and not by an installer."""
-        inside = not path.startswith("/") or any(
-            Path(path).is_relative_to(s.tree) for s in self.equipped.sides
-        )
+        """Whether a file outside of the trees was made for this change, by neither an installer nor a side."""
+        own = [place for side in self.equipped.sides for place in _places(side)]
         return (
-            not inside
+            path.startswith("/")
+            and not any(Path(path).is_relative_to(place) for place in own)
             and self.written_since(path)
             and not _belongs_to_a_distribution(path, self.equipped.prefix)
         )
@@ -399,6 +399,12 @@ def _of_other_environments(scene: Scene) -> Iterator[_Found]:
                 "install it into the environment of the tests, or let prepare: make it in each side's tree"
             )
             yield _Found(Difference("process", name, "unaccounted", why, remedy), reaches)
+
+
+def _places(side: Side) -> list[Path]:
+    """The directories that are a side's own."""
+    overlay = [side.overlay.packages.parents[2]] if side.overlay else []
+    return [side.tree, side.scratch, *overlay]
 
 
 def _prefix(program: str) -> str:
