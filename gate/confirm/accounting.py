@@ -98,7 +98,7 @@ class Scene:
         return files + [one.what for one in self.equipped.replaced if not _FOR_DEVELOPERS.fullmatch(one.file)]
 
     def made_by_a_step(self, path: str) -> bool:
-        """Whether a file outside of the trees was made for this change, by neither an installer nor a side."""
+        """Whether a file outside was made for this change, by neither an installer nor a side."""
         own = [place for side in self.equipped.sides for place in _places(side)]
         return (
             path.startswith("/")
@@ -379,9 +379,7 @@ def _of_other_environments(scene: Scene) -> Iterator[_Found]:
     """Programs of environments that hold the project as well: both sides start the same ones."""
     found: dict[str, _Reaches] = {}
     own = {os.path.realpath(scene.equipped.prefix), os.path.realpath(sys.base_prefix)}
-    own |= {
-        os.path.realpath(side.overlay.packages.parents[2]) for side in scene.equipped.sides if side.overlay
-    }
+    own |= {os.path.realpath(place) for side in scene.equipped.sides for place in _places(side)}
     for side in scene.look.sides if scene.loose and scene.equipped.prefix else ():
         prefixes = {process.prefix: 0 for process in side.footprint.processes}
         prefixes |= {

@@ -429,6 +429,8 @@ def test_a_file_outside_counts_if_it_is_younger_than_the_change_and_no_installer
     assert not outside("/opt/libcalc.so", "README.md")
     assert outside(f"{prefix}/lib/libcalc.so")
     assert outside(f"{packages}/copied/x.py")
+    assert not outside(f"{TREE}/made.txt")
+    assert not outside(str(HEAD.scratch / "compiled" / "x.pyc"))
     for path in (
         packages / "dep/x.py",
         packages / "_virtualenv.py",
