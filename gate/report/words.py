@@ -92,7 +92,9 @@ def headline(verdict: Verdict) -> str:
     failing, warning = verdict.of_level("fail"), verdict.of_level("warn")
     parts = [
         counted(failing),
-        f"{counted(warning)} (no failure)" if warning and not failing else "",
+        counted(warning) + (" (warnings)" if len(warning) > 1 else " (warning)")
+        if warning and not failing
+        else "",
         _tests(tests.passed, tests.failed, tests.skipped),
         f"{summary.metrics:,} metric{'s' * (summary.metrics != 1)}, {summary.compared:,} compared",
     ]

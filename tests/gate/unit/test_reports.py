@@ -81,7 +81,7 @@ def test_the_first_line_says_what_it_rests_on():
     assert headline(with_note(level="info")) == "passed: 1 test passed · 1 metric, 1 compared"
     assert headline(with_note()) == "failed: 1 limit broken · 1 test passed · 1 metric, 1 compared"
     assert headline(with_note(level="warn")) == (
-        "passed: 1 limit broken (no failure) · 1 test passed · 1 metric, 1 compared"
+        "passed: 1 limit broken (warning) · 1 test passed · 1 metric, 1 compared"
     )
 
 
