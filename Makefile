@@ -62,7 +62,7 @@ lock: $(STAMP) ## lock the dependencies anew
 		--no-header --no-annotate pyproject.toml --extra service --group dev -o requirements.lock
 
 golden: $(STAMP) ## renew golden files and published schemas after a wanted change; read the diff
-	GATE_RENEW_GOLDEN=1 pytest tests/gate -q -k "golden or schema or terminal"
+	GATE_RENEW_GOLDEN=1 pytest tests/gate -q -k "golden or schema or terminal or typical_comments"
 
 clean: ## remove everything that was generated
 	rm -rf $(VENV) .gate dist
