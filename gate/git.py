@@ -193,13 +193,15 @@ def changed_files(directory: Path, commit: str, head: str = "") -> list[str]:
 
 def _with_submodules(top: Path, names: Iterable[str], commit: str, head: str = "") -> Iterator[str]:
     """Names of files, those inside a submodule in place of its own; it stays where that cannot be told."""
+    sides: list[dict[str, str]] = []
     for name in names:
         place = top / name
         if not place.is_dir() or place.is_symlink():
             yield name
             continue
+        sides = sides or [_submodules(top, one) for one in (commit, head) if one]
         try:
-            commits = [_submodules(top, one)[name] for one in (commit, head) if one]
+            commits = [side[name] for side in sides]
             inside = _git(place, "diff", "--name-only", "-z", "--no-renames", *commits).decode()
         except (GitError, KeyError):
             yield name
@@ -279,13 +281,10 @@ def _fill_submodules(top: Path, tree: Path) -> None:
     if not (tree / ".gitmodules").is_file():
         return
     for name, commit in _submodules(tree, "HEAD").items():
+        if not (top / name / ".git").exists():
+            continue
         with suppress(GitError):
             source = _git(top / name, "rev-parse", "--absolute-git-dir").decode().strip()
-            if (
-                Path(source).resolve()
-                == Path(_git(top, "rev-parse", "--absolute-git-dir").decode().strip()).resolve()
-            ):
-                continue  # it is not checked out
             _git(tree, "clone", "--quiet", "--shared", "--no-checkout", source, str(tree / name))
             _git(tree / name, "checkout", "--quiet", "--detach", commit)
             _fill_submodules(top / name, tree / name)

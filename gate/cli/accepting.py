@@ -347,19 +347,18 @@ def _said(verdict: Verdict, suite: SuiteRun) -> _Passed:
     """
     waived = [one for one in verdict.findings if one.state == "waived"]
     shared = [one.subject for one in waived if one.kind == "unaccounted"]
-    unjudged = (
-        verdict.account.resting_on(shared) & suite.tests.keys() if verdict.account else frozenset[str]()
-    )
-    kept = [
-        one
-        for one in waived
-        if (unjudged & set(one.nodeids) if one.kind == "unaccounted" else one.suite == suite.name)
-        and not unjudged & set(one.nodeids if one.shared else ())
-    ]
+    account = verdict.account
+    unjudged = account.resting_on(shared) & suite.tests.keys() if account else frozenset[str]()
+
+    def is_noted(finding: Finding) -> bool:
+        rests_on_it = not unjudged.isdisjoint(finding.nodeids)
+        if finding.kind == "unaccounted":
+            return rests_on_it
+        return finding.suite == suite.name and not (finding.shared and rests_on_it)
+
+    improved = (f.subject for f in verdict.findings if f.kind == "improvement" and f.suite == suite.name)
     return _Passed(
-        tuple(f"{one.subject}: {one.message.rpartition('; waived by ')[2]}" for one in kept),
-        tuple(
-            sorted(f.subject for f in verdict.findings if f.kind == "improvement" and f.suite == suite.name)
-        ),
+        tuple(f"{f.subject}: {f.message.rpartition('; waived by ')[2]}" for f in waived if is_noted(f)),
+        tuple(sorted(improved)),
         unjudged,
     )

@@ -7,23 +7,19 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
-
-import msgspec
 
 from gate.accounts import Account, Difference, Reached
 from gate.confirm.observe import Look
 from gate.nodeids import file_of
 from gate.sides.environments import INSTALL, Equipped, Replaced
 from gate.sides.footprints import Footprint, Peer
+from gate.sides.installed import PACKAGES, belongs_to_a_distribution, installed_in, prefix_of
 from gate.sides.manifests import is_lock, is_manifest, runs_commands
 from gate.sides.peers import is_local, is_store
-from gate.sides.probe import Distribution, normalised
-from gate.sides.side import Side
-from pytest_regression_gate.probe import distributions_in
 
 _ELSEWHERE: Final = frozenset(
     {
@@ -33,7 +29,8 @@ _ELSEWHERE: Final = frozenset(
 )  # fmt: skip
 """Programs that let something run where no side is."""
 PROSE: Final = re.compile(
-    r"(?:.*/)?(?:\.github/.*\.(?:ya?ml|md)|\.circleci/.*|\.gitlab-ci\.yml|mkdocs\.ya?ml|docs?/.*\.(?:txt|css|html)|\.git[a-z]+|\.editorconfig|\.pre-commit-config\.ya?ml"
+    r"(?:.*/)?(?:\.github/.*\.(?:ya?ml|md)|\.circleci/.*|\.gitlab-ci\.yml|mkdocs\.ya?ml"
+    r"|docs?/.*\.(?:txt|css|html)|\.git[a-z]+|\.editorconfig|\.pre-commit-config\.ya?ml"
     r"|\.?ruff\.toml|mypy\.ini|\.flake8|\.pylintrc|\.coveragerc|codecov\.ya?ml|renovate\.json|\.?mise\.toml"
     r"|(?:LICEN[CS]E|COPYING|NOTICE|AUTHORS|CODEOWNERS|README|CHANGELOG|CHANGES|CONTRIBUTING|SECURITY)[^/]*"
     r"|[^/]*\.(?:md|rst|adoc|pot?|png|jpg|svg)|thresholds\.yaml|[^/]*-py\d[^/]*/[^/]*\.jsonl)"
@@ -99,13 +96,16 @@ class Scene:
 
     def made_by_a_step(self, path: str) -> bool:
         """Whether a file outside was made for this change, by neither an installer nor a side."""
-        own = [place for side in self.equipped.sides for place in _places(side)]
         return (
             path.startswith("/")
-            and not any(Path(path).is_relative_to(place) for place in own)
+            and not self.is_own(path)
             and self.written_since(path)
-            and not _belongs_to_a_distribution(path, self.equipped.prefix)
+            and not belongs_to_a_distribution(path, self.equipped.prefix)
         )
+
+    def is_own(self, path: str) -> bool:
+        """Whether a path leads into a directory of a side's own."""
+        return any(Path(path).is_relative_to(place) for side in self.equipped.sides for place in side.places)
 
     def run_by(self, peer: Peer) -> list[str]:
         """The same, with all that the command of a service names."""
@@ -253,11 +253,9 @@ def _of_distributions(scene: Scene) -> Iterator[_Found]:
         kind = "project" if one.project else "distribution"
         if foreign or hidden:
             who = "a program that the tests start"
-            why = (
-                f"{who} opens the head's {min(foreign)} on the base as well"
-                if foreign
-                else f"{who} ({hidden}) does not report which files it opens"
-            )
+            why = f"{who} ({hidden}) does not report which files it opens"
+            if foreign:
+                why = f"{who} opens the head's {min(foreign)} on the base as well"
             yield _Found(Difference(kind, one.what, "unaccounted", why, INSTALL), _always(scene))
         elif not reaches:
             yield _Found(Difference(kind, one.what, "inert"))
@@ -270,7 +268,7 @@ def _of_distributions(scene: Scene) -> Iterator[_Found]:
 
 def _holds(one: Replaced, path: str) -> bool:
     """Whether a file is code or data of a distribution. Pytest reads the metadata of everything installed."""
-    inside = path.rpartition("-packages/")[2] if "-packages/" in path else _below(one.roots, path)
+    inside = path.rpartition(PACKAGES)[2] if PACKAGES in path else _below(one.roots, path)
     first = inside.partition("/")[0]
     return not first.endswith((".dist-info", ".egg-info")) and bool({inside, first} & one.places)
 
@@ -378,49 +376,20 @@ def _of_programs(scene: Scene) -> Iterator[_Found]:
 def _of_other_environments(scene: Scene) -> Iterator[_Found]:
     """Programs of environments that hold the project as well: both sides start the same ones."""
     found: dict[str, _Reaches] = {}
-    own = {os.path.realpath(scene.equipped.prefix), os.path.realpath(sys.base_prefix)}
-    own |= {os.path.realpath(place) for side in scene.equipped.sides for place in _places(side)}
+    usual = {os.path.realpath(scene.equipped.prefix), os.path.realpath(sys.base_prefix)}
     for side in scene.look.sides if scene.loose and scene.equipped.prefix else ():
         prefixes = {process.prefix: 0 for process in side.footprint.processes}
-        prefixes |= {
-            prefix: since for one, since in side.footprint.children.items() if (prefix := _prefix(one))
-        }
+        children = side.footprint.children.items()
+        prefixes |= {prefix: since for one, since in children if (prefix := prefix_of(one))}
         for prefix, since in prefixes.items():
-            inside = any(Path(prefix).is_relative_to(one.tree) for one in scene.equipped.sides)
-            if os.path.realpath(prefix) not in own and not inside:
+            if os.path.realpath(prefix) not in usual and not scene.is_own(prefix):
                 found.setdefault(prefix, []).append((side.footprint, since))
     for prefix, reaches in found.items():
-        for name in sorted(_installed_in(prefix) & scene.equipped.projects):
+        for name in sorted(installed_in(prefix) & scene.equipped.projects):
             edits = f"the change edits {_some(scene.loose)}"
             why = f"both sides start the same installed copy from {prefix}, and {edits}"
-            remedy = (
-                "install it into the environment of the tests, or let prepare: make it in each side's tree"
-            )
+            remedy = "install it into the environment of the tests"
             yield _Found(Difference("process", name, "unaccounted", why, remedy), reaches)
-
-
-def _places(side: Side) -> list[Path]:
-    """The directories that are a side's own."""
-    overlay = [side.overlay.packages.parents[2]] if side.overlay else []
-    return [side.tree, side.scratch, *overlay]
-
-
-def _prefix(program: str) -> str:
-    """The environment of a script's Python; empty: it is none, or not known."""
-    try:
-        with Path(program).open("rb") as file:
-            first = file.readline(256).decode(errors="replace").strip()
-    except OSError:
-        return ""
-    python = first.removeprefix("#!").partition(" ")[0]
-    return str(Path(python).parents[1]) if first.startswith("#!/") and "/bin/python" in python else ""
-
-
-def _installed_in(prefix: str) -> set[str]:
-    """Names of distributions of an environment, without those whose sources are imported where they are."""
-    places = Path(prefix).glob("lib/python*/*-packages")
-    found = msgspec.convert([one for place in places for one in distributions_in(place)], list[Distribution])
-    return {normalised(one.name) for one in found if not one.editable}
 
 
 def _of_files_outside(scene: Scene) -> Iterator[_Found]:
@@ -428,7 +397,7 @@ def _of_files_outside(scene: Scene) -> Iterator[_Found]:
     unseen = [name for name in scene.loose if name in scene.names and not _own(scene, name)]
     files: dict[str, _Reaches] = {}
     for side in scene.look.sides if unseen else ():
-        inside = {path: since for path, since in side.footprint.files.items() if "-packages/" in path}
+        inside = {path: since for path, since in side.footprint.files.items() if PACKAGES in path}
         for path, since in (side.footprint.outside | inside).items():
             if scene.made_by_a_step(path):
                 files.setdefault(path, []).append((side.footprint, since))
@@ -437,35 +406,6 @@ def _of_files_outside(scene: Scene) -> Iterator[_Found]:
         why = f"the tests read this file outside the repository, {edits}"
         remedy = "write it inside the repository; for the base, with prepare: of the suite in thresholds.yaml"
         yield _Found(Difference("outside", path, "unaccounted", why, remedy), reaches)
-
-
-def _belongs_to_a_distribution(path: str, prefix: str) -> bool:
-    """Whether an installer wrote a file: whatever else lies in an environment, a step has put there."""
-    root, marker, inside = path.rpartition("-packages/")
-    if marker:
-        first = inside.partition("/")[0]
-        metadata = first.endswith((".dist-info", ".egg-info", ".pth")) or first == "_virtualenv.py"
-        return metadata or first in _owned(f"{root}-packages")
-    if not prefix or not path.startswith(f"{prefix}/"):
-        return False
-    if Path(prefix, "conda-meta").is_dir():
-        return True
-    own = (f"{prefix}/bin/", f"{prefix}/pyvenv.cfg")
-    return path.startswith(own) or any(
-        path in _owned(str(place)) for place in Path(prefix).glob("lib/python*/*-packages")
-    )
-
-
-@cache
-def _owned(packages: str) -> frozenset[str]:
-    """What distributions have: first parts of names in their directory, whole paths elsewhere."""
-    found: set[str] = set()
-    for record in Path(packages).glob("*.dist-info/RECORD"):
-        for line in record.read_text(encoding="utf-8", errors="replace").splitlines():
-            name = line.partition(",")[0].strip('"')
-            outside = name.startswith("..")
-            found.add(os.path.normpath(f"{packages}/{name}") if outside else name.partition("/")[0])
-    return frozenset(found)
 
 
 def _of_silence(scene: Scene) -> Iterator[_Found]:

@@ -152,12 +152,16 @@ def look(
     task = Task(command, tests, patience=patience)
     listening, workers = addresses(), _workers(sides[1].top)
     if exclusive:
-        return replace(
-            _one_by_one(sides, task, differing, installed),
-            exclusive="exclusive: true",
-            listening=listening,
-            workers=workers,
-        )
+        seen = replace(_one_by_one(sides, task, differing, installed), exclusive="exclusive: true")
+    else:
+        seen = _at_once(sides, task, differing, installed)
+    return replace(seen, listening=listening, workers=workers)
+
+
+def _at_once(
+    sides: tuple[Side, Side], task: Task, differing: Collection[str], installed: Collection[str]
+) -> Look:
+    """Run both sides beside each other, and where that does not tell enough, one after the other."""
     with _watch(sides, differing, installed) as watch:
         base, head = _observed(sides, task)
         unheard = watch.opened() - base.footprint.files.keys() - head.footprint.files.keys()
@@ -165,14 +169,13 @@ def look(
     conflict = _conflict(base, head)
     apart = base.failed != head.failed or base.problem or head.problem
     if not (conflict or apart or unheard or base.hidden or head.hidden):
-        return Look(base, head, listening=listening, workers=workers, watched=works)
+        return Look(base, head, watched=works)
     alone = _one_by_one(sides, task, differing, installed)
     for side, observed in zip(sides, alone.sides, strict=True):
         for name in unheard:
             if name.startswith(f"{side.tree}/"):
                 observed.footprint.files.setdefault(name, 0)
-    why = conflict or _hindered(base, alone.base) or _hindered(head, alone.head)
-    return replace(alone, exclusive=why, listening=listening, workers=workers)
+    return replace(alone, exclusive=conflict or _hindered(base, alone.base) or _hindered(head, alone.head))
 
 
 def _watch(sides: Sequence[Side], differing: Collection[str], installed: Collection[str]) -> Watch:
@@ -188,10 +191,14 @@ def _one_by_one(
     foreign: set[str] = set()
     works = True
     for side in sides:
+        listening, over = addresses(), ended_connections()
         with _watch(sides, differing, installed) as watch:
             [observed] = _observed([side], task)
             opened = watch.opened()
             works = works and watch.works
+        if observed.opaque:
+            ends = {end for connection in ended_connections() - over for end in connection}
+            _note_short_connections(observed.footprint, ends & listening)
         own = {str(side.tree / name) for name in differing}
         for name in opened & own:
             observed.footprint.files.setdefault(name, 0)
@@ -199,6 +206,21 @@ def _one_by_one(
         found.append(observed)
     base, head = found
     return Look(base, head, foreign=frozenset(foreign), watched=works)
+
+
+def _note_short_connections(footprint: Footprint, ports: Collection[str]) -> None:
+    """Note where a program that tells nothing was connected to, so shortly that nobody could see it.
+
+    It may have been somebody else: servers with a port given by chance, as tests start them, are left out.
+
+    Args:
+        footprint: of the side that ran alone.
+        ports: to which connections ended meanwhile.
+    """
+    heard = {peer.port for peer in footprint.peers}
+    for port in sorted(set(ports) - heard):
+        if int(port) < _FIXED_PORTS and (holder := listener(int(port))):
+            footprint.reach(Peer("127.0.0.1", port, True, *holder))
 
 
 def _conflict(base: Observed, head: Observed) -> str:
@@ -226,7 +248,6 @@ def _observed(sides: Sequence[Side], task: Task) -> list[Observed]:
     failed: list[frozenset[str]] = []
     problems: list[str] = []
     empty: list[bool] = []
-    listening, over = addresses(), ended_connections()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=sides[0].scratch)))
         files = [directory / f"{side.name}.notes" for side in sides]
@@ -240,23 +261,13 @@ def _observed(sides: Sequence[Side], task: Task) -> list[Observed]:
             failed.append(frozenset(child.failed))
             empty.append(child.ended == _NO_TESTS)
         found = [read_footprint(file, set(task.tests)) for file in files]
-        for side in sides:  # a daemon that stays would serve the other side
-            end_processes_of(side.scratch)
+        end_processes_of(directory)  # a daemon that stays would serve the other side
     for footprint, child in zip(found, children, strict=True):
         heard = {(peer.host, peer.port) for peer in footprint.peers}
         for peer in connections.peers[child.side.name]:
             if (peer.host, peer.port) not in heard:
                 footprint.reach(peer)
-    observed = [Observed(*one) for one in zip(found, failed, problems, empty, strict=True)]
-    if len(observed) == 1 and observed[0].opaque:
-        # A short connection of a program that tells nothing is over before anybody could see it. It may be
-        # somebody else's: servers with a port given by chance, as tests start them, are left out.
-        heard = {peer.port for peer in observed[0].footprint.peers}
-        ends = {end for connection in ended_connections() - over for end in connection}
-        for port in sorted(ends & listening - heard):
-            if int(port) < _FIXED_PORTS and (holder := listener(int(port))):
-                observed[0].footprint.reach(Peer("127.0.0.1", port, True, *holder))
-    return observed
+    return [Observed(*one) for one in zip(found, failed, problems, empty, strict=True)]
 
 
 def _to_its_end(child: Child) -> str:

@@ -92,9 +92,7 @@ def headline(verdict: Verdict) -> str:
     failing, warning = verdict.of_level("fail"), verdict.of_level("warn")
     parts = [
         counted(failing),
-        counted(warning) + (" (warnings)" if len(warning) > 1 else " (warning)")
-        if warning and not failing
-        else "",
+        f"{counted(warning)} (warning{'s' * (len(warning) > 1)})" if warning and not failing else "",
         _tests(tests.passed, tests.failed, tests.skipped),
         f"{summary.metrics:,} metric{'s' * (summary.metrics != 1)}, {summary.compared:,} compared",
     ]

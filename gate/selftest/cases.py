@@ -25,6 +25,7 @@ from pytest_regression_gate.variables import SELECT_VARIABLE
 _LONG: Final = 400
 """Characters of an error that was not expected."""
 _SABOTAGE: Final = '__import__("pytest_regression_gate.sabotage", fromlist=["_"])'
+_REFUSING: Final = f"{_SABOTAGE}.refuse()"
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -265,15 +266,19 @@ def _failure(stage: Stage) -> Case:
     return _case(outcome, found, ok=outcome.exit_code == 1 and bool(found))
 
 
+def _delaying(stage: Stage) -> str:
+    return f"{_SABOTAGE}.spin({stage.target.delay:.4g})"
+
+
 def _own_delay(stage: Stage) -> Case:
     """The base beside the head must have the function as it was."""
     subject = _timed(stage).subject
-    stage.spoil_function(f"{_SABOTAGE}.spin({stage.target.delay:.4g})")
+    stage.spoil_function(_delaying(stage))
     return _slow(stage, stage.check(stage.measure("own-delay")), subject)
 
 
 def _own_failure(stage: Stage) -> Case:
-    stage.spoil_function(f"{_SABOTAGE}.refuse()")
+    stage.spoil_function(_REFUSING)
     return _broken(stage, stage.check(stage.measure("own-failure")))
 
 
@@ -281,14 +286,14 @@ def _dependency_delay(stage: Stage) -> Case:
     """The base beside the head must have the release that its commit requires."""
     subject = _timed(stage).subject
     stage.spoil_function(CALL)
-    with updated_dependency(stage.copy, f"spin({stage.target.delay:.4g})") as copy:
+    with updated_dependency(stage.copy, _delaying(stage)) as copy:
         there = replace(stage, copy=copy)
         return _slow(stage, there.check(there.measure("dependency-delay")), subject)
 
 
 def _dependency_failure(stage: Stage) -> Case:
     stage.spoil_function(CALL)
-    with updated_dependency(stage.copy, "refuse()") as copy:
+    with updated_dependency(stage.copy, _REFUSING) as copy:
         there = replace(stage, copy=copy)
         return _broken(stage, there.check(there.measure("dependency-failure")))
 

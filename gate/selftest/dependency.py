@@ -17,23 +17,22 @@ _NAME: Final = "gate-selftest-dependency"
 _MODULE: Final = "gate_selftest_dependency"
 _OLD, _NEW = "1+selftest", "2+selftest"  # no index takes a local version, so nobody can publish one
 _WORK: Final = "def work():\n    {}\n"
-_WORSE: Final = "__import__('pytest_regression_gate.sabotage', fromlist=['_']).{}"
 _WHEEL: Final = "Wheel-Version: 1.0\nGenerator: gate selftest\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
 @contextmanager
-def updated_dependency(copy: Copy, call: str) -> Generator[Copy]:
+def updated_dependency(copy: Copy, statement: str) -> Generator[Copy]:
     """The copy, whose last commit requires the old release; the work tree requires and has the new one.
 
     Args:
         copy: its function calls the dependency already, uncommitted.
-        call: of `pytest_regression_gate.sabotage`: what is worse in the new release.
+        statement: what the new release does in addition.
     """
     place = copy.directory / "dependency"
     requirements = copy.root / "requirements.txt"
     before = requirements.read_text(encoding="utf-8") if requirements.exists() else ""
     _write_wheel(place / "wheels", _files(_OLD, "pass"))
-    _write(place / "site", _files(_NEW, _WORSE.format(call)))
+    _write(place / "site", _files(_NEW, statement))
     requirements.write_text(f"{before.rstrip()}\n{_NAME}=={_OLD}\n", encoding="utf-8")
     copy.commit("a dependency")
     requirements.write_text(f"{before.rstrip()}\n{_NAME}=={_NEW}\n", encoding="utf-8")

@@ -39,9 +39,7 @@ def compiled_elsewhere(variables: Mapping[str, str], top: Path, tree: Path, plac
 
 def _libraries(variables: Mapping[str, str], top: Path) -> Iterator[Path]:
     """Where this gate's environment has its modules, and the active one: nothing of the project is there."""
-    found: list[Path] = []
     for prefix in dict.fromkeys((sys.prefix, sys.base_prefix, variables.get("VIRTUAL_ENV", ""))):
         library = Path(prefix, "lib")
         if prefix and library.is_dir() and not top.is_relative_to(library):
-            found.append(library)
-    yield from dict.fromkeys(found)
+            yield library

@@ -38,9 +38,9 @@ def find_dependencies(
     change, environment = outfit.change, outfit.environment
     surroundings = _surroundings(outfit)
     outfit.differences += surroundings
+    own = {OURS, *(project.name for project in projects)}
     if any(is_manifest(name) or is_opaque(name) for name in change.names):
         before, after = change.both(lambda name: is_manifest(name) or is_opaque(name))
-        own = {OURS, *(project.name for project in projects)}
         found = edited_dependencies(
             before,
             after,
@@ -54,10 +54,7 @@ def find_dependencies(
         file: why for file, why in found.unread.items() if not is_opaque(file) or _is_conda(environment)
     }
     known = {one.name for one in found.wanted} | found.added.keys()
-    own_names = {OURS, *(project.name for project in projects)}
-    installed = {
-        name: one.version for name, one in environment.by_name.items() if name not in known | own_names
-    }
+    installed = {name: one.version for name, one in environment.by_name.items() if name not in known | own}
     elsewhere = mentions(*change.edited(lambda name: not name.endswith((".py", ".md", ".rst"))), installed)
     if install and (found.wanted or unread or outfit.differences or elsewhere):
         listen(f"confirm: installing the {outfit.side.name}'s own dependencies: {install}")

@@ -72,7 +72,7 @@ def follows(project: Project, top: Path, tree: Path) -> bool:
     """
     metadata = Path(project.distribution.place)
     paths: list[str] = []
-    for name in _recorded(metadata):
+    for name in recorded(metadata):
         file = metadata.parent / name
         if file.suffix == ".pth":
             lines = _text(file).splitlines()
@@ -87,18 +87,18 @@ def follows(project: Project, top: Path, tree: Path) -> bool:
     return all((tree / path.relative_to(top)).exists() for path in inside)
 
 
-def _recorded(metadata: Path) -> list[str]:
+def recorded(metadata: Path) -> list[str]:
     """The files of a distribution, relative to where it is installed."""
     try:
         with (metadata / "RECORD").open(encoding="utf-8", newline="") as record:
             return [row[0] for row in csv.reader(record) if row]
-    except OSError:  # an egg
+    except (OSError, ValueError):  # an egg, or not readable
         return []
 
 
 def top_levels(distribution: Distribution) -> frozenset[str]:
     """What a distribution adds to `site-packages`: names of packages, modules and files there."""
-    names = (name.partition("/")[0] for name in _recorded(Path(distribution.place)))
+    names = (name.partition("/")[0] for name in recorded(Path(distribution.place)))
     return frozenset(name for name in names if name not in {"..", "", "__pycache__"})
 
 

@@ -73,6 +73,12 @@ class Side:
     variables: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
     """Variables that are other ones on this side; None: not set."""
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The directories that are its own."""
+        overlay = (self.overlay.packages.parents[2],) if self.overlay else ()
+        return (self.tree, self.scratch, *overlay)
+
     def moved(self, text: str) -> str:
         """A text in which paths inside the work tree lead to this side's tree."""
         return moved_paths(text, self.top, self.tree)

@@ -32,12 +32,7 @@ def unix_listener(path: str) -> tuple[str, str, str, str] | None:
 def addresses() -> frozenset[str]:
     """Ports and sockets in the file system where somebody listens now."""
     tables = ("/proc/net/tcp", "/proc/net/tcp6")
-    ports = {
-        str(int(fields[1].rpartition(":")[2], 16))
-        for table in tables
-        for fields in _rows(table)
-        if fields[3] == _LISTENS
-    }
+    ports = {_port(fields[1]) for table in tables for fields in _rows(table) if fields[3] == _LISTENS}
     paths = {
         fields[7] for fields in _rows("/proc/net/unix") if fields[3] == _UNIX_LISTENS and len(fields) > 7
     }
@@ -61,7 +56,7 @@ def _port(address: str) -> str:
 def _inodes_of_port(port: int) -> Iterator[str]:
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for fields in _rows(table):
-            if fields[3] == _LISTENS and int(fields[1].rpartition(":")[2], 16) == port:
+            if fields[3] == _LISTENS and _port(fields[1]) == str(port):
                 yield fields[9]
 
 

@@ -49,9 +49,10 @@ def enter(*, late: bool = False) -> None:
         return
     _Process.entered = True
     overlay, prefix = os.environ.get(OVERLAY, ""), os.environ.get(PREFIX, "")
-    own = {os.path.realpath(one) for one in (prefix, os.path.join(overlay, *[os.pardir] * 3)) if one}
-    if overlay and os.path.realpath(sys.prefix) in own:
-        _put_first(overlay)
+    if overlay:
+        own = os.path.join(overlay, *[os.pardir] * 3)
+        if os.path.realpath(sys.prefix) in {os.path.realpath(own), os.path.realpath(prefix)}:
+            _put_first(overlay)
     top, _, tree = os.environ.get(MOVE, "").partition(os.pathsep)
     if top and tree:
         if late:
