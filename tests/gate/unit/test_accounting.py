@@ -438,3 +438,10 @@ def test_a_file_outside_counts_if_it_is_younger_than_the_change_and_no_installer
         f"{prefix}/bin/dep",
     ):
         assert not outside(str(path)), path
+
+
+def test_what_was_made_for_a_side_is_its_own():
+    found = scene(observed(TREE), observed(TOP), "a.py")
+    assert found.is_own(str(BASE.scratch / "environment"))  # where install: puts the base's environment
+    assert found.is_own(f"{TREE}/.venv")
+    assert not found.is_own("/opt/app")
