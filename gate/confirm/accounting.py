@@ -92,7 +92,8 @@ class Scene:
                 or self.same_code(name)
             )
         ]
-        return files + [one.what for one in self.equipped.replaced if not _FOR_DEVELOPERS.fullmatch(one.file)]
+        others = (one for one in self.equipped.replaced if not one.project)  # its own files tell of a project
+        return files + [one.what for one in others if not _FOR_DEVELOPERS.fullmatch(one.file)]
 
     def made_by_a_step(self, path: str) -> bool:
         """Whether a file outside was made for this change, by neither an installer nor a side."""

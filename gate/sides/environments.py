@@ -78,6 +78,7 @@ class Equipped:
             for one in self.replaced
             if not one.shared
             for root in one.roots - {own}
+            if not root.startswith(f"{self.sides[0].tree}/")
             for place in one.places
             if not place.endswith((".dist-info", ".egg-info"))
         )
