@@ -159,6 +159,8 @@ class Confirmation:
     """By metric."""
     reruns: Mapping[str, Rerun] = field(default_factory=dict[str, Rerun])
     """By nodeid."""
+    counts: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Work counts of the base, by metric, where the accepted runs are older than it."""
     not_reached: tuple[str, ...] = ()
     """Metrics that the budget did not suffice for, in order of suspicion."""
     not_comparable: tuple[str, ...] = ()
@@ -196,6 +198,7 @@ def together(parts: Sequence[Confirmation]) -> Confirmation:
     return Confirmation(
         evidence={name: shown for part in parts for name, shown in part.evidence.items()},
         reruns={nodeid: rerun for part in parts for nodeid, rerun in part.reruns.items()},
+        counts={name: count for part in parts for name, count in part.counts.items()},
         not_reached=tuple(metric for part in parts for metric in part.not_reached),
         not_comparable=tuple(metric for part in parts for metric in part.not_comparable),
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),

@@ -67,6 +67,34 @@ def common_commit(directory: Path, one: str, other: str) -> str:
         return ""
 
 
+def history_of(directory: Path, commit: str = "HEAD") -> list[str]:
+    """A commit and all that it descends from, each before its parents: `COMMIT TREE PARENT...`.
+
+    Raises:
+        GitError: there is no such commit, or no repository.
+    """
+    return _git(directory, "log", "--topo-order", "--format=%H %T %P", commit).decode().splitlines()
+
+
+def deepen(directory: Path) -> bool:
+    """Fetch what a shallow clone lacks; whether that worked."""
+    _run(directory, ["fetch", "--quiet", "--unshallow", "--no-tags"])
+    return not is_shallow(directory)
+
+
+def tip_for(directory: Path, commit: str, branch: str | None, remote: str) -> str:
+    """Where a commit will be found if it is squashed: the branch that it is for, as fetched last; or nothing.
+
+    Without a branch it is the place where it left the remote's main branch.
+    """
+    try:
+        if branch:
+            return resolve(directory, f"refs/remotes/{remote}/{branch}")
+        return common_commit(directory, resolve(directory, f"refs/remotes/{remote}/HEAD"), commit)
+    except GitError:
+        return ""
+
+
 def is_shallow(directory: Path) -> bool:
     """Whether the clone lacks older history."""
     return _git(directory, "rev-parse", "--is-shallow-repository").decode().strip() == "true"
@@ -342,40 +370,6 @@ def tracked_branch(directory: Path, branch: str, remote: str = "origin") -> str:
     except GitError as error:
         begin = f"if it does not exist yet, begin it: gate baseline update --push {branch}"
         raise GitError(f"branch {branch} of {remote}, which holds the baseline: {error}; {begin}") from None
-
-
-def baseline_as_of(directory: Path, tip: str, base: str) -> str:
-    """The newest commit of a branch of accepted runs that adds those of a commit or of one before it.
-
-    Args:
-        directory: in the repository.
-        tip: of the branch, whose commits name what they add in `MEASURED`. One that names nothing belongs to
-            the one before it.
-        base: a commit of the code.
-
-    Returns:
-        The commit; empty if all are about later ones.
-
-    Raises:
-        GitError: the main history is too shallow to tell.
-    """
-    shallow = is_shallow(directory)
-    form = f"--format=%H %(trailers:key={MEASURED},valueonly,separator=%x20)"
-    candidate = ""
-    for line in _git(directory, "log", "--first-parent", form, tip).decode().splitlines():
-        commit, *about = line.split()
-        candidate = candidate or commit
-        if not about:
-            continue
-        for measured in about:
-            done = _run(directory, ["merge-base", "--is-ancestor", measured, base])
-            if done.returncode == 0:
-                return candidate
-            if done.returncode != 1 and shallow:  # it is not here
-                which = f"whether {measured[:12]} is older than {base[:12]}"
-                raise GitError(f"too shallow a history to tell {which}; fetch more: git fetch --unshallow")
-        candidate = ""
-    return candidate
 
 
 def fetch_branch(directory: Path, remote: str, branch: str) -> str:

@@ -8,7 +8,7 @@ could tell a rewritten test from a removed one.
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -63,7 +63,9 @@ def find_moves(
 def followed(baseline: Baseline, moved: Mapping[str, str]) -> Baseline:
     """The baseline with the names of the head, as if it had always known them."""
     names = {old: new for new, old in moved.items()}
-    return Baseline(tuple(_followed(suite, names) for suite in baseline.suites)) if moved else baseline
+    if not moved:
+        return baseline
+    return _everywhere(baseline, lambda suite: _followed(suite, names))
 
 
 class Since(NamedTuple):
@@ -102,15 +104,22 @@ def since_accepted(
 
 def caught_up(baseline: Baseline, suite: str, since: Since) -> Baseline:
     """The baseline as if it had known all the time what the base has done to a suite's tests."""
-    left = tuple(
-        msgspec.structs.replace(
-            known, tests={name: test for name, test in known.tests.items() if name not in since.removed}
-        )
-        if known.suite == suite
-        else known
-        for known in baseline.suites
+
+    def left(known: SuiteBaseline) -> SuiteBaseline:
+        if known.suite != suite:
+            return known
+        tests = {name: test for name, test in known.tests.items() if name not in since.removed}
+        return msgspec.structs.replace(known, tests=tests)
+
+    return followed(_everywhere(baseline, left), since.moved)
+
+
+def _everywhere(baseline: Baseline, change: Callable[[SuiteBaseline], SuiteBaseline]) -> Baseline:
+    return msgspec.structs.replace(
+        baseline,
+        suites=tuple(map(change, baseline.suites)),
+        overall=tuple(map(change, baseline.overall)),
     )
-    return followed(Baseline(left), since.moved)
 
 
 def signature_in(signature: str, old: str, new: str) -> str:
@@ -217,6 +226,9 @@ def _followed(suite: SuiteBaseline, names: Mapping[str, str]) -> SuiteBaseline:
     def renamed(values: Mapping[str, float]) -> dict[str, float]:
         return {durations.get(name, name): value for name, value in values.items()}
 
+    def everywhere(tests: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+        return {place: frozenset(names.get(n, n) for n in found) for place, found in tests.items()}
+
     def test(known: KnownTest) -> KnownTest:
         new = names.get(known.nodeid, known.nodeid)
         signature = signature_in(known.signature, known.nodeid, new)
@@ -232,4 +244,7 @@ def _followed(suite: SuiteBaseline, names: Mapping[str, str]) -> SuiteBaseline:
         tests={known.nodeid: known for known in map(test, suite.tests.values())},
         runs=tuple(msgspec.structs.replace(run, values=renamed(run.values)) for run in suite.runs),
         pins=tuple(msgspec.structs.replace(pin, values=renamed(pin.values)) for pin in suite.pins),
+        exact=renamed(suite.exact),
+        skips=everywhere(suite.skips),
+        lacks=everywhere(suite.lacks),
     )

@@ -12,20 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gate.baseline import Baseline, SuiteBaseline, rebased
+from gate.baseline.files import parse_baseline, to_lines
+from gate.baseline.records import Memory, SuiteRecords, united
 from gate.git import (
     MEASURED,
     GitError,
     commit_files,
-    common_commit,
     content_at,
     fetch_branch,
     files_at,
-    is_shallow,
     push_commit,
     repository_path,
 )
-from gate.store import parse_baseline, to_lines
 
 _PATIENCE: Final = 120.0
 """Seconds until the last attempt."""
@@ -36,11 +34,13 @@ _LONGEST_WAIT: Final = 3.0
 class Update:
     """What is to be written, given what the branch holds."""
 
-    suites: tuple[SuiteBaseline, ...]
+    memory: Memory
     rules: bytes | None = None
     """thresholds.yaml as it shall be; None: as it is."""
     notes: tuple[str, ...] = ()
     """Further lines of the commit's message."""
+    figures: str = ""
+    """What is accepted, for the commit's message."""
 
 
 class RefusedError(Exception):
@@ -60,7 +60,7 @@ def publish(
     root: Path,
     directory: Path,
     branch: str,
-    update: Callable[[Baseline, bytes | None], Update],
+    update: Callable[[Memory, bytes | None], Update],
     message: str,
     *,
     measured: Sequence[str],
@@ -101,23 +101,17 @@ def publish(
         parent = fetch_branch(root, remote, onto) if onto else tip
         there = _held(root, directory, policy, tip)
         held = _held(root, directory, policy, parent) if onto else there
-        known = _baseline(there)
-        if onto:
-            fork = common_commit(root, tip, parent)
-            if tip and parent and not fork and is_shallow(root):
-                raise GitError(
-                    f"too shallow a history to tell what {branch} adds to {onto}: git fetch --unshallow"
-                )
-            known = rebased(_baseline(held), _baseline(_held(root, directory, policy, fork)), known)
+        known = united([_memory(there), _memory(held)])
         wanted = update(known, held.get(policy))
-        files = _files(inside, known.suites) | _files(inside, wanted.suites)
+        files = _files(inside, wanted.memory.suites)
         if wanted.rules is not None:
             files[policy] = wanted.rules
         if all(there.get(name) == data for name, data in files.items()):
             return Published("", wanted)
         changed = {name: data for name, data in files.items() if held.get(name) != data}
         trailers = "\n".join(f"{MEASURED}: {name}" for name in dict.fromkeys(measured))
-        text = "\n".join((message, *wanted.notes))
+        figures = "\n".join(filter(None, (wanted.figures, *wanted.notes)))
+        text = f"{message}\n\n{figures}"
         commit = commit_files(root, parent, changed, f"{text}\n\n{trailers}")
         outcome, said = push_commit(root, remote, commit, branch, instead_of=tip if onto else None)
         if outcome == "done":
@@ -137,10 +131,10 @@ def _held(root: Path, directory: Path, rules: str, commit: str) -> dict[str, byt
     return files_at(root, commit, directory, ".jsonl") | ({} if text is None else {rules: text})
 
 
-def _baseline(files: Mapping[str, bytes]) -> Baseline:
+def _memory(files: Mapping[str, bytes]) -> Memory:
     return parse_baseline({name: data for name, data in files.items() if name.endswith(".jsonl")})
 
 
-def _files(inside: str, suites: Iterable[SuiteBaseline]) -> dict[str, bytes]:
+def _files(inside: str, suites: Iterable[SuiteRecords]) -> dict[str, bytes]:
     """What is remembered as files, by their paths in the repository."""
     return {f"{inside}/{suite.environment.id}/{suite.suite}.jsonl": to_lines(suite) for suite in suites}

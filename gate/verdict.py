@@ -167,6 +167,8 @@ class SuiteSummary(msgspec.Struct, frozen=True):
     environment: EnvironmentSummary
     tests: int
     metrics: int
+    report: str = ""
+    """Hash of what was measured: this verdict is about that alone."""
 
 
 class SkippedTest(msgspec.Struct, frozen=True):

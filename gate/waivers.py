@@ -3,7 +3,7 @@
 Who may give one is asked of GitHub in `gate.github.waivers`; what one permits is decided here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -67,8 +67,18 @@ def _covers(waiver: Waiver, finding: Finding) -> bool:
         return False
 
 
-def apply_waivers(findings: Sequence[Finding], waivers: Waivers) -> tuple[list[Finding], tuple[Waiver, ...]]:
+def apply_waivers(
+    findings: Sequence[Finding], waivers: Waivers, behind: Collection[str] = ()
+) -> tuple[list[Finding], tuple[Waiver, ...]]:
     """Permit what is waived: it still shows, as a warning in the state `waived`.
+
+    A waiver is about one change. Where others were merged since the last accepted run, nobody knows how much
+    of a figure is its own, so it permits none.
+
+    Args:
+        findings: what was found.
+        waivers: what is permitted.
+        behind: suites of which several changes are judged together.
 
     Returns:
         All findings, with a warning for each waiver that permits nothing or does not count, and the
@@ -83,6 +93,12 @@ def apply_waivers(findings: Sequence[Finding], waivers: Waivers) -> tuple[list[F
             result.append(finding)
             continue
         used[waiver] = None
+        if finding.head is not None and finding.suite in behind:
+            why = "is about the last change alone, and others were merged since the last accepted run"
+            message = f"{finding.message}; the waiver by {waiver.by} {why}"
+            remedy = f"gate baseline accept --subject {finding.subject} --reason TEXT"
+            result.append(msgspec.structs.replace(finding, message=message, remedy=remedy))
+            continue
         not_judged = "not judged: " if waiver.subject in finding.shared else ""
         result.append(
             msgspec.structs.replace(

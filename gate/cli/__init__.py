@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from gate.baseline.files import BaselineError
 from gate.cli.confirming import confirm
 from gate.cli.conversing import comment, obey, relay, waivers
 from gate.cli.judging import check, report, run
@@ -20,7 +21,6 @@ from gate.cli.shared import complain
 from gate.git import GitError
 from gate.located import LocatedError
 from gate.processes import interruptible
-from gate.store import BaselineError
 from gate.verdict import EXIT_CODES, EXIT_USAGE
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gate.baseline import Baseline, SuiteBaseline, accept, without
-from gate.cli.pushing import BY, REASON, Message, Permission, Target, permission_of, push, pushing
+from gate.baseline import Permission
+from gate.cli.pushing import BY, REASON, UNTIL, Message, Target, permission_of, push, pushing
 from gate.cli.shared import (
     BASELINE,
     REPORT_FILES,
@@ -28,11 +29,15 @@ from gate.cli.shared import (
 from gate.model import Run, SuiteRun
 from gate.policy import Policy
 from gate.report.words import as_one, gathered
-from gate.verdict import EXIT_CODES, KINDS
+from gate.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
+    from gate.baseline.records import Memory, SuiteRecords
+    from gate.pipeline.accept import Admitted, Candidate
     from gate.verdict import Finding, Verdict
 
+
+_FOR_A_WHILE: Final = timedelta(days=14)
 
 _OPTIONS: Final = (
     REPORT_FILES,
@@ -40,7 +45,8 @@ _OPTIONS: Final = (
     click.option("--commit", metavar="SHA",
                  help="The commit that was measured (default: as the report says)."),
     click.option("--run", "source", default="", metavar="ID",
-                 help="Which run of a workflow measured it; another attempt of it is replaced."),
+                 help="Which run of a workflow measured it; its last attempt counts."),
+    click.option("--attempt", default=0, metavar="N", help="Which attempt of that run."),
     pushing,
     common,
 )  # fmt: skip
@@ -55,34 +61,45 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @click.option("--verdict", "verdict_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-              metavar="FILE", help="Accept only what gate check passed; record what was waived.")  # fmt: skip
+              metavar="FILE", help="Judge by what gate check found; record what was waived.")  # fmt: skip
 @_with_options
 def update(verdict_file: Path | None, **where: Any) -> None:  # noqa: ANN401 - the options above
     """Accept a run: add it to the baseline of its environment. The same run twice changes nothing.
 
-    A run with more work, new failures or fewer tests than before is refused: see gate baseline accept. Known
-    failures that passed in the last three accepted runs leave thresholds.yaml.
+    What got worse is held back and listed (exit code 1), see gate baseline accept; the rest is accepted.
+    Known failures that passed in the last three accepted runs leave thresholds.yaml.
     """
-    _add_run(_passed(verdict_file) if verdict_file else None, None, **where)
+    _add_run(_read(verdict_file) if verdict_file else None, None, (), **where)
 
 
 @click.command("accept")
+@click.option("--subject", "subjects", multiple=True, metavar="SUBJECT",
+              help="A metric or test that may be worse (default: all that got worse).")  # fmt: skip
 @REASON
 @BY
+@UNTIL
 @_with_options
-def accept_run(reason: str, by: str | None, **where: Any) -> None:  # noqa: ANN401 - the options above
+def accept_run(
+    subjects: tuple[str, ...],
+    reason: str,
+    by: str | None,
+    until: str,
+    **where: Any,  # noqa: ANN401 - the options above
+) -> None:
     """Accept a run although something got worse, with a reason. What got worse begins a new level."""
-    _add_run(None, permission_of(reason, by, where["thresholds"]), **where)
+    _add_run(None, permission_of(reason, by, where["thresholds"], until), subjects, **where)
 
 
 def _add_run(
     verdict: Verdict | None,
     permission: Permission | None,
+    subjects: tuple[str, ...],
     *,
     reports: tuple[Path, ...],
     baseline: Path | None,
     commit: str | None,
     source: str,
+    attempt: int,
     branch: str | None,
     by_pull: bool,
     remote: str,
@@ -90,6 +107,7 @@ def _add_run(
     quiet: bool,
     no_color: bool,
 ) -> None:
+    from gate.pipeline.accept import Candidate
     from gate.pipeline.load import load_policy
     from gate.pipeline.read import read_reports
 
@@ -99,169 +117,109 @@ def _add_run(
     _refuse_unusable(run, policy)
     if verdict:
         _refuse_others(run, verdict)
-    accepted = [
-        _Accepted(
-            suite,
-            _measured(suite, commit, thresholds),
-            policy,
-            permission,
-            _said(verdict, suite) if verdict else None,
-        )
-        for suite in run.suites.values()
-    ]
-    ratchet = _Ratchet(run, _flaky(verdict) if verdict else frozenset(), thresholds)
-    console = console_for(no_color)
-    try:
-        if branch:
-            target = Target(directory, policy.baseline_branch or branch, remote, thresholds)
-            lines = _push(accepted, target, source, ratchet, by_pull=by_pull)
-        else:
-            lines = _keep(accepted, directory, source, ratchet)
-    except _WorseError as error:
-        complain_of(as_one(group) for group in gathered(error.findings))
-        complain("nothing was accepted; if it has to be so: gate baseline accept --reason TEXT")
-        sys.exit(EXIT_CODES["failed"])
+    candidate = Candidate(
+        run, _measured(run, commit, thresholds), thresholds.absolute().parent, policy, verdict, permission,
+        subjects, source=source, attempt=attempt, branch=branch, remote=remote,
+    )  # fmt: skip
+    if branch:
+        target = Target(directory, policy.baseline_branch or branch, remote, thresholds)
+        admitted, lines = _push(candidate, target, by_pull=by_pull)
+    else:
+        admitted, lines = _keep(candidate, directory, thresholds)
     for line in () if quiet else lines:
-        say(line, console)
+        say(line, console_for(no_color))
+    list_held(admitted.held, run, measured=verdict is not None)
 
 
-def _keep(accepted: list[_Accepted], directory: Path, source: str, ratchet: _Ratchet) -> list[str]:
+def _keep(candidate: Candidate, directory: Path, thresholds: Path) -> tuple[Admitted, list[str]]:
     """Write accepted runs to the work tree; what is to be said of it."""
-    from gate.store import read_baseline, write_suite
+    from gate.baseline.files import alone, read_baseline, write_suite
+    from gate.pipeline.accept import admit
 
-    known = read_baseline(directory)
-    updated = tuple(one.added_to(known, source) for one in accepted)
-    lines = [
-        f"{one.line(suite)} in {write_suite(directory, suite)}"
-        for one, suite in zip(accepted, updated, strict=True)
-    ]
-    rules, notes = ratchet.turned(ratchet.thresholds.read_bytes(), known.replaced(updated))
-    if rules is not None:
-        write_file(ratchet.thresholds, rules)
-    return [*lines, *notes]
-
-
-@dataclass(frozen=True)
-class _Passed:
-    """What a verdict that passed says of a suite."""
-
-    waived: tuple[str, ...] = ()
-    improved: tuple[str, ...] = ()
-    unjudged: frozenset[str] = frozenset()
-    """Tests of which the metrics were let pass though nobody could judge them (nodeids)."""
+    with alone(directory):
+        admitted = admit(candidate, read_baseline(directory))
+        lines: list[str] = []
+        out = {nodeid for finding in admitted.held for nodeid in finding.nodeids}
+        for suite in candidate.run.suites.values():
+            if known := admitted.memory.of(suite.name, suite.environment):
+                lines.append(f"{_line(candidate, suite, known, out)} in {write_suite(directory, known)}")
+        rules, notes = _without_mended(candidate, thresholds, thresholds.read_bytes(), admitted)
+        if rules is not None:
+            write_file(thresholds, rules)
+    return admitted, [*lines, *_permitted(admitted), *notes]
 
 
-class _WorseError(Exception):
-    """A run that is worse than what is remembered, and nobody said why."""
+def _without_mended(
+    candidate: Candidate, thresholds: Path, text: bytes | None, admitted: Admitted
+) -> tuple[bytes | None, tuple[str, ...]]:
+    """thresholds.yaml without mended known failures, None if nothing changes; and what to say.
 
-    def __init__(self, findings: list[Finding]) -> None:
-        super().__init__()
-        self.findings = findings
+    Args:
+        candidate: the run.
+        thresholds: the file in the work tree.
+        text: the file as it is to be changed; None: the branch of the baseline does not hold it.
+        admitted: what was let in.
+    """
+    from gate.located import LocatedError
+    from gate.pipeline.load import expected_at
+    from gate.ratchet import mended, without_entries
+    from gate.thresholds import parse_policy
 
-
-@dataclass(frozen=True)
-class _Ratchet:
-    """What an accepted run removes from the rules."""
-
-    run: Run
-    flaky: frozenset[str]
-    thresholds: Path
-
-    def turned(self, text: bytes | None, known: Baseline) -> tuple[bytes | None, tuple[str, ...]]:
-        """thresholds.yaml without mended known failures, None if nothing changes; and what to say.
-
-        Args:
-            text: the file; None: the branch of the baseline does not hold it.
-            known: what is remembered with the accepted run.
-        """
-        from gate.located import LocatedError
-        from gate.ratchet import mended, without_entries
-        from gate.thresholds import parse_policy
-
-        rules = self.thresholds.read_bytes() if text is None else text
-        try:
-            policy = parse_policy(rules.decode("utf-8-sig"))
-        except (LocatedError, UnicodeDecodeError):
-            return None, (f"{self.thresholds.name} of the branch cannot be read: nothing leaves it",)
-        over = mended(policy, self.run, known, self.flaky)
-        if text is None:
-            return None, tuple(f"mended, remove it from {self.thresholds.name}: {name}" for name in over)
-        left = without_entries(rules.decode(), over).encode() if over else None
-        return left, tuple(f"mended, removed from {self.thresholds.name}: {name}" for name in over)
+    rules = thresholds.read_bytes() if text is None else text
+    try:
+        policy = parse_policy(rules.decode("utf-8-sig"))
+    except (LocatedError, UnicodeDecodeError):
+        return None, (f"{thresholds.name} of the branch cannot be read: nothing leaves it",)
+    if not policy.known_failures:
+        return None, ()
+    known = expected_at(admitted.memory, candidate.root, candidate.commit)
+    over = mended(policy, candidate.run, known, admitted.flaky)
+    if text is None:
+        return None, tuple(f"mended, remove it from {thresholds.name}: {name}" for name in over)
+    left = without_entries(rules.decode(), over).encode() if over else None
+    return left, tuple(f"mended, removed from {thresholds.name}: {name}" for name in over)
 
 
-@dataclass(frozen=True)
-class _Accepted:
-    """One suite of a run that is accepted."""
+def _line(candidate: Candidate, suite: SuiteRun, known: SuiteRecords, held: Collection[str]) -> str:
+    """What is said of an accepted suite."""
+    failed = sum(test.failed and nodeid not in held for nodeid, test in suite.tests.items())
+    tail = f", {failed} known failure{'s' * (failed != 1)}" if failed else ""
+    runs = len(known.read)
+    commit = candidate.commit[:12]
+    return f"{suite.name}: accepted {commit} on {_figures(suite)}{tail}; {runs} run{'s' * (runs != 1)}"
 
-    suite: SuiteRun
-    commit: str
-    policy: Policy
-    permission: Permission | None
-    passed: _Passed | None
-    """What a verdict says of it; None: it is judged here, by history alone."""
 
-    def added_to(self, known: Baseline, source: str) -> SuiteBaseline:
-        """What is remembered of the suite with this run.
+def _figures(suite: SuiteRun) -> str:
+    """Environment and amounts."""
+    return f"{suite.environment.id}: {len(suite.metrics)} metrics, {len(suite.tests)} tests"
 
-        Raises:
-            _WorseError: it is worse than what is remembered, and nobody permitted that.
-        """
-        passed = self.passed or self._judged(known)
-        before = known.measured_on(self.suite.name, self.suite.environment)
-        return accept(
-            before,
-            self.suite,
-            self.commit,
-            waived=passed.waived,
-            improved=passed.improved,
-            unjudged=passed.unjudged,
-            source=source,
-        )
 
-    def _judged(self, known: Baseline) -> _Passed:
-        from gate.pipeline.check import by_history
+def _permitted(admitted: Admitted) -> list[str]:
+    """Why something was accepted although it got worse."""
+    return [f"permitted: {one}" for one in admitted.permitted]
 
-        earlier = without(known, self.suite, self.commit)
-        if earlier != known and self.permission is None:
-            return _Passed()  # somebody accepted it already; what was noted of it stays
-        findings = by_history(Run({self.suite.name: self.suite}), earlier, self.policy).findings
-        first = earlier.latest(self.suite.name) is None
-        worse = [] if first else [f for f in findings if KINDS[f.kind].refused and f.level == "fail"]
-        improved = tuple(sorted(f.subject for f in findings if f.kind == "improvement"))
-        if self.permission is None:
-            if certain := [f for f in worse if f.kind != "regression" or f.state == "confirmed"]:
-                raise _WorseError(certain)
-            return _Passed((), improved)
-        tests = sum(KINDS[f.kind].of_test for f in worse)
-        subjects = [f.subject for f in worse if not KINDS[f.kind].of_test]
-        subjects += [f"{tests} test{'s' * (tests != 1)}"] if tests else []
-        subjects = subjects or ["run"]
-        return _Passed(
-            tuple(f"{s}: {self.permission.by}: {self.permission.reason}" for s in subjects), improved
-        )
 
-    def line(self, updated: SuiteBaseline) -> str:
-        """What is said of it."""
-        failed = sum(test.failed for test in self.suite.tests.values())
-        tail = f", {failed} known failure{'s' * (failed != 1)}" if failed else ""
-        what = f"{self.suite.name}: accepted {self.commit[:12]}"
-        return f"{what} on {self.figures}{tail}; {len(updated.runs)} run{'s' * (len(updated.runs) != 1)}"
+def list_held(held: tuple[Finding, ...], run: Run, *, measured: bool = False) -> None:
+    """Say what was not accepted, and end the command with its exit code.
 
-    @property
-    def permitted(self) -> list[str]:
-        """Why it was accepted although something got worse."""
-        waived = [f"waived: {text}" for text in self.passed.waived] if self.passed else []
-        return [
-            *waived,
-            *([f"accepted by {self.permission.by}: {self.permission.reason}"] if self.permission else []),
-        ]
-
-    @property
-    def figures(self) -> str:
-        """Environment and amounts."""
-        suite = self.suite
-        return f"{suite.environment.id}: {len(suite.metrics)} metrics, {len(suite.tests)} tests"
+    Args:
+        held: what was held back.
+        run: what was to be accepted.
+        measured: a verdict said so, which says itself what to do.
+    """
+    if not held:
+        return
+    complain_of(as_one(group) for group in gathered(list(held)))
+    complain(f"held back: {len(held)}; what was expected of them stays. If it has to be so: "
+             "gate baseline accept --subject SUBJECT --reason TEXT")  # fmt: skip
+    failing = sorted({n for f in held if f.kind in {"new-failure", "changed-failure"} for n in f.nodeids})
+    if failing and not measured:
+        created = max(suite.created for suite in run.suites.values())
+        last = (datetime.fromtimestamp(created, UTC) + _FOR_A_WHILE).date()
+        complain("or go on with known failures, for a while; in thresholds.yaml:\nknown_failures:")
+        for nodeid in failing:
+            complain(f"  {json.dumps(nodeid)}: {{until: {last}}}")
+    sys.exit(EXIT_CODES["failed"])
 
 
 def _refuse_unusable(run: Run, policy: Policy) -> None:
@@ -280,85 +238,67 @@ def _refuse_unusable(run: Run, policy: Policy) -> None:
 
 def _refuse_others(run: Run, verdict: Verdict) -> None:
     """End the command if a verdict is about something else."""
-    judged, head = {suite.name for suite in verdict.suites}, verdict.head.commit
+    from gate.baseline.records import hash_of
+
+    judged, head = {suite.name: suite.report for suite in verdict.suites}, verdict.head.commit
     for suite in run.suites.values():
         other = ""
         if suite.name not in judged:
             other = f"the verdict does not judge suite {suite.name!r}"
         elif suite.commit and head and suite.commit != head:
             other = f"{suite.source} measured {suite.commit[:12]}, the verdict judges {head[:12]}"
+        elif judged[suite.name] != hash_of(suite):
+            other = f"the verdict is about another run of suite {suite.name!r} than {suite.source}"
         if other:
-            complain(f"{other}: nothing was accepted")
+            complain(f"{other}: nothing was accepted; judge this run: gate check --json FILE")
             sys.exit(EXIT_CODES["error"])
 
 
-def _measured(suite: SuiteRun, commit: str | None, thresholds: Path) -> str:
-    measured = commit or suite.commit or head_of(thresholds)
+def _measured(run: Run, commit: str | None, thresholds: Path) -> str:
+    measured = commit or run.commit or head_of(thresholds)
     if not measured:
-        raise click.UsageError(f"{suite.source} does not say which commit it measured; add --commit SHA")
+        source = next((suite.source for suite in run.suites.values()), "the report")
+        raise click.UsageError(f"{source} does not say which commit it measured; add --commit SHA")
     return measured
 
 
-def _push(
-    accepted: list[_Accepted], target: Target, source: str, ratchet: _Ratchet, *, by_pull: bool
-) -> list[str]:
+def _push(candidate: Candidate, target: Target, *, by_pull: bool) -> tuple[Admitted, list[str]]:
     """Push accepted runs; what is to be said of it."""
+    from gate.pipeline.accept import admit
     from gate.publish import Update
 
-    commits = ", ".join(dict.fromkeys(one.commit[:12] for one in accepted))
-    figures = "\n".join("\n".join((f"{one.suite.name} on {one.figures}", *one.permitted)) for one in accepted)
+    suites = candidate.run.suites.values()
+    figures = [f"{suite.name} on {_figures(suite)}" for suite in suites]
+    tries: list[Admitted] = []
 
-    def add(known: Baseline, rules: bytes | None) -> Update:
-        suites = tuple(one.added_to(known, source) for one in accepted)
-        return Update(suites, *ratchet.turned(rules, known.replaced(suites)))
+    def add(known: Memory, rules: bytes | None) -> Update:
+        tries.append(admit(candidate, known))
+        rules, notes = _without_mended(candidate, target.thresholds, rules, tries[-1])
+        return Update(tries[-1].memory, rules, notes, "\n".join((*figures, *_permitted(tries[-1]))))
 
-    done, said = push(
-        target, Message(f"chore(baseline): accept {commits}", figures, [one.commit for one in accepted]), add,
-        by_pull=by_pull,
-    )  # fmt: skip
-    lines = [one.line(updated) for one, updated in zip(accepted, done.update.suites, strict=True)]
-    return [*lines, *done.update.notes, said]
+    message = Message(f"chore(baseline): accept {candidate.commit[:12]}", [candidate.commit])
+    done, said = push(target, message, add, by_pull=by_pull)
+    memory = done.update.memory
+    out = {nodeid for finding in tries[-1].held for nodeid in finding.nodeids}
+    lines = [
+        _line(candidate, suite, known, out)
+        for suite in suites
+        if (known := memory.of(suite.name, suite.environment))
+    ]
+    return tries[-1], [*lines, *_permitted(tries[-1]), *done.update.notes, said]
 
 
-def _passed(file: Path) -> Verdict:
-    """A verdict that passed; one that did not ends the command."""
+def _read(file: Path) -> Verdict:
+    """A verdict that says of each subject whether it may be accepted; another one ends the command."""
     from gate.verdict import read_verdict
 
     try:
         verdict = read_verdict(file.read_bytes())
     except ValueError as error:
         raise click.UsageError(f"--verdict {file}: {error}") from None
-    if verdict.verdict != "passed":
+    whole = [f for f in verdict.findings if f.level == "fail" and f.kind in {"report-error", "environment"}]
+    if whole:
+        complain_of(whole)
         complain(f"the verdict is {verdict.verdict}: nothing was accepted")
         sys.exit(verdict.exit_code)
     return verdict
-
-
-def _flaky(verdict: Verdict) -> frozenset[str]:
-    """Tests that failed now and then."""
-    return frozenset(nodeid for f in verdict.findings if f.kind == "flaky" for nodeid in f.nodeids)
-
-
-def _said(verdict: Verdict, suite: SuiteRun) -> _Passed:
-    """What a verdict that passed says of a suite.
-
-    Where somebody permitted that base and head are not told apart, nothing was judged: that begins no level,
-    and no value of it is kept.
-    """
-    waived = [one for one in verdict.findings if one.state == "waived"]
-    shared = [one.subject for one in waived if one.kind == "unaccounted"]
-    account = verdict.account
-    unjudged = account.resting_on(shared) & suite.tests.keys() if account else frozenset[str]()
-
-    def is_noted(finding: Finding) -> bool:
-        rests_on_it = not unjudged.isdisjoint(finding.nodeids)
-        if finding.kind == "unaccounted":
-            return rests_on_it
-        return finding.suite == suite.name and not (finding.shared and rests_on_it)
-
-    improved = (f.subject for f in verdict.findings if f.kind == "improvement" and f.suite == suite.name)
-    return _Passed(
-        tuple(f"{f.subject}: {f.message.rpartition('; waived by ')[2]}" for f in waived if is_noted(f)),
-        tuple(sorted(improved)),
-        unjudged,
-    )

@@ -16,6 +16,7 @@ from gate.cli.shared import (
     complain,
     complain_of,
     console_for,
+    remembered_runs,
     write_file,
 )
 from gate.policy import Policy
@@ -111,14 +112,13 @@ def _asked(subjects: tuple[str, ...], policy: Policy, thresholds: Path) -> list[
     import difflib
 
     from gate.confirm import questions_about
-    from gate.pipeline.load import remembered
     from gate.readers import read_run
     from gate.runner import expand
 
     run = read_run(expand((REPORTS,), policy)[0], policy, complete=False)
     metrics = {
         metric.name: metric.as_metric(suite.suite, history[-1])
-        for suite in remembered(thresholds, policy).suites
+        for suite in remembered_runs(None, thresholds, policy)[0].suites
         for metric in suite.metrics.values()
         if (history := suite.history(metric.name))
     } | run.metrics

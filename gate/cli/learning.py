@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gate.cli.accepting import list_held
 from gate.cli.shared import (
     BASELINE,
     baseline_directory,
@@ -15,7 +16,6 @@ from gate.cli.shared import (
     common,
     complain,
     console_for,
-    head_of,
     remembered_runs,
     say,
     seconds_of,
@@ -80,6 +80,7 @@ def calibrate(
 
     Accepts the clean runs into the baseline.
     """
+    from gate.model import Run
     from gate.pipeline.calibrate import calibrate as repeat
     from gate.pipeline.calibrate import write_baseline
     from gate.pipeline.load import load_policy
@@ -103,8 +104,10 @@ def calibrate(
     if json_file:
         write_file(json_file, result.to_json())
     if not no_baseline:
-        for suite, number, path in write_baseline(directory, result.runs, head_of(thresholds)):
+        written, held = write_baseline(directory, result.runs, policy, root)
+        for suite, number, path in written:
             say(f"{suite.name}: {number} accepted runs in {path}", console)
+        list_held(held, Run(dict(result.runs[-1])) if result.runs else Run({}))
     if result.interrupted:
         complain(f"interrupted; {len(result.runs)} whole runs were used")
     sys.exit(result.exit_code)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
+from gate.baseline import Permission
 from gate.cli.shared import complain
 from gate.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
-    from gate.baseline import Baseline
+    from gate.baseline.records import Memory
     from gate.publish import Published, Update
 
 _PUSH: Final = (
@@ -31,6 +32,9 @@ _PUSH: Final = (
 REASON: Final = click.option(
     "--reason", required=True, metavar="TEXT", help="Why; it is recorded, with who says so."
 )
+UNTIL: Final = click.option(
+    "--until", default="", metavar="DATE", help="The last day on which what fails may fail, e.g. 2027-01-31."
+)
 BY: Final = click.option("--by", metavar="WHO", help="Who says so (default: as git or GitHub knows you).")
 
 
@@ -44,15 +48,7 @@ def pushing(command: _F) -> _F:
     return command
 
 
-@dataclass(frozen=True)
-class Permission:
-    """Who lets runs in although something may have got worse, and why."""
-
-    by: str
-    reason: str
-
-
-def permission_of(reason: str, by: str | None, thresholds: Path) -> Permission:
+def permission_of(reason: str, by: str | None, thresholds: Path, until: str = "") -> Permission:
     """A reason and somebody whose it is; what lacks is wrong usage."""
     from gate.git import user_name
 
@@ -61,7 +57,11 @@ def permission_of(reason: str, by: str | None, thresholds: Path) -> Permission:
     who = by or os.environ.get("GITHUB_ACTOR") or user_name(thresholds.absolute().parent)
     if not who:
         raise click.UsageError("nobody knows who you are; add --by WHO")
-    return Permission(who, " ".join(reason.split()))
+    try:
+        last = date.fromisoformat(until).isoformat() if until else ""
+    except ValueError:
+        raise click.UsageError(f"--until: {until!r} is no date; write e.g. 2027-01-31") from None
+    return Permission("run", who, " ".join(reason.split()), last)
 
 
 class Target(NamedTuple):
@@ -77,7 +77,6 @@ class Message(NamedTuple):
     """What the commit says."""
 
     title: str
-    figures: str
     measured: Sequence[str]
     """The commits of the code."""
 
@@ -85,7 +84,7 @@ class Message(NamedTuple):
 def push(
     target: Target,
     message: Message,
-    update: Callable[[Baseline, bytes | None], Update],
+    update: Callable[[Memory, bytes | None], Update],
     *,
     by_pull: bool,
 ) -> tuple[Published, str]:
@@ -105,15 +104,15 @@ def push(
     )  # fmt: skip
     where = target.branch
     try:
-        done = send(where, message=f"{message.title} [skip ci]\n\n{message.figures}")
+        done = send(where, message=f"{message.title} [skip ci]")
     except RefusedError as error:
         if not by_pull:
             complain(f"{target.remote} takes no push to {where}: {error}; let who pushes bypass the rule,")
             complain("or let a pull request bring the runs: --pull-request")
             sys.exit(EXIT_CODES["failed"])
         own = f"gate-baseline-for/{where}"
-        done = send(own, message=f"{message.title}\n\n{message.figures}", onto=where)
-        text = "\n".join((message.figures, *done.update.notes))
+        done = send(own, message=message.title, onto=where)
+        text = "\n".join((done.update.figures, *done.update.notes))
         where = f"{own}, pull request #{_pull(own, where, message.title, text)}"
     return done, f"pushed {done.commit[:12]} to {where}" if done.commit else f"{where} holds it already"
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from gate.baseline import Baseline, SuiteBaseline
-from gate.cli.pushing import BY, REASON, Message, Permission, Target, permission_of, push, pushing
+from gate.baseline import EVERYTHING, Permission
+from gate.baseline.records import SuiteRecords
+from gate.cli.pushing import BY, REASON, Message, Target, permission_of, push, pushing
 from gate.cli.shared import BASELINE, baseline_directory, common, console_for, say
 
 
@@ -35,42 +36,46 @@ def rebuild(
 
     DIR is what gate calibrate --new-baseline wrote. Other suites and environments stay as they are.
     """
+    from gate.baseline.files import alone, read_baseline, write_suite
+    from gate.baseline.records import Memory, replaced
     from gate.pipeline.load import load_policy
     from gate.publish import Update
-    from gate.store import read_baseline, write_suite
 
     policy, permission = load_policy(thresholds), permission_of(reason, by, thresholds)
-    fresh = tuple(_permitted(suite, permission) for suite in read_baseline(runs).suites if suite.runs)
-    if not fresh:
+    fresh = Memory(
+        tuple(_permitted(suite, permission) for suite in read_baseline(runs).suites if suite.records)
+    )
+    if not fresh.suites:
         raise click.UsageError(
             f"{runs} holds no accepted runs; measure some: gate calibrate --new-baseline DIR"
         )
     directory = baseline_directory(baseline, thresholds, policy, writes=not branch)
     lines = [
-        f"{suite.suite}: begun anew on {suite.environment.id} with {len(suite.runs)} runs of "
-        f"{suite.runs[-1].commit[:12]}"
-        for suite in fresh
+        f"{suite.suite}: begun anew on {suite.environment.id} with {len(suite.records)} runs of "
+        f"{suite.records[-1].commit[:12]}"
+        for suite in fresh.suites
     ]
     if branch:
-        measured = list(dict.fromkeys(run.commit for suite in fresh for run in suite.runs))
+        measured = list(dict.fromkeys(run.commit for suite in fresh.suites for run in suite.records))
         commits = ", ".join(commit[:12] for commit in measured)
-        figures = "\n".join((*lines, f"rebuilt by {permission.by}: {permission.reason}"))
+        figures = "\n".join((*lines, f"rebuilt by {permission.by}: {permission.why}"))
         target = Target(directory, policy.baseline_branch or branch, remote, thresholds)
 
-        def replace(_known: Baseline, _rules: bytes | None) -> Update:
-            return Update(fresh)
+        def begin_anew(known: Memory, _rules: bytes | None) -> Update:
+            return Update(replaced(known, fresh, permission.why), figures=figures)
 
-        message = Message(f"chore(baseline): rebuild from runs of {commits}", figures, measured)
-        lines.append(push(target, message, replace, by_pull=by_pull)[1])
+        message = Message(f"chore(baseline): rebuild from runs of {commits}", measured)
+        lines.append(push(target, message, begin_anew, by_pull=by_pull)[1])
     else:
-        for suite in fresh:
-            write_suite(directory, suite)
+        with alone(directory):
+            for suite in replaced(read_baseline(directory), fresh, permission.why).suites:
+                write_suite(directory, suite)
     for line in () if quiet else lines:
         say(line, console_for(no_color))
 
 
-def _permitted(suite: SuiteBaseline, permission: Permission) -> SuiteBaseline:
+def _permitted(suite: SuiteRecords, permission: Permission) -> SuiteRecords:
     """The suite with a note of who began it anew, and why."""
-    first, *others = suite.runs
-    note = (f"run: {permission.by}: {permission.reason}",)
-    return msgspec.structs.replace(suite, runs=(msgspec.structs.replace(first, waived=note), *others))
+    first, *others = suite.records
+    note = (msgspec.structs.replace(permission, subject=EVERYTHING),)
+    return msgspec.structs.replace(suite, records=(msgspec.structs.replace(first, waived=note), *others))

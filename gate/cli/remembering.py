@@ -9,7 +9,16 @@ import click
 
 from gate.cli.accepting import accept_run, update
 from gate.cli.rebuilding import rebuild
-from gate.cli.shared import BASELINE, baseline_directory, common, complain, console_for, remembered_runs, say
+from gate.cli.shared import (
+    BASELINE,
+    accepted_runs,
+    baseline_directory,
+    common,
+    complain,
+    console_for,
+    remembered_runs,
+    say,
+)
 
 if TYPE_CHECKING:
     from gate.baseline import Baseline
@@ -39,28 +48,38 @@ def pin_reference(
 
     Without a pin the first 5 accepted runs are the reference.
     """
-    from gate.baseline import pin
-    from gate.pipeline.load import load_policy
-    from gate.store import read_baseline, write_suite
+    from datetime import UTC, datetime
+
+    from msgspec.structs import replace
+
+    from gate.baseline.expected import pin
+    from gate.baseline.files import alone, read_baseline, write_suite
+    from gate.pipeline.load import expected_at, load_policy
 
     directory = baseline_directory(baseline, thresholds, load_policy(thresholds))
-    known = read_baseline(directory)
-    pinned = [pin(suite, commit, reason.strip() or "pinned by hand") for suite in known.suites]
-    if not any(pinned):
-        here = _commits_in(known)
-        raise click.UsageError(f"no accepted run of {commit!r}, or several commits; {directory} keeps {here}")
-    for before, suite in zip(known.suites, pinned, strict=True):
-        if suite is None:
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    with alone(directory):
+        memory = read_baseline(directory)
+        known = expected_at(memory, thresholds.absolute().parent)
+        levels = [pin(suite, commit, reason.strip() or "pinned by hand", now) for suite in known.suites]
+        if not any(levels):
+            here = _commits_in(known)
+            raise click.UsageError(
+                f"no accepted run of {commit!r}, or several commits; {directory} keeps {here}"
+            )
+        for before, level in zip(known.suites, levels, strict=True):
             where = f"{before.suite} on {before.environment.id}"
-            complain(f"{where}: has no run of {commit}; its reference stays")
-            continue
-        path = write_suite(directory, suite)
-        if not quiet:
-            level = suite.pins[0]
+            kept = memory.of(before.suite, before.environment)
+            if level is None or kept is None:
+                complain(f"{where}: has no run of {commit}; its reference stays")
+                continue
+            path = write_suite(directory, replace(kept, pins=(*kept.pins, level)))
+            if quiet:
+                continue
             console_for(no_color).print(
-                f"{suite.suite}: pinned {level.commit[:12]} of {level.created[:10]} on "
-                f"{suite.environment.id} ({level.reason}): "
-                f"{len(level.values)} metrics over {level.runs} runs in {path}",
+                f"{before.suite}: pinned {level.commit[:12]} of {level.created[:10]} on "
+                f"{before.environment.id} ({level.reason}): "
+                f"{sum(map(len, level.groups.values()))} metrics over {level.runs} runs in {path}",
                 soft_wrap=True, highlight=False, markup=False,
             )  # fmt: skip
 
@@ -89,9 +108,9 @@ def verify(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool)
     """Read every line of the baseline. Exit code 4, with file and line, if one is damaged."""
     from gate.pipeline.load import load_policy
 
-    known, place = remembered_runs(baseline, thresholds, load_policy(thresholds))
+    known, place = accepted_runs(baseline, thresholds, load_policy(thresholds))
     if not quiet:
-        runs, files = sum(len(suite.runs) for suite in known.suites), len(known.suites)
+        runs, files = sum(len(suite.read) for suite in known.suites), len(known.suites)
         say(f"{place}: {files} files, {runs} accepted runs, all of it can be read", console_for(no_color))
 
 
@@ -103,8 +122,8 @@ def repair(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool)
 
     Damaged lines are moved to FILE.damaged beside each file, so that nothing is lost.
     """
+    from gate.baseline.files import salvaged, to_lines, write_suite
     from gate.pipeline.load import load_policy
-    from gate.store import salvaged, to_lines, write_suite
 
     directory = baseline_directory(baseline, thresholds, load_policy(thresholds))
     console = console_for(no_color)
@@ -120,7 +139,7 @@ def repair(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool)
         write_suite(directory, kept)
         numbers = ", ".join(str(number) for number, _ in damaged)
         moved = f"; damaged lines {numbers} are in {file}.damaged now" if damaged else ""
-        say(f"{file}: {len(kept.runs)} accepted runs kept{moved}", console)
+        say(f"{file}: {len(kept.read)} accepted runs kept{moved}", console)
     if not quiet:
         say(f"{directory}: {len(files)} files, all of it can be read now", console)
 

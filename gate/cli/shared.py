@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gate.baseline import Baseline
+    from gate.baseline.records import Memory
     from gate.report.document import Document
     from gate.verdict import Finding
     from gate.waivers import Waivers
@@ -148,12 +149,21 @@ def baseline_directory(
     return baseline or thresholds.parent / policy.baseline
 
 
-def remembered_runs(baseline: Path | None, thresholds: Path, policy: Policy) -> tuple[Baseline, str]:
-    """The accepted runs, from wherever the policy keeps them, and what that place is called."""
-    from gate.pipeline.load import remembered
+def accepted_runs(baseline: Path | None, thresholds: Path, policy: Policy) -> tuple[Memory, str]:
+    """All accepted runs, from wherever the policy keeps them, and what that place is called."""
+    from gate.pipeline.load import memory_of
 
     on = f" on {policy.baseline_branch}" if policy.baseline_branch and baseline is None else ""
-    return remembered(thresholds, policy, baseline), f"{baseline or thresholds.parent / policy.baseline}{on}"
+    place = f"{baseline or thresholds.parent / policy.baseline}{on}"
+    return memory_of(thresholds, policy, baseline), place
+
+
+def remembered_runs(baseline: Path | None, thresholds: Path, policy: Policy) -> tuple[Baseline, str]:
+    """What is expected at the commit that is checked out, and where that comes from."""
+    from gate.pipeline.load import expected_at
+
+    memory, place = accepted_runs(baseline, thresholds, policy)
+    return expected_at(memory, thresholds.absolute().parent), place
 
 
 def complain_of(wrong: Iterable[Problem | Finding]) -> None:

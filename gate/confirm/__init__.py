@@ -4,12 +4,13 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from gate.accounts import NO_ACCOUNT
 from gate.confirm.accounting import PROSE
+from gate.confirm.base import base_counts, counting_tests
 from gate.confirm.compare import ALL_RANKS, Comparison, compare
 from gate.confirm.plan import Question, in_order_of_suspicion, questions_about
 from gate.confirm.rerun import LONGEST, SHARE, run_again
@@ -49,6 +50,7 @@ def confirm(
     listen: Callable[[str], None] = lambda _: None,
     apart: bool = False,
     first: bool = False,
+    behind: Collection[str] = (),
 ) -> Confirmation:
     """Run failing tests again and compare metrics, base beside head, as the policy says.
 
@@ -61,6 +63,7 @@ def confirm(
         listen: called with a line about the progress.
         apart: other machines measure the other suites of the policy, each one suite.
         first: the base has no rules yet, so its suites need not run.
+        behind: suites whose accepted runs are older than the base.
 
     Raises:
         GitError: the base cannot be checked out.
@@ -72,18 +75,19 @@ def confirm(
     failing = {f.subject for f in verdict.findings if f.kind in {"new-failure", "changed-failure"}}
     failed = [t for suite in run.suites.values() for t in suite.tests.values() if t.nodeid in failing]
     asked = to_account_for(run, verdict, policy, () if first else questions, failed) if names else {}
-    if not questions and not failed and not asked:
+    counted = {} if first or all(map(PROSE.fullmatch, names)) else counting_tests(run, policy, behind)
+    if not questions and not failed and not asked and not counted:
         return Confirmation(base=base, head=run.commit)
     budget = math.inf if policy.confirm == "all" else policy.budget.to("s")
     amounts = f"{_amount(len(questions), 'metric')}, {_amount(len(failed), 'failing test')}"
     listen(f"confirm: {amounts}, base {base[:12]} beside the head")
-    reruns: dict[str, Rerun] = {}
+    reruns, counts = dict[str, Rerun](), dict[str, float]()
     notes: tuple[str, ...] = ()
     known, exclusive = NO_ACCOUNT, dict[str, str]()
     try:
         with two_sides(root, base) as pair:
             commands = dict.fromkeys(question.command for question in questions)
-            commands |= dict.fromkeys(asked)
+            commands |= dict.fromkeys([*asked, *(policy.suites[name].run for name in counted)])
             commands |= {policy.suites[t.suite].run: None for t in failed if t.suite in policy.suites}
             equipped = equip_all(pair, commands, policy.install, listen)
             _prepare(equipped, policy, listen)
@@ -91,12 +95,13 @@ def confirm(
             questions = [question for question in questions if not known.untouched(question.nodeid)]
             sides = {command: found.sides for command, found in equipped.items()}
             begun = time.monotonic()
-            if failed:
-                reruns = run_again(sides, failed, policy, run.seconds, budget, listen=listen)
+            counts = base_counts(sides, counted, known.untouched, policy, run, listen=listen)
+            reruns = run_again(sides, failed, policy, run.seconds, budget, listen=listen) if failed else {}
             used = time.monotonic() - begun
             left = min(budget - min(used, budget * SHARE), LONGEST * budget - used)
-            ranks = places_of(run, policy) if apart else ALL_RANKS
-            measure = partial(compare, sides, questions, listen=listen, ranks=ranks)
+            measure = partial(
+                compare, sides, questions, listen=listen, ranks=places_of(run, policy) if apart else ALL_RANKS
+            )
             try:
                 result = measure(left, exclusive=exclusive.keys())
             except LaunchError:
@@ -119,6 +124,7 @@ def confirm(
     return Confirmation(
         evidence=result.evidence,
         reruns=reruns,
+        counts=counts,
         not_reached=result.not_reached,
         not_comparable=result.not_comparable,
         notes=(*notes, *_notes(result, exclusive)),

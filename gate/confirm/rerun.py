@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from gate.evidence import Rerun
-from gate.model import TestOutcome
+from gate.model import SuiteRun, TestOutcome
 from gate.policy import Policy, Suite
 from gate.processes import process_group
 from gate.readers import read_run
@@ -193,7 +193,24 @@ def _rerun(test: TestOutcome, head: Sequence[TestOutcome], base: Sequence[TestOu
 def _run(
     side: Side, suite: Suite, nodeids: Sequence[str], policy: Policy, *, number: int, seconds: float
 ) -> Runs:
-    """Run some tests of a suite on one side, or all; nothing without a report in time."""
+    """What became of some tests of a suite on one side, or of all; nothing without a report in time."""
+    found = run_once(side, suite, nodeids, policy, number=number, seconds=seconds)
+    return {nodeid: test for run in found.values() for nodeid, test in run.tests.items()}
+
+
+def run_once(
+    side: Side, suite: Suite, nodeids: Sequence[str], policy: Policy, *, number: int, seconds: float
+) -> Mapping[str, SuiteRun]:
+    """Run some tests of a suite on one side, or all; nothing without a report in time.
+
+    Args:
+        side: where.
+        suite: whose.
+        nodeids: which; none: all of them.
+        policy: has the suites.
+        number: the how manieth launch it is.
+        seconds: until it is given up.
+    """
     with tempfile.TemporaryDirectory(dir=side.scratch) as name:
         select, report = Path(name, "select"), Path(name, f"{suite.name}.json")
         select.write_text("\n".join(nodeids), encoding="utf-8")
@@ -211,5 +228,4 @@ def _run(
                 end_processes_of(side.scratch)  # a daemon that stays would serve the other side
         if not report.exists():
             return {}
-        found = read_run([report], policy, complete=False).suites
-        return {nodeid: test for run in found.values() for nodeid, test in run.tests.items()}
+        return read_run([report], policy, complete=False).suites

@@ -61,6 +61,8 @@ def judge(
         for p in run.problems
     ]
     findings += _not_judged(run, policy)
+    findings += [] if baseline.placed or not baseline.overall else [_OF_ANOTHER_HISTORY]
+    behind = frozenset[str]() if inputs.of_branch else inputs.behind
     void: frozenset[str] = frozenset()
     account = confirmation.account if confirmation else NO_ACCOUNT
     untouched = untouched_tests(run, inputs.untouched, account)
@@ -70,10 +72,12 @@ def judge(
         findings += judge_outcomes(
             suite,
             baseline.latest(suite.name),
+            _here(suite, baseline),
             expected,
             confirmation.reruns if confirmation else {},
             flaky=policy.flaky,
             excuse=not inputs.of_branch,
+            ask=suite.name in behind and (liberal or confirmation is not None),
             account=account,
         )
         findings += loads.findings
@@ -81,19 +85,25 @@ def judge(
         findings += judge_limits(suite, policy, loads.void, untouched=untouched, accepted=accepted)
         findings += _comparability(suite, baseline)
     findings += judge_known_failures(
-        run, baseline, policy, expected, touched=inputs.touched, scheduled=inputs.scheduled
+        run,
+        baseline,
+        policy,
+        expected,
+        touched=inputs.touched,
+        scheduled=inputs.scheduled,
+        dropped=inputs.dropped,
     )
     if not run.problems and policy.suites.keys() <= run.suites.keys():
         findings += unanswered_limits(run, policy)
     alone = bool(inputs.unconfirmed) and (inputs.alone or not base)
     comparison = judge_metrics(
         run, baseline, policy, changed=inputs.changed, confirmation=confirmation, untouched=untouched,
-        liberal=liberal, alone=alone, void=void,
+        liberal=liberal, alone=alone, void=void, behind=behind,
     )  # fmt: skip
     findings += comparison.findings
     findings += judge_drift(run, baseline, policy, named=_named(comparison.findings) | void)
     findings += _judged_less(findings) if base and not run.problems else []
-    findings += _of_the_base(findings, run, inputs.behind)
+    findings += _of_the_base(findings, run, behind)
     if inputs.unconfirmed and base and any(finding.state == "suspect" for finding in findings):
         message = inputs.unconfirmed
         findings.append(Finding(kind="environment", level="warn", subject="confirmation", message=message))
@@ -105,10 +115,13 @@ def judge(
         findings += judge_accounts(run, account, baseline, findings)
         findings = with_causes(findings, account)
         findings += [_INTERRUPTED] if confirmation.interrupted else []
-    findings, used = apply_waivers(findings, inputs.waivers)
+    findings, used = apply_waivers(findings, inputs.waivers, inputs.behind if inputs.of_branch else ())
     ordered = in_reading_order([strictly(finding) for finding in findings] if inputs.strict else findings)
     word = "inconclusive" if confirmation and confirmation.interrupted else decide(ordered)
-    suites = tuple(_suite_summary(run.suites[name], baseline) for name in sorted(run.suites))
+    suites = tuple(
+        _suite_summary(run.suites[name], baseline, inputs.reports.get(name, ""))
+        for name in sorted(run.suites)
+    )
     return Verdict(
         schema=SCHEMA,
         verdict=word,
@@ -128,6 +141,23 @@ def judge(
         skipped=_skipped(run),
         account=account if account.tests else None,
     )
+
+
+_OF_ANOTHER_HISTORY: Final = Finding(
+    kind="environment",
+    level="fail",
+    subject="baseline",
+    state="inconclusive",
+    message="none of the accepted commits is in this history, so what was accepted last is not known; "
+    "the run is compared with all of it, by date",
+    remedy="if the history was rewritten, accept a run of it: gate baseline update",
+)
+
+
+def _here(suite: SuiteRun, baseline: Baseline) -> str:
+    """The id under which the baseline knows where a suite was run; empty: not at all."""
+    known = baseline.measured_on(suite.name, suite.environment)
+    return known.environment.id if known else ""
 
 
 _INTERRUPTED: Final = Finding(
@@ -250,7 +280,7 @@ def _nearest(suite: SuiteRun, other: Environment, differences: tuple[str, ...]) 
     )
 
 
-def _suite_summary(suite: SuiteRun, baseline: Baseline) -> SuiteSummary:
+def _suite_summary(suite: SuiteRun, baseline: Baseline, report: str) -> SuiteSummary:
     known = baseline.comparable(suite.name, suite.environment)
     return SuiteSummary(
         name=suite.name,
@@ -259,6 +289,7 @@ def _suite_summary(suite: SuiteRun, baseline: Baseline) -> SuiteSummary:
         ),
         tests=len(suite.tests),
         metrics=len(suite.metrics),
+        report=report,
     )
 
 

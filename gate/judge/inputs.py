@@ -30,9 +30,13 @@ class Inputs:
     untouched: frozenset[str] = frozenset()
     """Suites since whose acceptance no file has changed; of a change, since its base."""
     behind: frozenset[str] = frozenset()
-    """Suites whose accepted runs are older than the base."""
+    """Suites whose accepted runs are older than the base: changes of others lie between."""
+    dropped: frozenset[str] = frozenset()
+    """Entries of `known_failures` that the change removes."""
     moved: Mapping[str, str] = field(default_factory=dict[str, str])
     """What tests of the run are called at the base, if it is another name, by nodeid."""
+    reports: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Hash of what each suite measured."""
     waivers: Waivers = NO_WAIVERS
     strict: bool = False
     """Warnings fail, too."""

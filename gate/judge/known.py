@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
 
-from gate.baseline import Baseline
+from gate.baseline import Baseline, Permission
 from gate.model import Run, TestOutcome
 from gate.moves import signature_in
 from gate.nodeids import file_of
@@ -32,6 +32,12 @@ class Expected:
     """By nodeid."""
     moved: Mapping[str, str]
     """The name at the base of tests that go by another one, by nodeid."""
+    day: str = ""
+    """Of the run, ISO 8601."""
+
+    def is_current(self, permission: Permission) -> bool:
+        """Whether a permission has not run out on the day of the run."""
+        return not permission.until or self.day <= permission.until
 
     def permits(self, test: TestOutcome) -> bool:
         """Whether a test fails as an entry says."""
@@ -47,8 +53,12 @@ class Expected:
 def expected_of(run: Run, policy: Policy, moved: Mapping[str, str]) -> Expected:
     """Find the entry of each test of a run; a moved test goes by its name at the base."""
     nodeids = {nodeid for suite in run.suites.values() for nodeid in suite.tests}
-    found = {nodeid: policy.known_failure(moved.get(nodeid, nodeid)) for nodeid in sorted(nodeids)}
-    return Expected({nodeid: entry for nodeid, entry in found.items() if entry}, moved)
+    found = {
+        nodeid: policy.known_failure(moved.get(nodeid, nodeid)) or policy.known_failure(nodeid)
+        for nodeid in sorted(nodeids)
+    }
+    day = _day(run).isoformat() if run.suites else ""
+    return Expected({nodeid: entry for nodeid, entry in found.items() if entry}, moved, day)
 
 
 def judge_known_failures(
@@ -59,6 +69,7 @@ def judge_known_failures(
     *,
     touched: Collection[str] = (),
     scheduled: bool = False,
+    dropped: Collection[str] = (),
 ) -> list[Finding]:
     """One finding for each entry that somebody should look at.
 
@@ -71,6 +82,7 @@ def judge_known_failures(
         policy: has the entries.
         expected: which entry is about which test.
         touched: files that the change touches, relative to the directory of thresholds.yaml.
+        dropped: patterns of entries that the change removes.
         scheduled: nobody's change is judged, but the state of the branch.
     """
     findings: list[Finding] = []
@@ -88,7 +100,9 @@ def judge_known_failures(
         failing = [test for test in tests if test.failed]
         known = [test for test in failing if expected.permits(test)]
         passing = [test for test in tests if not test.failed and not test.silent]
-        if known:
+        if known and entry.pattern in dropped:
+            findings.append(_dropped(entry, known))
+        elif known:
             findings += _end(entry, known, _day(run), over)
         elif passing and not failing:
             findings.append(_passing(entry, passing, baseline, _day(run), over))
@@ -118,6 +132,12 @@ def _end(entry: KnownFailure, known: Sequence[TestOutcome], day: date, over: Lev
     message = f"expired: was permitted {entry.described}, and {fails}{_told(over)}"
     remedy = "mend the test, or agree on another date in thresholds.yaml in a change of its own"
     return [_finding(entry, known, over, message, remedy)]
+
+
+def _dropped(entry: KnownFailure, known: Sequence[TestOutcome]) -> Finding:
+    fails = "it still fails" if len(known) == 1 else f"{len(known)} tests of it still fail"
+    message = f"this change removes the entry from known_failures, and {fails}"
+    return _finding(entry, known, "fail", message, "mend the test, or keep the entry")
 
 
 def _passing(

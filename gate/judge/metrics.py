@@ -46,6 +46,7 @@ def judge_metrics(
     liberal: bool = False,
     alone: bool = False,
     void: frozenset[str] = frozenset(),
+    behind: Collection[str] = (),
 ) -> Comparison:
     """Compare work counts exactly and everything else by screening.
 
@@ -54,7 +55,8 @@ def judge_metrics(
     not cleared by it where both cannot be told apart. To find out what to compare, ask liberally: each metric
     alone, by its own history; a suspect then costs seconds, not a red. Where history stands `alone`, since
     there is no base to compare with, it never makes a suspect red. `void` metrics, those of a load that was
-    no measurement, are not compared.
+    no measurement, are not compared. Where accepted runs are `behind` the base, its own work counts decide as
+    far as it was asked, and nothing is called better than what it may not have had.
 
     Raises:
         LocatedError: an entry's unit does not fit its metric.
@@ -75,9 +77,12 @@ def judge_metrics(
             if rule.tolerance == OFF or metric.name in void:
                 continue
             if metric.exact:
-                history = latest.history(metric.name) if latest else []
-                counted += bool(history)
-                findings += _compare_exact(metric, rule, history[-1]) if history else []
+                accepted = latest.exact.get(metric.name) if latest else None
+                asked = confirmation.counts.get(metric.name) if confirmation else None
+                counted += accepted is not None or asked is not None
+                findings += _compare_counts(
+                    metric, rule, accepted, asked, confirmation, behind=suite.name in behind
+                )
                 continue
             history = comparable.history(metric.name) if comparable else []
             if comparable and history and enough_for(metric.statistic, metric.count):
@@ -92,6 +97,29 @@ def judge_metrics(
         told = {finding.subject for finding in findings}
         findings += _reach(run, confirmation, screened, new) + _left_open(run, policy, confirmation, told)
     return Comparison(findings, counted + len(candidates))
+
+
+def _compare_counts(
+    metric: Metric,
+    rule: Rule,
+    accepted: float | None,
+    asked: float | None,
+    confirmation: Confirmation | None,
+    *,
+    behind: bool,
+) -> list[Finding]:
+    """A work count against what was accepted, or against the base where that is younger.
+
+    What the base says always accuses; it excuses only where it had all of its own.
+    """
+    by_memory = [] if accepted is None else _compare_exact(metric, rule, accepted)
+    if asked is None:
+        return [f for f in by_memory if not (behind and f.kind == "improvement")]
+    by_base = _compare_exact(metric, rule, asked)
+    shared = confirmation.account.unaccounted(metric.nodeid) if confirmation else ()
+    if by_base or not shared:
+        return by_base
+    return [f for f in by_memory if f.kind == "regression"]
 
 
 def _compare_exact(metric: Metric, rule: Rule, before: float) -> list[Finding]:

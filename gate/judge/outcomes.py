@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from gate.accounts import NO_ACCOUNT, Account, Difference
-from gate.baseline import KnownTest, SuiteBaseline
+from gate.baseline import KnownTest, Permission, SuiteBaseline
 from gate.evidence import Rerun
 from gate.judge.accounting import said
 from gate.judge.known import Expected
@@ -20,11 +20,13 @@ _ACCEPT = "or accept the change with gate baseline accept"
 def judge_outcomes(
     suite: SuiteRun,
     known: SuiteBaseline | None,
+    here: str,
     expected: Expected,
     reruns: Mapping[str, Rerun],
     *,
     flaky: Level = "warn",
     excuse: bool = True,
+    ask: bool = False,
     account: Account = NO_ACCOUNT,
 ) -> list[Finding]:
     """Judge every test of a suite, and every test that is no longer there.
@@ -33,18 +35,29 @@ def judge_outcomes(
 
     Args:
         suite: what became of the tests.
-        known: the last accepted run of the suite.
+        known: what is expected of the suite.
+        here: the id of the environment that it ran in.
         expected: which failures the policy permits.
         reruns: what failing tests did when they were run again, by nodeid.
         flaky: what a test means that fails only sometimes.
         excuse: whether a failure is known because the base fails in the same way.
+        ask: the accepted runs are older than the base: what they permit the base must show as well.
         account: what base and head had of their own.
     """
     before: Mapping[str, KnownTest] = known.tests if known else {}
+    skips = known.skips.get(here, frozenset()) if known else frozenset[str]()
+    lacks = known.lacks.get(here, frozenset()) if known else frozenset[str]()
     findings = [
         _flaky(test, flaky)
         if test.flaky
-        else _judge(test, before.get(test.nodeid), expected, first_run=known is None)
+        else _judge(
+            test,
+            before.get(test.nodeid),
+            expected,
+            first_run=known is None,
+            skipped_here=test.nodeid in skips,
+            ask=ask,
+        )
         for test in suite.tests.values()
     ]
     findings = [
@@ -60,7 +73,9 @@ def judge_outcomes(
         else finding
         for finding in findings
     ]
-    return [finding for finding in findings if finding is not None] + _gone(suite, before)
+    return [finding for finding in findings if finding is not None] + _gone(
+        suite, {nodeid: test for nodeid, test in before.items() if nodeid not in lacks}
+    )
 
 
 def _gone(suite: SuiteRun, before: Mapping[str, KnownTest]) -> list[Finding]:
@@ -89,14 +104,21 @@ def _gone(suite: SuiteRun, before: Mapping[str, KnownTest]) -> list[Finding]:
 
 
 def _judge(
-    test: TestOutcome, before: KnownTest | None, expected: Expected, *, first_run: bool
+    test: TestOutcome,
+    before: KnownTest | None,
+    expected: Expected,
+    *,
+    first_run: bool,
+    skipped_here: bool,
+    ask: bool,
 ) -> Finding | None:
+    """Judge a test; that it is skipped in this environment may have been accepted."""
     if test.failed:
-        return _failed(test, before, expected)
+        return _failed(test, before, expected, ask=ask)
     if before is None:
         message = f"new, {test.outcome}" + (f": {test.reason}" if test.reason else "")
         return None if first_run else _finding(test, "new-test", "info", message)
-    if test.silent and before.outcome not in {"skipped", "xfailed"}:
+    if test.silent and not skipped_here and before.outcome not in {"skipped", "xfailed"}:
         how = "expected to fail" if test.outcome == "xfailed" else "skipped"
         message = f"ran on the baseline and is now {how}: {test.reason or 'no reason given'}"
         return _finding(test, "newly-skipped", "fail", message, remedy=f"let it run again, {_ACCEPT}")
@@ -112,7 +134,7 @@ def _flaky(test: TestOutcome, level: Level) -> Finding:
     return _finding(test, "flaky", level, message, remedy="mend what it depends on; a retry hides it")
 
 
-def _failed(test: TestOutcome, before: KnownTest | None, expected: Expected) -> Finding:
+def _failed(test: TestOutcome, before: KnownTest | None, expected: Expected, *, ask: bool) -> Finding:
     """A failure is known if the policy permits it or the baseline fails in the same way."""
     message = test.failure.message if test.failure else "failed without a message"
     if test.attempts != 1:
@@ -121,15 +143,29 @@ def _failed(test: TestOutcome, before: KnownTest | None, expected: Expected) -> 
     entry = expected.entries.get(test.nodeid)
     if entry and expected.permits(test):
         return _finding(test, "known-failure", "info", f"permitted {entry.described}: {message}")
-    if before and before.failed and before.signature == signature:
-        return _finding(test, "known-failure", "info", f"fails on the baseline too: {message}")
+    permission = before.permitted if before and before.signature == signature else None
+    current = permission is not None and expected.is_current(permission)
+    if permission and current and not ask:
+        return _finding(test, "known-failure", "info", f"{_accepted(permission)}: {message}")
     if entry:
         other = f"{message} (known is {entry.signature}, this is {signature})"
         return _finding(test, "changed-failure", "fail", other)
     if before is None or not before.failed:
         return _finding(test, "new-failure", "fail", message)
+    if before.signature == signature:
+        why = "it failed when it was last accepted, but nobody permitted it"
+        if permission and current:
+            why = f"{_accepted(permission)}, but that is older than the base"
+        elif permission:
+            why = f"the permission of {permission.by} ran out on {permission.until}"
+        return _finding(test, "new-failure", "fail", f"{message} ({why})")
     was = before.signature.split(" | ", 2)[-1]
     return _finding(test, "changed-failure", "fail", f"{message} (on the baseline it failed with: {was})")
+
+
+def _accepted(permission: Permission) -> str:
+    until = f" until {permission.until}" if permission.until else ""
+    return f"accepted by {permission.by}{until} ({permission.why})"
 
 
 def _passed(known: KnownTest | None) -> bool:

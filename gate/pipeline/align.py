@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import msgspec
 
-from gate.baseline import Baseline, KnownMetric, in_one_unit
+from gate.baseline import Baseline, KnownMetric
 from gate.judge import Inputs
 from gate.model import Metric, Run, SuiteRun
 from gate.moves import followed
 from gate.units import UnitError, convert
 from gate.verdict import Finding
+from pytest_regression_gate.metrics import Better
 
 
 def align(run: Run, inputs: Inputs) -> tuple[Run, Inputs]:
@@ -18,7 +19,7 @@ def align(run: Run, inputs: Inputs) -> tuple[Run, Inputs]:
 
     What cannot be aligned becomes a note of the inputs.
     """
-    baseline = in_one_unit(followed(inputs.baseline, inputs.moved))
+    baseline = followed(inputs.baseline, inputs.moved)
     run, unlike = as_remembered(run, baseline)
     return run, replace(inputs, baseline=baseline, notes=(*inputs.notes, *unlike))
 
@@ -42,6 +43,8 @@ def as_remembered(run: Run, baseline: Baseline) -> tuple[Run, list[Finding]]:
             before = known.get(metric.name)
             if before and before.exact and not metric.exact:
                 findings.append(_not_exact(metric))
+            if before and before.better != metric.better:
+                findings.append(_turned(metric, before.better))
             try:
                 metrics[metric.name] = _like(metric, before) if before else metric
             except UnitError:
@@ -57,14 +60,27 @@ def _like(metric: Metric, known: KnownMetric) -> Metric:
     )
 
 
+def _turned(metric: Metric, before: Better) -> Finding:
+    return Finding(
+        kind="policy-change",
+        level="warn",
+        subject=metric.name,
+        suite=metric.suite,
+        message=f"says now that {metric.better} is better; it is judged as before: {before} is better",
+        nodeids=(metric.nodeid,),
+        remedy="once it is merged, accept it: gate baseline accept --subject METRIC --reason TEXT",
+    )
+
+
 def _not_exact(metric: Metric) -> Finding:
     return Finding(
         kind="policy-change",
         level="warn",
         subject=metric.name,
         suite=metric.suite,
-        message="was a work count on the baseline and is none now; once accepted, it has a tolerance",
+        message="was a work count on the baseline and is none now; it is judged as one all the same",
         nodeids=(metric.nodeid,),
+        remedy="once it is merged, accept it: gate baseline accept --subject METRIC --reason TEXT",
     )
 
 

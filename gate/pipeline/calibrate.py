@@ -2,19 +2,22 @@
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from gate.baseline import Baseline, accept
+from gate.baseline import Baseline
+from gate.baseline.files import alone, read_baseline, write_suite
 from gate.diagnostics.calibration import Calibration, learn
 from gate.git import head_commit
 from gate.model import Run, SuiteRun
+from gate.pipeline.accept import Candidate, admit
 from gate.pipeline.check import by_history
+from gate.pipeline.load import expected_at
 from gate.policy import Policy
 from gate.readers import read_run
 from gate.runner import expand
-from gate.store import read_baseline, write_suite
-from gate.verdict import KINDS
+from gate.verdict import KINDS, Finding
 
 
 def calibrate(
@@ -76,20 +79,37 @@ def read(out: Path, policy: Policy) -> Run:
 
 
 def write_baseline(
-    directory: Path, runs: Sequence[Mapping[str, SuiteRun]], commit: str
-) -> list[tuple[SuiteRun, int, Path]]:
+    directory: Path, runs: Sequence[Mapping[str, SuiteRun]], policy: Policy, root: Path
+) -> tuple[list[tuple[SuiteRun, int, Path]], tuple[Finding, ...]]:
     """Accept every run, as `gate baseline update` does.
 
+    What history calls slower in most of the runs is no noise: it is held back, too.
+
     Returns:
-        Per suite its last run, how many runs are accepted now, and the file.
+        Per suite its last run, how many runs are accepted now, and the file; and what was held back.
     """
-    written: dict[str, tuple[SuiteRun, int, Path]] = {}
-    for run in runs:
-        known = read_baseline(directory)
-        for suite in run.values():
-            updated = accept(known.measured_on(suite.name, suite.environment), suite, suite.commit or commit)
-            written[suite.name] = suite, len(updated.runs), write_suite(directory, updated)
-    return list(written.values())
+    with alone(directory):
+        memory = read_baseline(directory)
+        before = expected_at(memory, root)
+        found = [by_history(Run(dict(run)), before, policy).findings for run in runs]
+        slower = Counter(
+            f.subject for one in found for f in one if f.kind == "regression" and f.level == "fail"
+        )
+        often = {subject for subject, times in slower.items() if times > len(runs) / 2}
+        held: dict[tuple[str, str], Finding] = {}
+        for run, findings in zip(runs, found, strict=True):
+            out = tuple(f for f in findings if f.subject in often and f.kind == "regression")
+            commit = next((suite.commit for suite in run.values() if suite.commit), "") or head_commit(root)
+            admitted = admit(Candidate(Run(dict(run)), commit, root, policy, held=out, limits=False), memory)
+            memory = admitted.memory
+            held |= {(f.kind, f.subject): f for f in admitted.held}
+        last = {suite.name: suite for run in runs for suite in run.values()}
+        written = [
+            (suite, len(known.read), write_suite(directory, known))
+            for suite in last.values()
+            if (known := memory.of(suite.name, suite.environment))
+        ]
+    return written, tuple(held.values())
 
 
 def _unclean(run: Run, baseline: Baseline, policy: Policy, head: str) -> str:

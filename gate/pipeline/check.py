@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from gate.baseline import Baseline
+from gate.baseline.records import hash_of
 from gate.confirm import LaunchError, confirm
 from gate.evidence import Confirmation
 from gate.git import head_commit
@@ -114,7 +115,9 @@ def open_case(
         touched=sources.touched,
         untouched=untouched_suites(run, sources, request.root, of_branch=of_branch),
         behind=sources.behind,
-        moved=moves_of(run, sources, request.root),
+        dropped=sources.dropped,
+        moved=moves_of(run, sources.baseline, request.root, "" if of_branch else sources.base),
+        reports={name: hash_of(suite) for name, suite in run.suites.items()},
         waivers=waivers,
         strict=strict,
         unconfirmed=_UNCONFIRMED if confirms and sources.policy.confirm != "off" else "",
@@ -162,6 +165,7 @@ def measure(case: Case, listen: Callable[[str], None], *, apart: bool = False) -
         listen=listen,
         apart=apart,
         first=sources.first,
+        behind=() if case.inputs.of_branch else sources.behind,
     )
 
 

@@ -1,22 +1,30 @@
 """Where policy and baseline come from: the work tree, or a base commit that a pull request cannot edit."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from msgspec import structs
+
 from gate.baseline import Baseline
+from gate.baseline.ancestry import Ancestry
+from gate.baseline.expected import expected
+from gate.baseline.files import BaselineError, parse_baseline, read_baseline
+from gate.baseline.records import Memory
 from gate.git import (
     GitError,
-    baseline_as_of,
     changed_files,
     common_commit,
     content_at,
+    deepen,
     file_at,
     files_at,
     head_commit,
+    history_of,
     inside_repository,
+    is_shallow,
     merge_base,
     removal_of,
     repository_path,
@@ -29,7 +37,6 @@ from gate.model import Problem, Run
 from gate.moves import Since, caught_up, find_moves, since_accepted, unmatched
 from gate.nodeids import file_of
 from gate.policy import Policy
-from gate.store import BaselineError, parse_baseline, read_baseline
 from gate.thresholds import parse_policy
 from gate.verdict import Finding
 
@@ -58,6 +65,8 @@ class Sources:
     """Where the accepted runs lie, from the top of the repository; empty: elsewhere."""
     behind: frozenset[str] = frozenset()
     """Suites whose accepted runs are older than the base."""
+    dropped: frozenset[str] = frozenset()
+    """Entries of `known_failures` that the head removes."""
     same: bool = False
     """Whether the work tree is the base, to the last file: then nothing but the branch itself is judged."""
 
@@ -90,14 +99,69 @@ def policy_of(file: Path, base_ref: str | None) -> Policy:
     return _policy_at(root, merge_base(root, base_ref), file, here)[0]
 
 
-def remembered(file: Path, policy: Policy, directory: Path | None = None, base: str = "") -> Baseline:
-    """The accepted runs, from wherever the policy keeps them.
+def expected_at(memory: Memory, root: Path, commit: str = "") -> Baseline:
+    """What is expected at a commit; outside a repository, by the dates of the reports.
+
+    Args:
+        memory: all accepted runs.
+        root: a directory of the repository.
+        commit: the commit; empty: the one that is checked out.
+
+    Returns:
+        What the accepted runs of that history say. Of a history that was written anew there are none: then
+        what all of them say by their dates, not `placed`.
+
+    Raises:
+        GitError: the history is too shallow to tell where an accepted run belongs.
+    """
+    ancestry = ancestry_at(memory, root, commit)
+    known = expected(memory, ancestry)
+    records = [record for suite in memory.suites for record in suite.read]
+    if known.overall or not records or any(_is_here(root, record.commit) for record in records):
+        return known
+    return structs.replace(expected(memory), placed=False)
+
+
+def _is_here(root: Path, commit: str) -> bool:
+    """Whether the clone has a commit, so that an accepted run of it is one of another branch, or later."""
+    try:
+        return bool(resolve(root, commit))
+    except GitError:
+        return False
+
+
+def ancestry_at(memory: Memory, root: Path, commit: str = "") -> Ancestry | None:
+    """The history that accepted runs have their places in; None: outside a repository there is none.
+
+    Raises:
+        GitError: it is too shallow to tell where one of them belongs.
+    """
+    try:
+        ancestry = Ancestry.parse(history_of(root, commit or "HEAD"))
+    except GitError:
+        return None
+    records = [record for suite in memory.suites for record in suite.records]
+    lost = next((record for record in records if not ancestry.place(record)), None)
+    if lost and is_shallow(root):
+        if deepen(root):
+            return ancestry_at(memory, root, commit)
+        which = (
+            f"whether {lost.commit[:12]}, of which a run was accepted, is older than {commit[:12] or 'HEAD'}"
+        )
+        raise GitError(
+            f"too shallow a history to tell {which}; fetch all of it: git fetch --unshallow "
+            "(actions/checkout: fetch-depth: 0)"
+        )
+    return ancestry
+
+
+def memory_of(file: Path, policy: Policy, directory: Path | None = None) -> Memory:
+    """All accepted runs, from wherever the policy keeps them.
 
     Args:
         file: thresholds.yaml.
         policy: its contents.
         directory: a directory of accepted runs to read instead.
-        base: as they were when this commit was the newest; empty: all of them.
 
     Raises:
         BaselineError: a line of it is damaged.
@@ -107,8 +171,7 @@ def remembered(file: Path, policy: Policy, directory: Path | None = None, base: 
     if directory is not None or not policy.baseline_branch:
         return read_baseline(directory or file.parent / policy.baseline)
     tip = tracked_branch(root, policy.baseline_branch)
-    commit = baseline_as_of(root, tip, base) if tip and base else tip
-    return parse_baseline(files_at(root, commit, root / policy.baseline, ".jsonl") if commit else {})
+    return parse_baseline(files_at(root, tip, root / policy.baseline, ".jsonl") if tip else {})
 
 
 def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sources:
@@ -125,12 +188,16 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     """
     here = load_policy(file)
     if base_ref is None:
-        read, problems = _guarded(lambda: remembered(file, here, baseline))
+        read, problems = _guarded(
+            lambda: expected_at(memory_of(file, here, baseline), file.absolute().parent)
+        )
         lost = [] if read.suites or problems or baseline else _no_branch(file.absolute().parent, here, "")
         return Sources(here, read, "", tuple(lost), problems)
     root = file.absolute().parent
     base = merge_base(root, base_ref)
     policy, notes = _policy_at(root, base, file, here)
+    entries = {entry.pattern for entry in here.known_failures}
+    dropped = frozenset(entry.pattern for entry in policy.known_failures if entry.pattern not in entries)
     directory = baseline or root / policy.baseline
     names = changed_files(root, base)
     top = top_level(root)
@@ -142,7 +209,7 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     notes += [_removed(suite, file.name) for suite in policy.suites if suite not in here.suites]
     if (policy.baseline_branch and baseline is None) or not inside_repository(root, directory):
         # out of the change's reach
-        read, problems = _guarded(lambda: remembered(file, policy, baseline, base))
+        read, problems = _guarded(lambda: expected_at(memory_of(file, policy, baseline), root, base))
         notes += [] if read.suites or problems or baseline else _no_branch(root, policy, base)
         return Sources(
             policy,
@@ -155,16 +222,28 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
             touched,
             policy is here,
             place,
+            dropped=dropped,
             same=same,
         )
     files = files_at(root, base, directory, ".jsonl")
-    read, problems = _guarded(lambda: parse_baseline(files))
+    read, problems = _guarded(lambda: expected_at(parse_baseline(files), root, base))
     notes += [] if files else _lost(root, base, directory, policy)
     own = {path.as_posix(): path.read_bytes() for path in directory.rglob("*.jsonl")}
     if _by_place(own) != _by_place(files):
         notes.append(_change(policy.baseline, "the baseline differs from that of the base, which was used"))
     return Sources(
-        policy, read, base, tuple(notes), problems, base, changed, touched, policy is here, place, same=same
+        policy,
+        read,
+        base,
+        tuple(notes),
+        problems,
+        base,
+        changed,
+        touched,
+        policy is here,
+        place,
+        dropped=dropped,
+        same=same,
     )
 
 
@@ -184,7 +263,7 @@ def beside_accepted(sources: Sources, run: Run, root: Path) -> Sources:
             continue
         accepted = _accepted(sources, name, root)
         if not accepted:
-            unknown = latest.runs[-1].commit
+            unknown = latest.sound
             continue
         # Of several suites the oldest: the others may have been accepted with a regression of this one.
         if not nearest or common_commit(root, nearest, accepted) == accepted:
@@ -192,14 +271,20 @@ def beside_accepted(sources: Sources, run: Run, root: Path) -> Sources:
     if not nearest:
         lost = [_not_here(unknown)] if unknown else []
         return replace(sources, beside="", changed=True, notes=(*sources.notes, *lost))
-    return replace(sources, beside=nearest, changed=_changed(sources, root, nearest))
+    behind = frozenset(
+        name
+        for name in run.suites
+        if (accepted := _accepted(sources, name, root))
+        and not all(_is_memory(file, sources.place) for file in _changed_since(accepted, sources, root))
+    )
+    return replace(sources, beside=nearest, changed=_changed(sources, root, nearest), behind=behind)
 
 
 def _accepted(sources: Sources, suite: str, root: Path) -> str:
     """The commit of a suite's newest accepted run; empty: there is none, or it is not in this clone."""
     latest = sources.baseline.latest(suite)
     try:
-        return resolve(root, latest.runs[-1].commit) if latest else ""
+        return resolve(root, latest.sound) if latest else ""
     except GitError:
         return ""
 
@@ -235,12 +320,12 @@ def up_to_base(sources: Sources, run: Run, root: Path) -> Sources:
     for name, suite in run.suites.items():
         if (latest := baseline.latest(name)) is None:
             continue
-        commit = latest.runs[-1].commit
+        commit = latest.runs[-1].place
         names = _changed_since(commit, sources, root)
-        if all(_is_memory(file, sources.place) for file in names):
-            continue
-        behind.add(name)
-        if not unmatched(suite, baseline)[0]:
+        since_sound = names if latest.sound == commit else _changed_since(latest.sound, sources, root)
+        if not all(_is_memory(file, sources.place) for file in since_sound):
+            behind.add(name)
+        if all(_is_memory(file, sources.place) for file in names) or not unmatched(suite, baseline)[0]:
             continue
         files = {os.path.relpath(top / file, here): file for file in names if file.endswith(".py")}
         before, after = (_contents(top, at, files) for at in (commit, sources.base))
@@ -303,23 +388,37 @@ def _caught_up(suite: str, since: Since) -> Finding:
     )
 
 
-def moves_of(run: Run, sources: Sources, root: Path) -> dict[str, str]:
+def moves_of(run: Run, baseline: Baseline, root: Path, base: str = "") -> dict[str, str]:
     """What tests of the run are called in the baseline, if it is another name; see `find_moves`.
 
     Args:
-        run: the run of the head.
-        sources: what it is judged by; without a base only parameters are matched.
+        run: the run of what is checked out.
+        baseline: what is expected.
         root: the directory of thresholds.yaml.
+        base: a commit that the baseline has been brought up to; empty: it says what was accepted last.
     """
-    pairs = [unmatched(suite, sources.baseline) for suite in run.suites.values()]
-    nodeids = [nodeid for gone, new in pairs if gone and new for nodeid in (*gone, *new)]
-    files = sources.touched & {file_of(nodeid) for nodeid in nodeids}
-    if not files:
-        return find_moves(run, sources.baseline, {}, {})
+    moved: dict[str, str] = {}
+    for name, suite in run.suites.items():
+        gone, new = unmatched(suite, baseline)
+        before: dict[str, bytes] = {}
+        after: dict[str, bytes] = {}
+        latest = baseline.latest(name)
+        if gone and new and latest:
+            with suppress(GitError):
+                before, after = _changed_tests(root, base or latest.runs[-1].place, (*gone, *new))
+        moved |= find_moves(Run({name: suite}), baseline, before, after)
+    return moved
+
+
+def _changed_tests(
+    root: Path, commit: str, nodeids: Iterable[str]
+) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The files of some tests that differ from a commit: as they were then, and as they are."""
     top, here = top_level(root), root.resolve()
-    before = _contents(top, sources.base, {file: os.path.relpath(here / file, top) for file in files})
-    after = {file: (root / file).read_bytes() for file in files if (root / file).is_file()}
-    return find_moves(run, sources.baseline, before, after)
+    changed = {os.path.relpath(top / name, here) for name in changed_files(root, resolve(root, commit))}
+    files = changed & {file_of(nodeid) for nodeid in nodeids}
+    before = _contents(top, commit, {file: os.path.relpath(here / file, top) for file in files})
+    return before, {file: (root / file).read_bytes() for file in files if (root / file).is_file()}
 
 
 def _is_memory(name: str, baseline: str) -> bool:

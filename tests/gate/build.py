@@ -4,8 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from gate.baseline import Baseline, SuiteBaseline, accept
+from gate.baseline import Baseline, Permission, SuiteBaseline
+from gate.baseline.expected import expected, pin
+from gate.baseline.records import Memory, SuiteRecords, Where, joined, record_of, united
 from gate.evidence import Confirmation
 from gate.judge import Inputs
 from gate.judge import judge as judge_aligned
@@ -80,21 +83,47 @@ def run_of(*suites: SuiteRun, problems: Sequence[Problem] = ()) -> Run:
     return Run({suite.name: suite for suite in suites}, tuple(problems))
 
 
-def remembered(*runs: SuiteRun) -> SuiteBaseline:
-    """What is known of one suite after these runs were accepted, one second apart."""
-    known: SuiteBaseline | None = None
+def accept(
+    known: SuiteRecords | None, run: SuiteRun, commit: str, waived: Sequence[Permission] = (), **more: Any
+) -> SuiteRecords:
+    """The records of a suite with one more run, whatever became of it."""
+    record = record_of(run, Where(commit), waived=tuple(waived), **more)
+    return joined(known, record) if known else record
+
+
+def remembered(*runs: SuiteRun) -> SuiteRecords:
+    """The records of one suite after these runs were accepted, one second apart, failures too."""
+    known: SuiteRecords | None = None
     for index, run in enumerate(runs):
         later = SuiteRun(
             run.name, run.environment, f"{index:040x}", CREATED - 1000 + index, run.tests, run.metrics
         )
-        known = accept(known, later, later.commit)
+        waived = [Permission(name, "kim", "ticket 7") for name, test in run.tests.items() if test.failed]
+        known = accept(known, later, later.commit, waived)
     assert known is not None
     return known
 
 
+def pinned(known: SuiteRecords, commit: str, reason: str) -> SuiteRecords | None:
+    """The records with the runs of a commit as the reference."""
+    level = pin(view(known), commit, reason, "2026-01-01T00:00:00Z")
+    return replace(known, pins=(*known.pins, level)) if level else None
+
+
+def view(known: SuiteRecords) -> SuiteBaseline:
+    """What is expected of one suite in one environment."""
+    (suite,) = baseline_from(known).suites
+    return suite
+
+
+def baseline_from(*suites: SuiteRecords) -> Baseline:
+    """What is expected where git knows nothing."""
+    return expected(united([Memory((suite,)) for suite in suites]))
+
+
 def baseline_of(*runs: SuiteRun) -> Baseline:
     """A baseline of one suite in one environment."""
-    return Baseline((remembered(*runs),))
+    return baseline_from(remembered(*runs))
 
 
 def history(name: str, values: Sequence[float], unit: str = "ms", **more: object) -> Baseline:

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
-from gate.baseline import Baseline, accept
+from gate.baseline.expected import pruned
+from gate.baseline.files import to_lines
+from gate.baseline.records import Memory, Where, record_of, united
 from gate.readers.pytest_json import read
-from gate.store import to_lines
 from gate.thresholds import parse_policy
 from pytest_regression_gate.metrics import Environment
 
@@ -62,19 +63,18 @@ def report(index: int, runs: int = RUNS) -> bytes:
     return json.dumps(document).encode()
 
 
-def remembered(runs: int = RUNS) -> Iterator[Baseline]:
+def remembered(runs: int = RUNS) -> Iterator[Memory]:
     """The memory after each run."""
-    policy, baseline = parse_policy(RULES), Baseline()
+    policy, memory = parse_policy(RULES), Memory()
     for index in range(runs):
         run = read(Path("api.json"), report(index, runs), policy)
-        known = baseline.measured_on(run.name, run.environment)
-        baseline = baseline.replaced([accept(known, run, commit_of(index))])
-        yield baseline
+        new = record_of(run, Where(commit_of(index)))
+        memory = pruned(united([memory, Memory((new,))]))
+        yield memory
 
 
-def files_of(baseline: Baseline) -> dict[str, bytes]:
+def files_of(memory: Memory) -> dict[str, bytes]:
     """The memory as files, by path."""
     return {
-        f"{DIRECTORY}/{suite.environment.id}/{suite.suite}.jsonl": to_lines(suite)
-        for suite in baseline.suites
+        f"{DIRECTORY}/{suite.environment.id}/{suite.suite}.jsonl": to_lines(suite) for suite in memory.suites
     }

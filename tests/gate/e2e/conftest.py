@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from gate.cli import main
+from tests.gate.github.rig import git
 
 TESTS = """
 import pytest
@@ -57,6 +59,18 @@ class Result:
     @property
     def text(self) -> str:
         return self.out + self.err
+
+
+def begin_history(root: Path) -> None:
+    """A repository in a directory; the accepted runs are of its first commit."""
+    git(root, "init", "--quiet", "--initial-branch", "main")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "base")
+    head = git(root, "rev-parse", "HEAD")
+    for file in (root / "tests" / "baseline").rglob("*.jsonl"):
+        file.write_text(re.sub(r'"commit":"[^"]*"', f'"commit":"{head}"', file.read_text()))
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "accept")
 
 
 class Project:

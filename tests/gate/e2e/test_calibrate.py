@@ -60,7 +60,7 @@ def calibrate(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
 def accepted(root: Path) -> int:
     """How many runs the baseline holds."""
     return sum(
-        line.startswith('{"kind":"run"')
+        line.startswith('{"kind":"accepted"')
         for file in root.glob("tests/baseline/*/*.jsonl")
         for line in file.read_text().splitlines()
     )
@@ -142,7 +142,7 @@ def test_a_new_baseline_begins_in_a_directory_of_its_own(root: Path):
     first = calibrate(root, "--runs", "2", "--new-baseline", "fresh")
     assert first.returncode == 0, first.stdout + first.stderr
     (file,) = (root / "fresh").rglob("*.jsonl")
-    assert file.read_text().count('"kind":"run"') == 2
+    assert file.read_text().count('"kind":"accepted"') == 2
     assert not (root / "tests").exists(), "what was remembered before is left alone"
     again = calibrate(root, "--runs", "2", "--new-baseline", "fresh")
     assert (again.returncode, "name an empty directory" in again.stderr) == (2, True)

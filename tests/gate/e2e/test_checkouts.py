@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gate.e2e.conftest import Project
+from tests.gate.e2e.conftest import Project, begin_history
 from tests.gate.e2e.test_tampering import CALLS, RULES, fail, more_calls
 from tests.gate.github.rig import git
 
@@ -16,15 +16,14 @@ def remote(project: Project, tmp_path: Path) -> Path:
     (root / "thresholds.yaml").write_text(RULES)
     (root / ".gitignore").write_text(".gate\n__pycache__\nverdict.json\n")
     project.accept(3)
-    git(root, "init", "--quiet", "--initial-branch", "main")
-    save(project, "base")
+    begin_history(root)
     git(root, "switch", "--quiet", "--create", "topic")
     (root / "service.py").write_text("CALLS = 2\n")
     save(project, "topic")
     git(root, "switch", "--quiet", "main")
     project.edit(more_calls)
     project.edit(lambda document: document.update(created=document["created"] + 60))
-    accepted = ("baseline", "accept", "--commit", "c9", "--by", "kim", "--reason", "wanted")
+    accepted = ("baseline", "accept", "--commit", "HEAD", "--by", "kim", "--reason", "wanted")
     assert project.gate(*accepted).code == 0
     save(project, "main moves on")
     git(tmp_path, "clone", "--quiet", "--bare", str(root), "remote.git")
@@ -96,7 +95,10 @@ def test_the_merge_commit_of_a_pull_request_at_depth_two(project: Project, remot
     git(root, "checkout", "--quiet", "--detach", "FETCH_HEAD")
     (root / ".gate").mkdir()
     (root / ".gate" / "api.json").write_bytes(project.report.read_bytes())
-    assert regressions(Project(root), "HEAD^1") == []
+    refused = Project(root).gate("check", "--base", "HEAD^1")
+    assert (refused.code, "fetch-depth: 0" in refused.err) == (2, True), refused.text
+    git(root, "remote", "add", "origin", f"file://{remote}")
+    assert regressions(Project(root), "HEAD^1") == [], "what is missing of the history was fetched"
 
 
 def test_a_fork_is_judged_by_the_repository_it_came_from(project: Project, remote: Path):

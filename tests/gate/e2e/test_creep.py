@@ -105,7 +105,7 @@ def test_a_pin_is_shown_and_outlives_the_window(project: Project):
     assert "release 1" in shown.out
     (file,) = (project.root / "tests" / "baseline").rglob("*.jsonl")
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    runs = [line["commit"] for line in lines if line["kind"] == "run"]
+    runs = [line["commit"] for line in lines if line["kind"] == "accepted"]
     assert len(runs) == 30
     assert "0000001" * 5 not in runs
     assert [line["commit"] for line in lines if line["kind"] == "pin"] == ["0000001" * 5]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.gate.e2e.conftest import TESTS, THRESHOLDS, Project
+from tests.gate.e2e.conftest import TESTS, THRESHOLDS, Project, begin_history
 from tests.gate.github.rig import git
 
 OTHER = "test_api.py::test_other"
@@ -20,8 +20,7 @@ def repository(project: Project) -> Project:
     """The project with a baseline of one run, on a branch off main."""
     project.accept(1)
     (project.root / ".gitignore").write_text(".gate\n__pycache__\n*.json\n")
-    git(project.root, "init", "--quiet", "--initial-branch", "main")
-    commit(project)
+    begin_history(project.root)
     git(project.root, "switch", "--quiet", "--create", "change")
     return project
 
@@ -123,7 +122,6 @@ def test_a_mended_test_leaves_the_rules_with_its_third_accepted_run(repository: 
 
 def test_a_test_that_a_verdict_calls_flaky_keeps_its_entry(repository: Project):
     rules(repository, entry(repository, 9))
-    _, verdict = repository.check()
     flaky = {
         "kind": "flaky",
         "level": "warn",
@@ -131,10 +129,15 @@ def test_a_test_that_a_verdict_calls_flaky_keeps_its_entry(repository: Project):
         "message": "now and then",
         "nodeids": [OTHER],
     }
-    verdict["findings"].append(flaky)
-    (repository.root / "verdict.json").write_text(json.dumps(verdict))
     for number in (2, 3, 4):
-        assert "mended" not in accepted(repository, number, "--verdict", repository.root / "verdict.json")
+        repository.edit(lambda document: document.update(created=document["created"] + 1))
+        _, verdict = repository.check()
+        verdict["findings"].append(flaky)
+        (repository.root / "verdict.json").write_text(json.dumps(verdict))
+        update = ("baseline", "update", "--commit", f"d{number}", "--verdict", "verdict.json")
+        done = repository.gate(*update)
+        assert done.code == 0, done.text
+        assert "mended" not in done.out
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from gate.report.comment import comment
 from gate.verdict import read_verdict
-from tests.gate.e2e.conftest import THRESHOLDS, Project
+from tests.gate.e2e.conftest import THRESHOLDS, Project, begin_history
 from tests.gate.github.rig import git
 
 WORKFLOW = ".github/workflows/regression-gate.yml"
@@ -29,9 +29,7 @@ def change(project: Project) -> Project:
     workflow.write_text("name: regression-gate\n")
     project.accept(5)
     assert project.gate("baseline", "pin").code == 0
-    git(project.root, "init", "--quiet", "--initial-branch", "main")
-    git(project.root, "add", "--all")
-    git(project.root, "commit", "--quiet", "--message", "base")
+    begin_history(project.root)
     git(project.root, "switch", "--quiet", "--create", "change")
     project.edit(more_calls)
     project.edit(fail)
@@ -118,7 +116,7 @@ def symlink(project: Project) -> None:
 TAMPERINGS = {
     "raised tolerance": (rules(f"{CALLS}: {{tolerance: 0}}", f"{CALLS}: {{tolerance: 300 %}}"), REGRESSION),
     "deleted metric": (without_metric, ("missing-metric", CALLS)),
-    "edited baseline value": (baseline('service=store}":1', 'service=store}":2', "run"), REGRESSION),
+    "edited baseline value": (baseline('service=store}":1', 'service=store}":2', "accepted"), REGRESSION),
     "added known failure": (
         rules("metrics:", f"known_failures: {{{OTHER}: {{until: 2999-01-01}}}}\nmetrics:"),
         FAILURE,
@@ -126,7 +124,7 @@ TAMPERINGS = {
     "removed test": (without_test, ("missing-test", OTHER)),
     "widened glob": (rules(f"  {CALLS}: {{tolerance: 0}}\n", '  "*": {tolerance: 900 %}\n'), REGRESSION),
     "changed pin": (baseline('service=store}":1', 'service=store}":2', "pin"), REGRESSION),
-    "replaced schema": (baseline("gate.baseline/2", "gate.baseline/99"), REGRESSION),
+    "replaced schema": (baseline("gate.baseline/3", "gate.baseline/99"), REGRESSION),
     "removed workflow": (without_workflow, REGRESSION),
     "symlinked baseline": (symlink, REGRESSION),
 }

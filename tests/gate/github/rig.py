@@ -74,12 +74,14 @@ def make_template(root: Path, files: dict[str, str] = FILES) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     environment = os.environ | {"ImageOS": "ubuntu24"}  # as act says of its runner
-    for command in (["run", "--quiet"], ["baseline", "update", "--quiet", "--commit", "c0ffee"]):
+    git(root, "init", "--quiet", "--initial-branch", "main")
+    git(root, "remote", "add", "origin", "https://github.com/acme/shop.git")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "first")
+    for command in (["run", "--quiet"], ["baseline", "update", "--quiet"]):
         gate = [sys.executable, "-c", "from gate.cli import main; main()", *command]
         subprocess.run(gate, cwd=root, env=environment, capture_output=True, timeout=120, check=True)
     shutil.rmtree(root / ".gate")
-    git(root, "init", "--quiet", "--initial-branch", "main")
-    git(root, "remote", "add", "origin", "https://github.com/acme/shop.git")
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", "base")
     git(root, "update-ref", "refs/remotes/origin/main", "HEAD")

@@ -5,14 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.baseline import Baseline
 from gate.evidence import Confirmation, Pair, weigh
 from gate.report.comment import LIMIT, Links, comment, quiet_comment, silent
 from gate.report.words import as_one, gathered
 from gate.thresholds import parse_policy
 from gate.verdict import Finding, SkippedTest, Verdict, Waiver, decide, in_reading_order
 from gate.waivers import Waivers
-from tests.gate.build import judge, remembered, run_of
+from tests.gate.build import baseline_from, judge, remembered, run_of
 from tests.gate.unit.test_golden import (
     BASE,
     POLICY,
@@ -78,7 +77,7 @@ known_failures:
     moved = {pattern.format("signed_in"): pattern.format("old_name")}
     run = run_of(performance(tests=tests), load())
     before = [in_suite("test_old_name", "passed"), in_suite("test_login", "failed")]
-    baseline = Baseline((remembered(*[performance(tests=before)] * 5), remembered(*[load()] * 5)))
+    baseline = baseline_from(remembered(*[performance(tests=before)] * 5), remembered(*[load()] * 5))
     touched = {"tests/performance/test_response_times.py"}
     return judge(run, baseline, policy, base=BASE, touched=touched, moved=moved)
 
@@ -90,7 +89,7 @@ def mass_failure() -> Verdict:
     other = in_suite("test_login", "failed", message="assert 401 == 200", where="tests/test_login.py:7")
     before = [in_suite(f"test_page[{n}]", "passed") for n in range(48)] + [in_suite("test_login", "passed")]
     run = run_of(performance(tests=[*tests, other]), load())
-    baseline = Baseline((remembered(*[performance(tests=before)] * 5), remembered(*[load()] * 5)))
+    baseline = baseline_from(remembered(*[performance(tests=before)] * 5), remembered(*[load()] * 5))
     return judge(run, baseline, POLICY, base=BASE)
 
 

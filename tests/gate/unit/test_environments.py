@@ -3,14 +3,14 @@
 import msgspec
 import pytest
 
-from gate.baseline import Baseline, SuiteBaseline, accept
+from gate.baseline.files import parse_baseline, to_lines
+from gate.baseline.records import Memory, SuiteRecords
 from gate.model import Shard
 from gate.runner import _environment
-from gate.store import parse_baseline, to_lines
 from pytest_regression_gate.environment import this_environment
 from pytest_regression_gate.metrics import UNKNOWN_ENVIRONMENT, Environment
 from pytest_regression_gate.pipes import Address
-from tests.gate.build import judge, metric, of_kind, one, policy_of, run_of, suite_run
+from tests.gate.build import accept, baseline_from, judge, metric, of_kind, one, policy_of, run_of, suite_run
 
 FLEET = tuple(
     Environment(cpu, 4, "ubuntu24", "3.12", memory="16g")
@@ -23,7 +23,7 @@ def on(environment: Environment, **changes: object) -> Environment:
     return msgspec.structs.replace(environment, **changes)
 
 
-def memory_of(environment: Environment, value: float, runs: int = 6) -> SuiteBaseline:
+def memory_of(environment: Environment, value: float, runs: int = 6) -> SuiteRecords:
     known = None
     for number in range(runs):
         run = suite_run([metric("api.home.p50", value)], created=1_760_000_000 + number)
@@ -33,9 +33,9 @@ def memory_of(environment: Environment, value: float, runs: int = 6) -> SuiteBas
     return known
 
 
-def verdict_on(environment: Environment, value: float, *memories: SuiteBaseline):
+def verdict_on(environment: Environment, value: float, *memories: SuiteRecords):
     run = msgspec.structs.replace(suite_run([metric("api.home.p50", value)]), environment=environment)
-    return judge(run_of(run), Baseline(memories), policy_of())
+    return judge(run_of(run), baseline_from(*memories), policy_of())
 
 
 def test_a_mixed_fleet_is_compared_cpu_by_cpu():
@@ -77,35 +77,37 @@ def test_the_nearest_environment_is_used_and_named(change: dict[str, object], wo
 
 @pytest.mark.parametrize("change", [{"cpu": "AMD EPYC 9V74"}, {"cores": 2}, {"python": "3.13"}])
 def test_another_cpu_number_of_cores_or_python_is_never_near(change: dict[str, object]):
-    assert Baseline((memory_of(EPYC, 100.0),)).comparable("api", on(EPYC, **change)) is None
+    assert baseline_from(memory_of(EPYC, 100.0)).comparable("api", on(EPYC, **change)) is None
 
 
 def test_of_several_the_one_with_fewest_differences_is_nearest():
     far, near = on(EPYC, os="ubuntu22", memory="32g"), on(EPYC, os="ubuntu22")
     memories = memory_of(far, 1.0, 9), memory_of(near, 1.0, 2)
-    found = Baseline(memories).comparable("api", EPYC)
+    found = baseline_from(*memories).comparable("api", EPYC)
     assert found is not None
     assert found.environment == near
 
 
 def test_a_producer_that_does_not_say_where_it_ran_has_no_near_environment():
     other = on(UNKNOWN_ENVIRONMENT, os="ubuntu24")
-    assert Baseline((memory_of(UNKNOWN_ENVIRONMENT, 1.0),)).comparable("api", other) is None
+    assert baseline_from(memory_of(UNKNOWN_ENVIRONMENT, 1.0)).comparable("api", other) is None
 
 
 def test_what_an_older_baseline_does_not_say_is_no_difference_and_its_file_goes_on():
     old = memory_of(on(EPYC, memory=""), 100.0)
-    known = Baseline((old,)).measured_on("api", EPYC)
-    assert known is old
+    known = baseline_from(old).measured_on("api", EPYC)
+    assert known is not None
+    assert len(known.runs) == 6
     run = msgspec.structs.replace(suite_run([metric("api.home.p50", 100.0)]), environment=EPYC)
-    assert accept(known, run, "c9").environment.id == old.environment.id
+    assert accept(old, run, "c9").environment.id == old.environment.id
+    assert Memory((old,)).of("api", EPYC) is old
     assert of_kind(verdict_on(EPYC, 100.0, old), "environment") == []
 
 
 def test_an_environment_travels_through_the_store():
     known = memory_of(on(EPYC, libraries={"numpy": "2.1"}), 100.0)
     path = f"tests/baseline/{known.environment.id}/api.jsonl"
-    assert parse_baseline({path: to_lines(known)}) == Baseline((known,))
+    assert parse_baseline({path: to_lines(known)}) == Memory((known,))
     assert known.environment.id.endswith("-ubuntu24-py3.12-16g-numpy-2.1")
 
 

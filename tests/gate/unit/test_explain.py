@@ -6,10 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.baseline import Baseline, pin
+from gate.baseline import Baseline
 from gate.explain import MOST, UnknownSubject, explain, rule_fields
 from gate.policy import OFF, Policy
-from tests.gate.build import baseline_of, history, judge, metric, policy_of, remembered, run_of, suite_run
+from tests.gate.build import (
+    baseline_from,
+    baseline_of,
+    history,
+    judge,
+    metric,
+    pinned,
+    policy_of,
+    remembered,
+    run_of,
+    suite_run,
+)
 
 NODE = "tests/test_api.py::test_home"
 OTHER = "tests/test_api.py::test_other"
@@ -160,9 +171,9 @@ def test_what_is_said_to_win_is_what_the_gate_judges_by(rules, name):
 def test_the_history_says_noise_reference_and_steps_with_commit_and_date():
     chance = random.Random(3)
     values = [(100 if i < 10 else 110) * math.exp(chance.gauss(0, 0.01)) for i in range(20)]
-    suite = pin(remembered(*[suite_run([metric("op.p50", v)]) for v in values]), f"{2:040x}", "release 1")
+    suite = pinned(remembered(*[suite_run([metric("op.p50", v)]) for v in values]), f"{2:040x}", "release 1")
     assert suite is not None
-    (explained,) = explain("op.p50", Baseline((suite,)), Policy()).metrics
+    (explained,) = explain("op.p50", baseline_from(suite), Policy()).metrics
     (kept,) = explained.histories
     assert kept.runs == 20
     assert kept.noise == pytest.approx(0.01, rel=0.6)

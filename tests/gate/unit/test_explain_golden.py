@@ -7,11 +7,11 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from gate.baseline import Baseline, pin
+from gate.baseline import Baseline
 from gate.explain import explain
 from gate.report.explain import print_explanation
 from gate.thresholds import parse_policy
-from tests.gate.build import judge, metric, outcome, remembered, run_of, suite_run
+from tests.gate.build import baseline_from, judge, metric, outcome, pinned, remembered, run_of, suite_run
 from tests.gate.unit.test_golden import compare
 
 NODE = "tests/performance/test_response_times.py::TestLeadBotPerformance::test_full_workflow"
@@ -48,9 +48,9 @@ def scene():
     chance = random.Random(5)
     levels = [1.0] * 8 + [1.12] * 8 + [1.3] * 6
     runs = [performance(level * math.exp(chance.gauss(0, 0.012))) for level in levels]
-    suite = pin(remembered(*runs), f"{3:040x}", "release 1.4")
+    suite = pinned(remembered(*runs), f"{3:040x}", "release 1.4")
     assert suite is not None
-    known = Baseline((suite,))
+    known = baseline_from(suite)
     return known, judge(run_of(performance(1.31, calls=2)), known, POLICY, base="b" * 40)
 
 
@@ -93,7 +93,11 @@ def test_without_a_baseline_the_rule_is_printed():
 
 
 def test_a_hostile_name_cannot_speak_to_the_runner():
-    known = Baseline((remembered(suite_run([metric("op.p50", 1.0, nodeid="::error::x" * 12)])),))
+    known = baseline_from(
+        remembered(
+            suite_run([metric("op.p50", 1.0, nodeid="::error::x" * 12)]),
+        )
+    )
     file = StringIO()
     print_explanation(explain("op.p50", known, POLICY), Console(width=80, file=file))
     assert not any(line.lstrip().startswith("::") for line in file.getvalue().splitlines())

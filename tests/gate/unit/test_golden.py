@@ -19,7 +19,16 @@ from gate.report.words import advice, headline
 from gate.thresholds import parse_policy
 from gate.verdict import Finding, Verdict
 from pytest_regression_gate.metrics import LoadRun
-from tests.gate.build import OTHER_MACHINE, judge, metric, outcome, remembered, run_of, suite_run
+from tests.gate.build import (
+    OTHER_MACHINE,
+    baseline_from,
+    judge,
+    metric,
+    outcome,
+    remembered,
+    run_of,
+    suite_run,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 BASE = "b" * 40
@@ -88,11 +97,9 @@ def history() -> Baseline:
         in_suite("test_gone", "passed"),
     ]
     gone = [metric(f"bot.seller.old.{name}", 5, nodeid=NODE, suite="performance") for name in ("p50", "p95")]
-    return Baseline(
-        (
-            remembered(*[performance(f, more=gone, tests=known_tests) for f in (0.99, 1, 1.01, 1, 1)]),
-            remembered(*[load(f) for f in (0.99, 1, 1.01, 1, 1)]),
-        )
+    return baseline_from(
+        remembered(*[performance(f, more=gone, tests=known_tests) for f in (0.99, 1, 1.01, 1, 1)]),
+        remembered(*[load(f) for f in (0.99, 1, 1.01, 1, 1)]),
     )
 
 
@@ -125,7 +132,7 @@ def all_kinds() -> tuple[Run, Verdict]:
 def passed() -> tuple[Run, Verdict]:
     green = [in_suite(name, "passed") for name in ("test_export", "test_login")]
     run = run_of(performance(tests=green), load())
-    known = Baseline((remembered(*[performance(tests=green)] * 5), remembered(*[load()] * 5)))
+    known = baseline_from(remembered(*[performance(tests=green)] * 5), remembered(*[load()] * 5))
     return run, judge(run, known, POLICY, base=BASE)
 
 
@@ -137,7 +144,7 @@ def error() -> tuple[Run, Verdict]:
     )
     green = [in_suite(name, "passed") for name in ("test_export", "test_login")]
     run = run_of(performance(tests=green), problems=[problem])
-    return run, judge(run, Baseline((remembered(*[performance(tests=green)] * 5),)), POLICY, base=BASE)
+    return run, judge(run, baseline_from(remembered(*[performance(tests=green)] * 5)), POLICY, base=BASE)
 
 
 def inconclusive() -> tuple[Run, Verdict]:
@@ -155,7 +162,7 @@ def inconclusive() -> tuple[Run, Verdict]:
 
 def history_without_tests() -> Baseline:
     green = [in_suite(name, "passed") for name in ("test_export", "test_login")]
-    return Baseline((remembered(*[performance(tests=green)] * 5), remembered(*[load()] * 5)))
+    return baseline_from(remembered(*[performance(tests=green)] * 5), remembered(*[load()] * 5))
 
 
 def invalid_load() -> tuple[Run, Verdict]:

@@ -14,6 +14,7 @@ from tests.gate.build import (
     MACHINE,
     NODEID,
     OTHER_MACHINE,
+    baseline_from,
     baseline_of,
     history,
     judge,
@@ -597,7 +598,7 @@ def test_a_summary_holds_the_figures_of_the_whole_run():
     two = suite_run(
         [metric("b.p50", 150, suite="load", nodeid="l::b")], name="load", environment=OTHER_MACHINE
     )
-    baseline = Baseline((remembered(*[one_suite] * 3),))
+    baseline = baseline_from(remembered(*[one_suite] * 3))
     verdict = judge(run_of(two, one_suite), baseline, policy_of({"b.p50": "{critical: 1 ms}"}))
     assert (verdict.summary.metrics, verdict.summary.compared) == (3, 1)
     assert (verdict.summary.fail, verdict.summary.warn) == (1, 1)
@@ -642,7 +643,7 @@ def everything(rnd: random.Random | None = None):
         for name in ("api", "load")
     ]  # fmt: skip
     run = run_of(*mixed(suites), problems=mixed([Problem("x", "a", "c"), Problem("y", "b", "d")]))
-    baseline = Baseline(tuple(mixed(remembered(*[suite] * 3) for suite in before)))
+    baseline = baseline_from(*mixed(remembered(*[suite] * 3) for suite in before))
     policy = policy_of({"api.p50": "{critical: 1 ms}"}, suites="{api: {run: x}, load: {run: x}}")
     return run, baseline, policy
 

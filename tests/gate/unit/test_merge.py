@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.baseline import Baseline, accept, united
+from gate.baseline import Baseline
 from gate.model import Shard, SuiteRun
 from gate.readers.merge import merge, merged
 from gate.readers.naming import report_stem, run_command, shard_from, shard_in, suite_in
@@ -13,6 +13,8 @@ from pytest_regression_gate.metrics import Environment, LoadRun
 from tests.gate.build import (
     MACHINE,
     OTHER_MACHINE,
+    accept,
+    baseline_from,
     baseline_of,
     judge,
     metric,
@@ -20,8 +22,10 @@ from tests.gate.build import (
     one,
     outcome,
     policy_of,
+    remembered,
     run_of,
     suite_run,
+    view,
 )
 
 THIRD = Environment(cpu="AMD EPYC 7763", cores=4, os="ubuntu22", python="3.12")
@@ -232,12 +236,11 @@ def test_what_machines_have_in_common_stays():
 
 def test_an_accepted_run_of_mixed_machines_keeps_tests_and_counts_and_no_times():
     known = accept(None, mixed(), "c1")
-    assert set(known.runs[0].values) == {"a.calls", "b.calls"}
-    assert set(known.metrics) == {"a.p50", "b.p50", "a.calls", "b.calls"}
-    assert set(known.tests) == {"t.py::a", "t.py::b"}
-    both = united(Baseline((known,)), baseline_of(suite_run([metric("a.p50", 1)])))
+    assert set(view(known).runs[0].values) == {"a.calls", "b.calls"}
+    assert set(view(known).tests) == {"t.py::a", "t.py::b"}
+    both = baseline_from(known, remembered(suite_run([metric("a.p50", 1)])))
     assert both.comparable("api", known.environment) is None
-    assert both.measured_on("api", known.environment) == known
+    assert both.measured_on("api", known.environment).runs == view(known).runs
 
 
 def test_what_is_missing_is_noticed_on_mixed_machines_too():

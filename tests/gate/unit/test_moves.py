@@ -13,6 +13,7 @@ from gate.thresholds import parse_policy
 from pytest_regression_gate.metrics import duration_name
 from tests.gate.build import (
     HEADER,
+    baseline_from,
     baseline_of,
     judge,
     metric,
@@ -20,6 +21,7 @@ from tests.gate.build import (
     one,
     outcome,
     policy_of,
+    remembered,
     run_of,
     suite_run,
 )
@@ -329,7 +331,7 @@ def test_what_the_head_has_is_neither_moved_nor_removed():
 def test_the_memory_of_one_suite_catches_up():
     tests = [outcome(name) for name in ("a.py::test_pay", "a.py::test_gone", "a.py::test_kept")]
     other = suite_run(tests=[outcome("a.py::test_gone", suite="load")], name="load")
-    memory = Baseline((*baseline_of(suite_run(tests=tests)).suites, *baseline_of(other).suites))
+    memory = baseline_from(remembered(suite_run(tests=tests)), remembered(other))
     known = caught_up(
         memory, "api", Since({"b.py::test_pay": "a.py::test_pay"}, frozenset({"a.py::test_gone"}))
     )

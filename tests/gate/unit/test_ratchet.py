@@ -7,11 +7,12 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gate.baseline import Baseline, accept
+from gate.baseline import Baseline
+from gate.baseline.records import SuiteRecords
 from gate.model import Run
 from gate.ratchet import mended, without_entries
 from gate.thresholds import parse_policy
-from tests.gate.build import CREATED, OTHER_MACHINE, outcome, run_of, suite_run
+from tests.gate.build import CREATED, OTHER_MACHINE, accept, baseline_from, outcome, run_of, suite_run
 
 FILE = """# Rules of the shop.
 version: 1
@@ -176,7 +177,7 @@ def entries(*patterns: str):
     return parse_policy(f"version: 1\nsuites: {{api: {{run: pytest}}}}\nknown_failures:\n{listed}")
 
 
-def accepted(*runs: dict[str, str]) -> tuple[Run, Baseline]:
+def kept(*runs: dict[str, str]) -> tuple[Run, SuiteRecords]:
     """Runs with the outcomes of their tests, and what is remembered of them."""
     known, run = None, None
     for number, results in enumerate(runs):
@@ -185,7 +186,12 @@ def accepted(*runs: dict[str, str]) -> tuple[Run, Baseline]:
         known = accept(known, run, f"{number}")
     assert known is not None
     assert run is not None
-    return run_of(run), Baseline((known,))
+    return run_of(run), known
+
+
+def accepted(*runs: dict[str, str]) -> tuple[Run, Baseline]:
+    run, known = kept(*runs)
+    return run, baseline_from(known)
 
 
 @pytest.mark.parametrize(
@@ -219,9 +225,9 @@ def test_a_test_belongs_to_its_most_specific_entry():
 
 
 def test_what_fails_in_another_suite_or_environment_keeps_the_entry():
-    run, known = accepted(*[{A: P}] * 3)
+    run, known = kept(*[{A: P}] * 3)
     other = accept(None, suite_run(tests=[outcome("u.py::a", F, suite="load")], name="load"), "c")
-    assert mended(entries("*"), run, known.replaced([other])) == ()
-    assert mended(entries("t.py::*"), run, known.replaced([other])) == ("t.py::*",)
+    assert mended(entries("*"), run, baseline_from(known, other)) == ()
+    assert mended(entries("t.py::*"), run, baseline_from(known, other)) == ("t.py::*",)
     later = suite_run(tests=[outcome(A, F)], created=CREATED + 1, environment=OTHER_MACHINE)
-    assert mended(entries("t.py::*"), run, known.replaced([accept(None, later, "c")])) == ()
+    assert mended(entries("t.py::*"), run, baseline_from(known, accept(None, later, "c"))) == ()

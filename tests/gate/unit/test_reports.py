@@ -20,6 +20,7 @@ from gate.report.terminal import print_verdict
 from gate.report.words import advice, counted, headline
 from gate.verdict import Finding, Verdict
 from tests.gate.build import (
+    baseline_from,
     baseline_of,
     history,
     judge,
@@ -268,7 +269,7 @@ def test_an_empty_baseline_says_how_to_fill_it():
 
 
 def test_a_baseline_is_one_row_per_suite_and_environment():
-    known = Baseline((remembered(*[suite_run([metric("a.p50", 1)])] * 3),))
+    known = baseline_from(remembered(*[suite_run([metric("a.p50", 1)])] * 3))
     lines = shown(lambda console: print_baseline(known, "x", console, quiet=False)).splitlines()
     assert len(lines) == 2
     assert lines[1].split()[:4] == ["api", "amd-epyc-7763-2c-ubuntu22-py3.11", "3", "0" * 12]

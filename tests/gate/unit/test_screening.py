@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.baseline import Baseline
 from gate.judge.screening import Candidate, screen_suite
 from gate.model import SuiteRun
 from gate.segments import present_level
 from gate.statistics import FALSE_ALARMS, MIN_COMMON
 from gate.verdict import Verdict
 from tests.gate.build import (
+    baseline_from,
     baseline_of,
     judge,
     metric,
@@ -127,9 +127,9 @@ def test_an_unrelated_metric_never_makes_another_verdict_worse(case, liberal):
     policy = policy_of(suites="{api: {run: x}, load: {run: x}}")
     known = remembered(*map(suite_of, rows))
     calm = remembered(*[suite_of(others, "load")] * len(rows))
-    alone = judge(run_of(suite_of(now)), Baseline((known,)), policy, liberal=liberal)
+    alone = judge(run_of(suite_of(now)), baseline_from(known), policy, liberal=liberal)
     both = judge(
-        run_of(suite_of(now), suite_of(others, "load")), Baseline((known, calm)), policy, liberal=liberal
+        run_of(suite_of(now), suite_of(others, "load")), baseline_from(known, calm), policy, liberal=liberal
     )
     assert not about(both, "load")
     if liberal:

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.baseline import Baseline, SuiteBaseline, accept
+from gate.baseline import Permission
+from gate.baseline.records import SuiteRecords
 from gate.segments import present_level
 from gate.statistics import screen
-from tests.gate.build import judge, metric, policy_of, run_of, suite_run
+from tests.gate.build import accept, baseline_from, judge, metric, policy_of, run_of, suite_run
 
 NOISE = (0.99, 1.01, 1.0, 0.985, 1.015, 1.005)
 OLD = [100 * factor for factor in NOISE]
@@ -67,11 +68,11 @@ def test_any_numbers_give_as_many_values(history: list[float], marks: list[int])
     assert 1 <= level.runs <= len(history)
 
 
-def accepted(numbers: list[float], waived_at: int) -> SuiteBaseline:
+def accepted(numbers: list[float], waived_at: int) -> SuiteRecords:
     known = None
     for number, value in enumerate(numbers):
         run = suite_run([metric("api.home.p50", value)], created=1_760_000_000 + number * 86_400)
-        waived = ("api.home.p50: anna: planned",) if number == waived_at else ()
+        waived = (Permission("api.home.p50", "anna", "planned"),) if number == waived_at else ()
         known = accept(known, run, f"c{number}", waived=waived)
     assert known is not None
     return known
@@ -80,16 +81,16 @@ def accepted(numbers: list[float], waived_at: int) -> SuiteBaseline:
 def test_after_a_waived_change_its_level_is_no_regression_and_no_improvement():
     known = accepted([*OLD, 130.0], len(OLD))
     run = run_of(suite_run([metric("api.home.p50", 131.0)]))
-    kinds = {f.kind for f in judge(run, Baseline((known,)), policy_of()).findings}
+    kinds = {f.kind for f in judge(run, baseline_from(known), policy_of()).findings}
     assert kinds.isdisjoint({"regression", "improvement"})
     unmarked = accepted([*OLD, 130.0], -1)
-    kinds = {f.kind for f in judge(run, Baseline((unmarked,)), policy_of()).findings}
+    kinds = {f.kind for f in judge(run, baseline_from(unmarked), policy_of()).findings}
     assert "regression" in kinds
 
 
 def test_what_gets_worse_than_the_new_level_is_seen():
     known = accepted([*OLD, *NEW], len(OLD))
     run = run_of(suite_run([metric("api.home.p50", 160.0)]))
-    (found,) = [f for f in judge(run, Baseline((known,)), policy_of()).findings if f.kind == "regression"]
+    (found,) = [f for f in judge(run, baseline_from(known), policy_of()).findings if f.kind == "regression"]
     assert found.baseline == pytest.approx(130, rel=0.01)
     assert f"({len(NEW)} accepted runs)" in found.message

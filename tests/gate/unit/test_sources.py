@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from gate.baseline.files import to_lines, write_suite
 from gate.git import (
     GitError,
     add_worktree,
-    baseline_as_of,
     changed_files,
     commit_files,
     file_at,
@@ -24,8 +24,7 @@ from gate.git import (
 )
 from gate.located import LocatedError
 from gate.pipeline.load import load_policy, load_sources
-from gate.store import to_lines, write_suite
-from tests.gate.build import MACHINE, judge, metric, of_kind, remembered, run_of, suite_run
+from tests.gate.build import MACHINE, accept, judge, metric, of_kind, remembered, run_of, suite_run
 
 STRICT = "version: 1\nsuites: {api: {run: pytest}}\nmetrics:\n  a.p50: {critical: 150 ms}\n"
 LOOSE = STRICT.replace("150 ms", "900 ms")
@@ -447,9 +446,10 @@ def test_a_base_that_never_had_a_baseline_lost_none(repository):
 def on_branch(repository: Repository, commits: list[str]) -> None:
     """A branch `gate-baseline` that has one accepted run of each commit, as a remote holds it."""
     tip = ""
-    for number, commit in enumerate(commits, start=1):
-        runs = [suite_run([metric("a.p50", 100 + n)], created=1_700_000_000 + n) for n in range(number)]
-        known = remembered(*runs)
+    known = None
+    for number, commit in enumerate(commits):
+        run = suite_run([metric("a.p50", 100 + number)], created=1_700_000_000 + number)
+        known = accept(known, run, commit)
         name = f"tests/baseline/{known.environment.id}/{known.suite}.jsonl"
         tip = commit_files(repository.path, tip, {name: to_lines(known)}, f"run\n\nMeasured: {commit}")
     repository.git("update-ref", "refs/remotes/origin/gate-baseline", tip)
@@ -487,15 +487,6 @@ def test_a_base_before_all_accepted_runs_has_none(branched):
     assert load_sources(repository.thresholds, None, commits[0]).baseline.suites == ()
 
 
-def test_a_commit_of_the_branch_that_names_no_run_belongs_to_the_one_before(branched):
-    repository, commits = branched
-    tip = repository.git("rev-parse", "origin/gate-baseline")
-    mended = commit_files(repository.path, tip, {"README.md": b"mended by hand"}, "a repair")
-    repository.git("update-ref", "refs/remotes/origin/gate-baseline", mended)
-    assert baseline_as_of(repository.path, mended, commits[2]) == mended
-    assert baseline_as_of(repository.path, mended, commits[1]) == repository.git("rev-parse", f"{tip}^")
-
-
 def test_a_branch_that_nobody_made_yet_holds_no_runs(repository, tmp_path):
     repository.write("thresholds.yaml", STRICT + "baseline_branch: gate-baseline\n")
     repository.commit("first")
@@ -519,10 +510,11 @@ def test_a_shallow_history_cannot_tell_what_was_accepted_before(branched, tmp_pa
     shallow.git(
         "fetch", "--quiet", "origin", "refs/remotes/origin/gate-baseline:refs/remotes/origin/gate-baseline"
     )
-    assert load_sources(shallow.thresholds, None, "HEAD").baseline.suites[0].runs
-    tip = shallow.git("rev-parse", "origin/gate-baseline")
-    with pytest.raises(GitError, match="git fetch --unshallow"):
-        baseline_as_of(shallow.path, f"{tip}^", shallow.git("rev-parse", "HEAD"))
+    shallow.git("remote", "set-url", "origin", str(tmp_path / "nowhere"))
+    with pytest.raises(GitError, match="fetch-depth: 0"):
+        load_sources(shallow.thresholds, None, "HEAD")
+    shallow.git("remote", "set-url", "origin", f"file://{repository.path}")
+    assert len(load_sources(shallow.thresholds, None, "HEAD").baseline.suites[0].runs) == 3, "it was fetched"
 
 
 def test_a_change_cannot_name_another_branch(branched):

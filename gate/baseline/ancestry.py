@@ -1,0 +1,132 @@
+"""Where accepted runs stand in git's history, seen from one commit. Pure."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+from msgspec.structs import replace
+
+from gate.baseline.records import Record, SuiteRecords, short_id
+
+
+class Ancestry:
+    """The commits that a commit descends from, itself included."""
+
+    def __init__(self, parents: Mapping[str, tuple[str, ...]], trees: Mapping[str, str]) -> None:
+        """Take the commits, youngest first, so that each comes before its parents.
+
+        Args:
+            parents: of each commit.
+            trees: of each commit.
+        """
+        self._parents = parents
+        self._trees = trees
+        self._number = {commit: len(parents) - index for index, commit in enumerate(parents)}
+
+    @classmethod
+    def parse(cls, log: Iterable[str]) -> Self:
+        """Read the lines of `git log --topo-order --format='%H %T %P'`."""
+        lines = [line.split() for line in log if line.strip()]
+        return cls(
+            {commit: tuple(parents) for commit, _, *parents in lines},
+            {commit: tree for commit, tree, *_ in lines},
+        )
+
+    @cached_property
+    def _nearest(self) -> dict[str, str]:
+        """The nearest commit of each tree."""
+        return {tree: commit for commit, tree in reversed(tuple(self._trees.items()))}
+
+    def place(self, record: Record) -> str:
+        """The commit that a record stands for here: its own, the nearest of its tree, or `onto`; or none."""
+        if record.commit in self._number:
+            return record.commit
+        same = self._nearest.get(record.tree, "") if record.tree else ""
+        return same or (record.onto if record.onto in self._number else "")
+
+    def number(self, commit: str) -> int:
+        """Greater than that of all its ancestors; 0: it is none of these commits."""
+        return self._number.get(commit, 0)
+
+    def ancestors(self, places: Collection[str]) -> dict[str, int]:
+        """Which of some places each of them descends from, itself included, as bits in their order."""
+        bits = {place: 1 << index for index, place in enumerate(places)}
+        reached: dict[str, int] = {}
+        for commit in reversed(tuple(self._parents)):
+            mask = bits.get(commit, 0)
+            for parent in self._parents[commit]:
+                mask |= reached.get(parent, 0)
+            reached[commit] = mask
+        return {place: reached.get(place, 0) for place in bits}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A record where it stands."""
+
+    record: Record
+    environment: str
+    place: str
+    number: int
+    """Greater is nearer."""
+    outcomes: Mapping[str, str]
+
+    @property
+    def key(self) -> tuple[int, str, str]:
+        """Sorts by nearness; of one place by date."""
+        return self.number, self.record.created, self.record.commit
+
+
+class Order:
+    """How near records are, and which say the same thing about different histories."""
+
+    def __init__(self, ancestry: Ancestry | None) -> None:
+        self._ancestry = ancestry
+
+    def of(self, suite: SuiteRecords) -> list[Placed]:
+        """The records that count here, the nearest last."""
+        names = {short_id(nodeid): nodeid for nodeid in suite.nodeids}
+        found: dict[str, Placed] = {}
+        same: dict[str, Mapping[str, str]] = {}
+        for record in suite.read:
+            place = self._ancestry.place(record) if self._ancestry else record.created
+            if not place:
+                continue
+            said = str(record.tests)
+            outcomes = same.get(said) or same.setdefault(said, dict(record.outcomes(names)))
+            number = self._ancestry.number(place) if self._ancestry else 0
+            one = Placed(record, suite.environment.id, place, number, outcomes)
+            before = found.get(record.measurement)
+            found[record.measurement] = _as_one(before, one) if before else one
+        return sorted(found.values(), key=lambda one: one.key)
+
+    def rivals(self, placed: Sequence[Placed]) -> Callable[[str, str], bool]:
+        """Whether neither of two places descends from the other."""
+        places = list(dict.fromkeys(one.place for one in placed))
+        if self._ancestry is None:
+            return lambda one, other: one == other
+        bits = {place: 1 << index for index, place in enumerate(places)}
+        reached = self._ancestry.ancestors(places)
+
+        def apart(one: str, other: str) -> bool:
+            return one == other or not (reached[one] & bits[other] or reached[other] & bits[one])
+
+        return apart
+
+
+def _as_one(one: Placed, other: Placed) -> Placed:
+    """Two records of one measurement: what either let in, where the nearer one stands."""
+    first, second = sorted((one, other), key=lambda placed: placed.key)
+    a, b = first.record, second.record
+    values = {kind: {**a.values.get(kind, {}), **b.values.get(kind, {})} for kind in {**a.values, **b.values}}
+    record = replace(
+        b,
+        values=values,
+        failures={**a.failures, **b.failures},
+        held=tuple(name for name in a.held if name in b.held),
+        waived=tuple(dict.fromkeys((*a.waived, *b.waived))),
+        improved=tuple(dict.fromkeys((*a.improved, *b.improved))),
+    )
+    outcomes = {**first.outcomes, **second.outcomes}
+    return Placed(record, second.environment, second.place, second.number, outcomes)

@@ -1,0 +1,300 @@
+"""The files of the baseline: one per environment and suite; reading, salvaging, writing whole or not at all.
+
+A file is JSON lines: a header, the tests that measure the metrics, the tests, references, removals, and one
+line per accepted run. No line depends on another's place, so whatever way git merges two files, the result is
+the union of their lines. Files of earlier formats are read, and written in the present one.
+"""
+
+import fcntl
+import os
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Final, Literal
+
+import msgspec
+
+from gate.baseline import Permission, Pin
+from gate.baseline.records import Kind, Memory, Record, Removal, SuiteRecords, each_once, in_order, short_id
+from gate.model import Outcome
+from pytest_regression_gate.metrics import Better, Environment
+
+SCHEMA: Final = "gate.baseline/3"
+READABLE: Final = frozenset({"gate.baseline/1", "gate.baseline/2", SCHEMA})
+"""In the earlier ones only the youngest run told of tests, and the first had no pins."""
+
+
+class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="baseline"):
+    """First line of a file: what it is about."""
+
+    schema: str
+    suite: str
+    environment: Environment
+
+
+class MetricLine(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="metric"):
+    """Which test measures a metric."""
+
+    name: str
+    nodeid: str
+    unit: str = ""
+    """This and what follows: of earlier formats, in which every run measured the same."""
+    better: Better = "lower"
+    exact: bool = False
+
+
+class NodeidLine(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="test"):
+    """A test that records name by its id."""
+
+    nodeid: str
+    outcome: Outcome | Literal[""] = ""
+    """This and what follows: of earlier formats, of the youngest run."""
+    signature: str = ""
+    since: str = ""
+
+
+class EarlierRun(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="run"):
+    """An accepted run as earlier formats have it."""
+
+    commit: str
+    created: str
+    values: dict[str, float]
+    source: str = ""
+    waived: tuple[str, ...] = ()
+    improved: tuple[str, ...] = ()
+
+
+Line = Header | MetricLine | NodeidLine | Pin | Removal | Record | EarlierRun
+
+
+class BaselineError(Exception):
+    """A baseline cannot be read. The message names the place, `remedy` what to do."""
+
+    def __init__(self, place: str, message: str, remedy: str) -> None:
+        super().__init__(f"{place}: {message}")
+        self.place = place
+        self.message = message
+        self.remedy = remedy
+
+
+def read_baseline(directory: Path) -> Memory:
+    """Read all files of a baseline directory; a directory that does not exist holds no runs.
+
+    Raises:
+        BaselineError: a file is damaged or of a newer format.
+    """
+    if not directory.exists():
+        return Memory()
+    if not directory.is_dir():
+        raise BaselineError(str(directory), "is a file, not a directory of accepted runs", _RESTORE)
+    try:
+        files = {str(path): path.read_bytes() for path in sorted(directory.rglob("*.jsonl"))}
+    except OSError as error:
+        raise BaselineError(
+            str(directory), f"cannot be read: {error.strerror}", "check its permissions"
+        ) from None
+    return parse_baseline(files)
+
+
+def parse_baseline(files: Mapping[str, bytes]) -> Memory:
+    """Read the contents of baseline files, by path.
+
+    Raises:
+        BaselineError: a file is damaged or of a newer format.
+    """
+    return Memory(tuple(_parse_file(path, data) for path, data in sorted(files.items())))
+
+
+_RESTORE: Final = "restore the file from git, or keep what can be read: gate baseline repair"
+_LARGE_FILE: Final = b"version https://git-lfs.github.com/spec/"
+CONFLICT: Final = (b"<<<<<<< ", b"=======", b">>>>>>> ", b"||||||| ")
+"""How git marks what it could not merge."""
+
+
+class _AnyHeader(msgspec.Struct):
+    schema: str = SCHEMA
+
+
+def _check_schema(path: str, first: bytes) -> None:
+    """Refuse another format before its lines look damaged."""
+    try:
+        schema = msgspec.json.decode(first, type=_AnyHeader).schema
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return  # a damaged first line is reported with its number
+    if schema not in READABLE:
+        raise BaselineError(
+            f"{path}:1", f"schema {schema} is not known here", f"use a gate that reads {schema}"
+        )
+
+
+def _parse_file(path: str, data: bytes) -> SuiteRecords:
+    decoder = msgspec.json.Decoder(Line)
+    lines: list[Line] = []
+    texts = data.splitlines()
+    if data.startswith(_LARGE_FILE):
+        raise BaselineError(f"{path}:1", "is a pointer of Git LFS, not the file", "fetch it: git lfs pull")
+    _check_schema(path, texts[0] if texts else b"")
+    for number, text in enumerate(texts, start=1):
+        try:
+            lines.append(decoder.decode(text))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if text.startswith(CONFLICT):
+                said, remedy = "git could not merge it", "accepted runs merge by union: gate baseline repair"
+                raise BaselineError(f"{path}:{number}", said, remedy) from None
+            raise BaselineError(f"{path}:{number}", f"damaged line: {error}", _RESTORE) from None
+    return _assembled(path, lines)
+
+
+def salvaged(path: str, data: bytes) -> tuple[SuiteRecords, list[tuple[int, bytes]]]:
+    """What of a file can be read; of a conflict both sides.
+
+    Returns:
+        The suite, and the lines that are damaged, with their numbers. Marks of a conflict are not among them.
+
+    Raises:
+        BaselineError: nothing can be made of it: its header is lost, or it is of another format.
+    """
+    decoder = msgspec.json.Decoder(Line)
+    texts = data.splitlines()
+    _check_schema(path, next((text for text in texts if not text.startswith(CONFLICT)), b""))
+    lines: list[Line] = []
+    damaged: list[tuple[int, bytes]] = []
+    for number, text in enumerate(texts, start=1):
+        if text.startswith(CONFLICT):
+            continue
+        try:
+            lines.append(decoder.decode(text))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            damaged.append((number, text))
+    lines.sort(key=lambda line: not isinstance(line, Header))
+    return _assembled(path, lines), damaged
+
+
+def _assembled(path: str, lines: Sequence[Line]) -> SuiteRecords:
+    header = lines[0] if lines else None
+    if not isinstance(header, Header):
+        raise BaselineError(f"{path}:1", "the file does not begin with a baseline header", _RESTORE)
+    where = PurePosixPath(path)
+    if (where.parent.name, where.stem) != (header.environment.id, header.suite):
+        expected = f"{header.environment.id}/{header.suite}.jsonl"
+        raise BaselineError(
+            f"{path}:1", f"the header belongs to {expected}", "move the file there, or restore it from git"
+        )
+    metrics = {line for line in lines if isinstance(line, MetricLine)}
+    tests = [line for line in lines if isinstance(line, NodeidLine)]
+    earlier = [line for line in lines if isinstance(line, EarlierRun)]
+    kinds = {m.name: str(Kind(m.unit, m.better, m.exact)) for m in metrics if m.unit or earlier}
+    pins = [
+        line if line.groups else msgspec.structs.replace(line, values={}, groups=_grouped(line.values, kinds))
+        for line in lines
+        if isinstance(line, Pin)
+    ]
+    return SuiteRecords(
+        suite=header.suite,
+        environment=header.environment,
+        records=in_order(
+            (*(line for line in lines if isinstance(line, Record)), *_converted(earlier, kinds, tests))
+        ),
+        owners=frozenset((line.name, line.nodeid) for line in metrics),
+        nodeids=frozenset(line.nodeid for line in tests),
+        pins=each_once(pins),
+        removals=each_once(line for line in lines if isinstance(line, Removal)),
+    )
+
+
+_SOME_TESTS: Final = re.compile(r"\d+ tests?")
+
+
+def _converted(
+    runs: Sequence[EarlierRun], kinds: Mapping[str, str], tests: Sequence[NodeidLine]
+) -> Iterator[Record]:
+    """Runs of an earlier format: what the youngest says of tests holds as far back as it says itself.
+
+    A permission was about all failing tests at once; it goes on for those that failed then.
+    """
+    youngest = max((run.created for run in runs), default="")
+    told = {test.nodeid: test for test in tests if test.outcome}
+    failing = [test for test in told.values() if test.outcome in {"failed", "error"}]
+    for run in runs:
+        since = {n: test for n, test in told.items() if (test.since or youngest) <= run.created}
+        outcomes: dict[str, list[str]] = defaultdict(list)
+        for nodeid in sorted(since):
+            outcomes[since[nodeid].outcome].append(short_id(nodeid))
+        waived: list[Permission] = []
+        for text in run.waived:
+            subject, _, rest = text.partition(": ")
+            by, _, why = rest.partition(": ")
+            subjects = (
+                [test.nodeid for test in failing if test.nodeid in since]
+                if _SOME_TESTS.fullmatch(subject)
+                else [subject]
+            )
+            waived += [Permission(one, by, why) for one in subjects]
+        yield Record(
+            commit=run.commit,
+            created=run.created,
+            values=_grouped(run.values, kinds),
+            tests={outcome: "".join(ids) for outcome, ids in sorted(outcomes.items())},
+            failures={
+                test.nodeid: test.signature for test in failing if test.nodeid in since and test.signature
+            },
+            source=run.source,
+            waived=tuple(waived),
+            improved=run.improved,
+        )
+
+
+def _grouped(values: Mapping[str, float], kinds: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """Values by kind; those that nobody knows any more are left out."""
+    groups: dict[str, dict[str, float]] = defaultdict(dict)
+    for name in sorted(values):
+        if name in kinds:
+            groups[kinds[name]][name] = values[name]
+    return dict(sorted(groups.items()))
+
+
+def to_lines(known: SuiteRecords) -> bytes:
+    """The file of one suite and environment."""
+    lines: Iterable[Line] = (
+        Header(SCHEMA, known.suite, known.environment),
+        *(MetricLine(name, nodeid) for name, nodeid in sorted(known.owners)),
+        *(NodeidLine(nodeid) for nodeid in sorted(known.nodeids)),
+        *known.pins,
+        *known.removals,
+        *known.records,
+    )
+    encoder = msgspec.json.Encoder()
+    return b"".join(encoder.encode(line) + b"\n" for line in lines)
+
+
+@contextmanager
+def alone(directory: Path) -> Generator[None]:
+    """Wait until no other process changes the baseline of a directory, and keep others waiting."""
+    directory.mkdir(parents=True, exist_ok=True)
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def write_suite(directory: Path, known: SuiteRecords) -> Path:
+    """Write one suite's file, whole or not at all, and return its path."""
+    path = directory / known.environment.id / f"{known.suite}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{known.suite}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(to_lines(known))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path

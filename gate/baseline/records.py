@@ -1,0 +1,297 @@
+"""Accepted runs as they are kept: records that never change. Two memories are joined by union. Pure."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from gate.baseline import KnownMetric, Permission, Pin
+from gate.model import Metric, SuiteRun, TestOutcome
+from pytest_regression_gate.metrics import Better, Environment, subject_of
+
+_DIGITS: Final = 6
+ID: Final = 10
+"""Characters by which a record names a test: enough for a million tests."""
+_NONE: Final[Mapping[str, KnownMetric]] = {}
+FLAKY: Final = "flaky"
+"""The outcome of a test that failed now and then."""
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What the values of a group of metrics are."""
+
+    unit: str
+    better: Better = "lower"
+    exact: bool = False
+
+    def __str__(self) -> str:
+        return " ".join((self.unit, *(["higher"] * (self.better == "higher")), *(["exact"] * self.exact)))
+
+    @staticmethod
+    def read(text: str) -> "Kind":
+        """The kind that a record names."""
+        unit, *words = text.split(" ")
+        return Kind(unit, "higher" if "higher" in words else "lower", "exact" in words)
+
+
+class Where(msgspec.Struct, frozen=True):
+    """What is stored of a commit, so that it is found again after a squash or a rebase."""
+
+    commit: str
+    tree: str = ""
+    onto: str = ""
+    """The tip of the branch that it was accepted for."""
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="accepted"):
+    """One accepted run of a suite, without what was held back."""
+
+    commit: str
+    created: str
+    """ISO 8601, UTC, when the report was written."""
+    values: dict[str, dict[str, float]] = {}
+    """By kind (`ms`, `count exact`, `rps higher`), by metric."""
+    tests: dict[str, str] = {}
+    """By outcome: the tests, by `short_id`, one after the other."""
+    failures: dict[str, str] = {}
+    """How the failed ones failed: signature, by nodeid."""
+    held: tuple[str, ...] = ()
+    """Metrics and tests of which nothing was accepted: what was expected of them stays."""
+    source: str = ""
+    """Which run of a workflow measured it."""
+    attempt: int = 0
+    """Which attempt of that run; the highest counts."""
+    tree: str = ""
+    onto: str = ""
+    report: str = ""
+    """Hash of what was measured."""
+    waived: tuple[Permission, ...] = ()
+    """What got worse and was permitted."""
+    improved: tuple[str, ...] = ()
+    """Metrics that a verdict called better."""
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What makes two records the same one."""
+        what = self.held, self.waived, self.improved
+        return self.commit, self.created, self.report, self.source, self.attempt, *what
+
+    @property
+    def measurement(self) -> str:
+        """The same for two records of one measurement."""
+        return self.report or f"{self.created} {self.commit}"
+
+    def outcomes(self, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        """(nodeid, outcome) of its tests, given their nodeids by `short_id`."""
+        for outcome, joined in self.tests.items():
+            for at in range(0, len(joined), ID):
+                if nodeid := names.get(joined[at : at + ID]):
+                    yield nodeid, outcome
+
+
+class Removal(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="removed"):
+    """A record that is not to be read any more; never taken back."""
+
+    commit: str
+    created: str
+    reason: str
+    report: str = ""
+
+
+class SuiteRecords(msgspec.Struct, frozen=True):
+    """The records of one suite in one environment."""
+
+    suite: str
+    environment: Environment
+    records: tuple[Record, ...] = ()
+    owners: frozenset[tuple[str, str]] = frozenset()
+    """(metric, nodeid of the test that measures it); of a test that was renamed both."""
+    nodeids: frozenset[str] = frozenset()
+    pins: tuple[Pin, ...] = ()
+    removals: tuple[Removal, ...] = ()
+
+    @property
+    def kept(self) -> tuple[Record, ...]:
+        """Those that were not removed."""
+        gone = {(one.commit, one.created, one.report) for one in self.removals}
+        return tuple(one for one in self.records if (one.commit, one.created, one.report) not in gone)
+
+    @property
+    def read(self) -> tuple[Record, ...]:
+        """The records that count: none that was removed, of one run's attempts the last."""
+        kept = self.kept
+        last: dict[tuple[str, str], tuple[int, str]] = {}
+        for one in kept:
+            if one.source:
+                of = one.source, one.commit
+                last[of] = max(last.get(of, (0, "")), (one.attempt, one.created))
+        return tuple(
+            one for one in kept
+            if not one.source or last[one.source, one.commit] == (one.attempt, one.created)
+        )  # fmt: skip
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """All records, by suite and environment."""
+
+    suites: tuple[SuiteRecords, ...] = ()
+
+    def of(self, suite: str, environment: Environment) -> SuiteRecords | None:
+        """Those of a suite in one environment; what an older file does not say of it is no difference."""
+        found = [s for s in self.suites if s.suite == suite and not environment.differences(s.environment)]
+        return next((s for s in found if s.environment == environment), found[0] if found else None)
+
+
+def short_id(nodeid: str) -> str:
+    """How records name a test."""
+    return hashlib.sha256(nodeid.encode("utf-8", "surrogatepass")).hexdigest()[:ID]
+
+
+def record_of(
+    run: SuiteRun,
+    where: Where,
+    *,
+    held: Collection[str] = (),
+    waived: tuple[Permission, ...] = (),
+    improved: tuple[str, ...] = (),
+    flaky: Collection[str] = (),
+    unjudged: Collection[str] = (),
+    like: Mapping[str, KnownMetric] = _NONE,
+    source: str = "",
+    attempt: int = 0,
+) -> SuiteRecords:
+    """The record of a suite's run, and the names that go with it.
+
+    Args:
+        run: the run.
+        where: what it measured.
+        held: metrics, with or without their statistic, and tests that are not let in.
+        waived: what got worse and was permitted.
+        improved: metrics that a verdict called better.
+        flaky: tests that failed now and then (nodeids).
+        unjudged: tests of which nobody could judge the metrics (nodeids): no value of them is kept.
+        like: metrics whose direction and method stay as they are known, whatever the run says.
+        source: which run of a workflow measured it.
+        attempt: which attempt of that run.
+    """
+    out = {*held, *unjudged}
+    values: dict[str, dict[str, float]] = {}
+    for name, metric in sorted(run.metrics.items()):
+        if not _is_out(metric, out):
+            known = like.get(name, metric)
+            kind = str(Kind(metric.unit, known.better, known.exact))
+            values.setdefault(kind, {})[name] = _rounded(metric)
+    tests: dict[str, list[str]] = {}
+    for nodeid, test in sorted(run.tests.items()):
+        if nodeid not in held:
+            outcome = FLAKY if test.flaky or nodeid in flaky else test.outcome
+            tests.setdefault(outcome, []).append(short_id(nodeid))
+    failed = {n: t for n, t in run.tests.items() if t.failed and n not in held and n not in flaky}
+    record = Record(
+        commit=where.commit,
+        created=created_of(run),
+        values=dict(sorted(values.items())),
+        tests={outcome: "".join(ids) for outcome, ids in sorted(tests.items())},
+        failures={nodeid: _signature(test) for nodeid, test in sorted(failed.items())},
+        held=tuple(sorted({*held, *(m.name for m in run.metrics.values() if m.nodeid in unjudged)})),
+        source=source,
+        attempt=attempt,
+        tree=where.tree,
+        onto=where.onto,
+        report=hash_of(run),
+        waived=waived,
+        improved=improved,
+    )
+    owners = frozenset((metric.name, metric.nodeid) for metric in run.metrics.values())
+    return SuiteRecords(run.name, run.environment, (record,), owners, frozenset(run.tests))
+
+
+def _is_out(metric: Metric, out: Collection[str]) -> bool:
+    return metric.name in out or subject_of(metric.name) in out or metric.nodeid in out
+
+
+def _signature(test: TestOutcome) -> str:
+    return test.failure.signature if test.failure else ""
+
+
+def created_of(run: SuiteRun) -> str:
+    """When a run's report was written; ISO 8601, UTC."""
+    moment = datetime.fromtimestamp(run.created, UTC).isoformat(timespec="milliseconds")
+    return moment.replace("+00:00", "Z")
+
+
+def hash_of(run: SuiteRun) -> str:
+    """What tells one measurement from another: 16 hex digits of a hash over all that it says."""
+    measured = (run.name, run.environment, run.created, run.commit, run.tests, run.metrics)
+    return hashlib.sha256(msgspec.json.encode(measured, order="deterministic")).hexdigest()[:16]
+
+
+def _rounded(metric: Metric) -> float:
+    """A measured value to the digits that mean something; a work count as it is."""
+    return metric.value if metric.exact else float(f"{metric.value:.{_DIGITS}g}")
+
+
+def united(memories: Iterable[Memory]) -> Memory:
+    """What is in any of them, once; their order makes no difference."""
+    found: dict[tuple[str, str], SuiteRecords] = {}
+    for suite in (suite for memory in memories for suite in memory.suites):
+        key = suite.suite, suite.environment.id
+        found[key] = joined(found[key], suite) if key in found else suite
+    return Memory(tuple(found[key] for key in sorted(found)))
+
+
+def joined(one: SuiteRecords, other: SuiteRecords) -> SuiteRecords:
+    """The lines of both, each once."""
+    return replace(
+        one,
+        records=in_order((*one.records, *other.records)),
+        owners=one.owners | other.owners,
+        nodeids=one.nodeids | other.nodeids,
+        pins=each_once((*one.pins, *other.pins)),
+        removals=each_once((*one.removals, *other.removals)),
+    )
+
+
+def replaced(known: Memory, fresh: Memory, reason: str) -> Memory:
+    """The memory after some suites were begun anew where they were measured: the rest there is removed."""
+    gone: list[SuiteRecords] = []
+    for suite in fresh.suites:
+        before = known.of(suite.suite, suite.environment)
+        kept = {(one.commit, one.created, one.report) for one in suite.records}
+        removals = tuple(
+            Removal(one.commit, one.created, reason, one.report)
+            for one in (before.records if before else ())
+            if (one.commit, one.created, one.report) not in kept
+        )
+        gone.append(SuiteRecords(suite.suite, suite.environment, removals=removals))
+    return without_removed(united([known, Memory(tuple(gone)), fresh]))
+
+
+def without_removed(memory: Memory) -> Memory:
+    """The memory without what removals are about; they stay, so that it does not come back."""
+    return Memory(tuple(replace(suite, records=suite.kept) for suite in memory.suites))
+
+
+def in_order(records: Iterable[Record]) -> tuple[Record, ...]:
+    """Records as a file holds them, each once: by date, then by all that tells them apart."""
+    found: dict[tuple[object, ...], Record] = {}
+    for one in records:
+        same = found.setdefault(one.key, one)
+        if same is not one and same != one:
+            found[one.key] = max(same, one, key=_line)
+    return tuple(sorted(found.values(), key=lambda one: (one.created, one.commit, str(one.key))))
+
+
+_Line = TypeVar("_Line", Pin, Removal)
+
+
+def each_once(lines: Iterable[_Line]) -> tuple[_Line, ...]:
+    """Lines as a file holds them, each once."""
+    return tuple(one for _, one in sorted({_line(line): line for line in lines}.items()))
+
+
+def _line(one: Record | Pin | Removal) -> bytes:
+    return msgspec.json.encode(one, order="deterministic")

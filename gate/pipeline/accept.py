@@ -1,0 +1,243 @@
+"""The one door to the memory: what of a run becomes expected, what is held back, what somebody permits."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from gate.baseline import Baseline, KnownMetric, Permission, SuiteBaseline
+from gate.baseline.expected import pruned
+from gate.baseline.records import Memory, SuiteRecords, Where, hash_of, record_of, united, without_removed
+from gate.git import GitError, resolve, tip_for, tree_of
+from gate.judge import Inputs, judge
+from gate.model import Run, SuiteRun
+from gate.pipeline.align import align
+from gate.pipeline.load import ancestry_at, expected_at, moves_of
+from gate.policy import Policy
+from gate.verdict import KINDS, Finding, Verdict
+from pytest_regression_gate.metrics import subject_of
+
+_HELD: Final = frozenset({"invalid-load", "flaky", "known-failure", "unaccounted"})
+"""Kinds that no run is refused for, but that keep what they are about out of the memory."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run that asks to be accepted."""
+
+    run: Run
+    commit: str
+    """What it measured."""
+    root: Path
+    """The directory of thresholds.yaml."""
+    policy: Policy
+    verdict: Verdict | None = None
+    """What says how good it is; None: history does, without measuring anything."""
+    permission: Permission | None = None
+    """Who lets in what got worse; its subject is of no account."""
+    subjects: tuple[str, ...] = ()
+    """What the permission is about; empty: all that got worse."""
+    held: tuple[Finding, ...] = ()
+    """What else is not let in."""
+    limits: bool = True
+    """Whether what breaks a limit is held back; not where runs are made to find out what limits to set."""
+    source: str = ""
+    attempt: int = 0
+    branch: str | None = None
+    """The branch that it is accepted for, of `remote`."""
+    remote: str = "origin"
+
+    @property
+    def where(self) -> Where:
+        """What is stored of the commit."""
+        try:
+            full = resolve(self.root, self.commit)
+            onto = tip_for(self.root, full, self.branch, self.remote)
+            return Where(full, tree_of(self.root, full), onto)
+        except GitError:
+            return Where(self.commit)
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """What of a run is let in."""
+
+    memory: Memory
+    """All that is remembered with it."""
+    permitted: tuple[Permission, ...]
+    """What somebody let in."""
+    held: tuple[Finding, ...]
+    """What is not let in, and why."""
+    flaky: frozenset[str]
+    """Tests that failed now and then."""
+
+
+def admit(candidate: Candidate, memory: Memory) -> Admitted:
+    """Decide what of a run becomes part of the memory.
+
+    Args:
+        candidate: the run.
+        memory: what is there.
+
+    Raises:
+        LocatedError: an entry's unit does not fit its metric.
+        GitError: the history is too shallow to tell what is expected.
+    """
+    baseline = _expected_without(candidate, memory)
+    findings = [*candidate.held, *_findings(candidate, baseline)]
+    flaky = frozenset(nodeid for f in findings if f.kind == "flaky" for nodeid in f.nodeids)
+    where = candidate.where
+    new: list[SuiteRecords] = []
+    held: dict[Finding, None] = {}
+    permitted: dict[Permission, None] = {}
+    for suite in candidate.run.suites.values():
+        about = [f for f in findings if f.suite == suite.name or not suite.tests.keys().isdisjoint(f.nodeids)]
+        earlier = _earlier(memory, suite)
+        out = [
+            f
+            for f in about
+            if _keeps_out(f, candidate) and not (_permits(candidate, f) or set(subjects_of(f)) <= earlier)
+        ]
+        waived = tuple(_permissions(candidate, about, suite))
+        known = record_of(
+            suite,
+            where,
+            held={name for f in out for name in subjects_of(f)},
+            waived=waived,
+            improved=tuple(sorted(f.subject for f in about if f.kind == "improvement")),
+            flaky=flaky,
+            unjudged=_unjudged(candidate.verdict, suite),
+            like=_unpermitted(baseline.latest(suite.name), waived),
+            source=candidate.source,
+            attempt=candidate.attempt,
+        )
+        if before := memory.of(suite.name, suite.environment):
+            known = replace(known, environment=before.environment)
+        held |= dict.fromkeys(out)
+        permitted |= dict.fromkeys(waived)
+        if not _is_known(known, memory):
+            new.append(known)
+    after = without_removed(united([memory, Memory(tuple(new))]))
+    after = pruned(after, ancestry_at(after, candidate.root, candidate.commit))
+    return Admitted(after, tuple(permitted), tuple(held), flaky)
+
+
+def _expected_without(candidate: Candidate, memory: Memory) -> Baseline:
+    """What was expected before the run was accepted, whether it has been or not."""
+    measured = {hash_of(suite) for suite in candidate.run.suites.values()}
+    before = Memory(
+        tuple(
+            replace(known, records=tuple(one for one in known.records if one.report not in measured))
+            for known in memory.suites
+        )
+    )
+    return expected_at(before, candidate.root, candidate.commit)
+
+
+def _findings(candidate: Candidate, baseline: Baseline) -> Iterable[Finding]:
+    """What is said of the run: by its verdict, or else by history."""
+    if candidate.verdict:
+        return candidate.verdict.findings
+    moved = moves_of(candidate.run, baseline, candidate.root)
+    inputs = Inputs(candidate.policy, baseline, of_branch=True, moved=moved)
+    return judge(*align(candidate.run, inputs)).findings
+
+
+def _unpermitted(known: SuiteBaseline | None, waived: Collection[Permission]) -> Mapping[str, KnownMetric]:
+    """Metrics of which nobody let in another direction or method."""
+    names = {one.subject for one in waived}
+    return {name: metric for name, metric in known.metrics.items() if name not in names} if known else {}
+
+
+def _earlier(memory: Memory, suite: SuiteRun) -> set[str]:
+    """What somebody permitted already when this measurement was accepted before."""
+    known, measured = memory.of(suite.name, suite.environment), hash_of(suite)
+    records = (one for one in known.read if one.report == measured) if known else ()
+    return {permission.subject for one in records for permission in one.waived}
+
+
+def subjects_of(finding: Finding) -> tuple[str, ...]:
+    """The metrics or tests that a finding names."""
+    if KINDS[finding.kind].of_test or not finding.subject:
+        return finding.nodeids or (finding.subject,)
+    return (finding.subject,)
+
+
+def _keeps_out(finding: Finding, candidate: Candidate) -> bool:
+    """Whether what a finding is about is not let in.
+
+    Without a verdict a time that looks slow is: whoever leaves out the slow ones does not know the noise.
+    """
+    if finding.level != "fail":
+        return False
+    if finding.kind == "regression" and not (
+        candidate.verdict or candidate.permission or finding in candidate.held
+    ):
+        return finding.state == "confirmed"
+    if finding.kind == "limit":
+        return candidate.limits
+    return KINDS[finding.kind].refused or finding.kind in _HELD
+
+
+def _permits(candidate: Candidate, finding: Finding) -> bool:
+    """Whether the permission covers a finding: by its name, without the statistic, or all that got worse."""
+    if candidate.permission is None or not (KINDS[finding.kind].refused or finding.kind == "policy-change"):
+        return False
+    return not candidate.subjects or any(_is_about(finding, one) for one in candidate.subjects)
+
+
+def _is_about(finding: Finding, subject: str) -> bool:
+    names = {finding.subject, *subjects_of(finding)}
+    if not KINDS[finding.kind].of_test:
+        names.add(subject_of(finding.subject))
+    return subject in names
+
+
+def _permissions(
+    candidate: Candidate, findings: Collection[Finding], suite: SuiteRun
+) -> Iterator[Permission]:
+    """What goes into the record as permitted: by this command, or by the waivers of the verdict."""
+    if given := candidate.permission:
+        changed = [f for f in findings if f.kind == "policy-change" and f.subject in suite.metrics]
+        worse = [f for f in findings if _keeps_out(f, candidate)] + changed
+        worse = [f for f in worse if _permits(candidate, f)]
+        names = dict.fromkeys(name for f in worse for name in subjects_of(f))
+        for name in names or ([] if candidate.subjects else ["run"]):
+            yield Permission(name, given.by, given.why, given.until)
+        return
+    unjudged = _unjudged(candidate.verdict, suite)
+    for finding in findings:
+        if finding.state != "waived":
+            continue
+        rests = not unjudged.isdisjoint(finding.nodeids)
+        if (
+            rests
+            if finding.kind == "unaccounted"
+            else finding.suite == suite.name and not (finding.shared and rests)
+        ):
+            by, _, why = finding.message.rpartition("; waived by ")[2].partition(": ")
+            yield Permission(finding.subject, by, why)
+
+
+def _unjudged(verdict: Verdict | None, suite: SuiteRun) -> frozenset[str]:
+    """Tests of which the metrics were let pass though nobody could judge them (nodeids)."""
+    if verdict is None or verdict.account is None:
+        return frozenset()
+    shared = [f.subject for f in verdict.findings if f.state == "waived" and f.kind == "unaccounted"]
+    return frozenset(verdict.account.resting_on(shared) & suite.tests.keys())
+
+
+def _is_known(new: SuiteRecords, memory: Memory) -> bool:
+    """Whether the same measurement let in as much already."""
+    known = memory.of(new.suite, new.environment)
+    (record,) = new.records
+    return known is not None and any(
+        one.report == record.report
+        and one.commit == record.commit
+        and set(one.held) <= set(record.held)
+        and set(one.waived) >= set(record.waived)
+        and set(one.improved) >= set(record.improved)
+        for one in known.read
+    )
