@@ -133,6 +133,8 @@ class SuiteBaseline(msgspec.Struct, frozen=True):
     """Over all environments: the nearest commit by which nothing was held back that is not accepted since."""
     exact: Mapping[str, float] = {}
     """Over all environments: the value of each work count."""
+    ran: Mapping[str, frozenset[str]] = {}
+    """Over all environments: tests that ever ran in one of them, by its id."""
     skips: Mapping[str, frozenset[str]] = {}
     """Over all environments: tests that one of them skips, by its id."""
     lacks: Mapping[str, frozenset[str]] = {}

@@ -82,6 +82,7 @@ def _suite(files: Sequence[SuiteRecords], order: Order) -> tuple[list[SuiteBasel
         runs=tuple(flat[id(one)] for one in everything),
         sound=_sound(everything),
         exact=facts.exact(metrics),
+        ran=_ran(everything),
         skips=_skips(everything),
         lacks=_lacks(everything, tests),
     )
@@ -228,6 +229,15 @@ def _sound(everything: Sequence[Placed]) -> str:
         told |= names
         pending = (pending | set(one.record.held)) - told
     return place
+
+
+def _ran(everything: Sequence[Placed]) -> dict[str, frozenset[str]]:
+    """Tests that ever ran in an environment, by its id."""
+    found: dict[str, set[str]] = {}
+    for one in everything:
+        ran = (nodeid for nodeid, outcome in one.outcomes.items() if outcome not in _SILENT)
+        found.setdefault(one.environment, set()).update(ran)
+    return {environment: frozenset(tests) for environment, tests in found.items()}
 
 
 def _skips(everything: Sequence[Placed]) -> dict[str, frozenset[str]]:

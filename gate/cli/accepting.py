@@ -107,6 +107,7 @@ def _add_run(
     quiet: bool,
     no_color: bool,
 ) -> None:
+    from gate.git import inside_repository
     from gate.pipeline.accept import Candidate
     from gate.pipeline.load import load_policy
     from gate.pipeline.read import read_reports
@@ -117,9 +118,11 @@ def _add_run(
     _refuse_unusable(run, policy)
     if verdict:
         _refuse_others(run, verdict)
+    root = thresholds.absolute().parent
     candidate = Candidate(
-        run, _measured(run, commit, thresholds), thresholds.absolute().parent, policy, verdict, permission,
-        subjects, source=source, attempt=attempt, branch=branch, remote=remote,
+        run, _measured(run, commit, thresholds), root, policy, verdict, permission, subjects,
+        source=source, attempt=attempt, inside=inside_repository(root, directory),
+        branch=branch, remote=remote,
     )  # fmt: skip
     if branch:
         target = Target(directory, policy.baseline_branch or branch, remote, thresholds)

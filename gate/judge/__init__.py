@@ -78,6 +78,7 @@ def judge(
             flaky=policy.flaky,
             excuse=not inputs.of_branch,
             ask=suite.name in behind and (liberal or confirmation is not None),
+            touched=inputs.touched,
             account=account,
         )
         findings += loads.findings

@@ -95,7 +95,7 @@ def judge_known_failures(
     for entry in policy.known_failures:
         tests = covered[entry.pattern]
         files = {file_of(name) for t in tests for name in (t.nodeid, expected.moved.get(t.nodeid, t.nodeid))}
-        answers = scheduled or entry.concerns(touched) or any(_is_of(name, files) for name in touched)
+        answers = scheduled or entry.concerns(touched) or any(_is_one_of(name, files) for name in touched)
         over: Level = "fail" if answers else "warn"
         failing = [test for test in tests if test.failed]
         known = [test for test in failing if expected.permits(test)]
@@ -113,7 +113,12 @@ def judge_known_failures(
     return findings
 
 
-def _is_of(touched: str, files: Collection[str]) -> bool:
+def is_of(touched: Collection[str], nodeid: str) -> bool:
+    """Whether a test's file is among changed ones."""
+    return any(_is_one_of(name, {file_of(nodeid)}) for name in touched)
+
+
+def _is_one_of(touched: str, files: Collection[str]) -> bool:
     """Whether a changed file is one of some; pytest may have been run in a directory below."""
     return touched in files or any(touched.endswith(f"/{file}") for file in files)
 

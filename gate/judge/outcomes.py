@@ -1,7 +1,7 @@
 """Tests of a run against what the last accepted run says of them."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -9,7 +9,7 @@ from gate.accounts import NO_ACCOUNT, Account, Difference
 from gate.baseline import KnownTest, Permission, SuiteBaseline
 from gate.evidence import Rerun
 from gate.judge.accounting import said
-from gate.judge.known import Expected
+from gate.judge.known import Expected, is_of
 from gate.model import SuiteRun, TestOutcome
 from gate.nodeids import above
 from gate.verdict import Finding, Kind, Level
@@ -27,6 +27,7 @@ def judge_outcomes(
     flaky: Level = "warn",
     excuse: bool = True,
     ask: bool = False,
+    touched: Collection[str] = (),
     account: Account = NO_ACCOUNT,
 ) -> list[Finding]:
     """Judge every test of a suite, and every test that is no longer there.
@@ -42,10 +43,12 @@ def judge_outcomes(
         flaky: what a test means that fails only sometimes.
         excuse: whether a failure is known because the base fails in the same way.
         ask: the accepted runs are older than the base: what they permit the base must show as well.
+        touched: files that the change touches.
         account: what base and head had of their own.
     """
     before: Mapping[str, KnownTest] = known.tests if known else {}
     skips = known.skips.get(here, frozenset()) if known else frozenset[str]()
+    ran = known.ran.get(here, frozenset()) if known else frozenset[str]()
     lacks = known.lacks.get(here, frozenset()) if known else frozenset[str]()
     findings = [
         _flaky(test, flaky)
@@ -57,6 +60,7 @@ def judge_outcomes(
             first_run=known is None,
             skipped_here=test.nodeid in skips,
             ask=ask,
+            ran_here=test.nodeid in ran or is_of(touched, test.nodeid),
         )
         for test in suite.tests.values()
     ]
@@ -111,6 +115,7 @@ def _judge(
     first_run: bool,
     skipped_here: bool,
     ask: bool,
+    ran_here: bool,
 ) -> Finding | None:
     """Judge a test; that it is skipped in this environment may have been accepted."""
     if test.failed:
@@ -120,7 +125,11 @@ def _judge(
         return None if first_run else _finding(test, "new-test", "info", message)
     if test.silent and not skipped_here and before.outcome not in {"skipped", "xfailed"}:
         how = "expected to fail" if test.outcome == "xfailed" else "skipped"
-        message = f"ran on the baseline and is now {how}: {test.reason or 'no reason given'}"
+        why = test.reason or "no reason given"
+        if not ran_here:
+            message = f"is {how} here, and ran in other environments alone: {why}"
+            return _finding(test, "newly-skipped", "warn", message)
+        message = f"ran on the baseline and is now {how}: {why}"
         return _finding(test, "newly-skipped", "fail", message, remedy=f"let it run again, {_ACCEPT}")
     if before.failed and not test.silent and test.nodeid not in expected.entries:
         return _finding(test, "fixed", "info", "failed on the baseline, passes now")

@@ -45,6 +45,8 @@ class Candidate:
     """Whether what breaks a limit is held back; not where runs are made to find out what limits to set."""
     source: str = ""
     attempt: int = 0
+    inside: bool = True
+    """Whether the memory lies in the tree, so that a history that lacks the run cannot read of it."""
     branch: str | None = None
     """The branch that it is accepted for, of `remote`."""
     remote: str = "origin"
@@ -54,7 +56,8 @@ class Candidate:
         """What is stored of the commit."""
         try:
             full = resolve(self.root, self.commit)
-            onto = tip_for(self.root, full, self.branch, self.remote)
+            known = self.branch or self.inside
+            onto = tip_for(self.root, full, self.branch, self.remote) if known else ""
             return Where(full, tree_of(self.root, full), onto)
         except GitError:
             return Where(self.commit)
