@@ -245,6 +245,7 @@ def _followed(suite: SuiteBaseline, names: Mapping[str, str]) -> SuiteBaseline:
         runs=tuple(msgspec.structs.replace(run, values=renamed(run.values)) for run in suite.runs),
         pins=tuple(msgspec.structs.replace(pin, values=renamed(pin.values)) for pin in suite.pins),
         exact=renamed(suite.exact),
+        places={names.get(n, durations.get(n, n)): place for n, place in suite.places.items()},
         ran=everywhere(suite.ran),
         skips=everywhere(suite.skips),
         lacks=everywhere(suite.lacks),

@@ -129,8 +129,8 @@ class SuiteBaseline(msgspec.Struct, frozen=True):
     """The nearest last."""
     pins: tuple[Pin, ...] = ()
     """The references, each of other metrics."""
-    sound: str = ""
-    """Over all environments: the nearest commit by which nothing was held back that is not accepted since."""
+    places: Mapping[str, str] = {}
+    """Over all environments: the commit as of which a metric or test is known."""
     exact: Mapping[str, float] = {}
     """Over all environments: the value of each work count."""
     ran: Mapping[str, frozenset[str]] = {}
@@ -139,6 +139,15 @@ class SuiteBaseline(msgspec.Struct, frozen=True):
     """Over all environments: tests that one of them skips, by its id."""
     lacks: Mapping[str, frozenset[str]] = {}
     """Over all environments: tests that one of them does not have, by its id."""
+
+    def accepted_by(self, names: Iterable[str]) -> str:
+        """The nearest commit by which all of some metrics and tests were accepted; empty: there is none.
+
+        What was held back, or did not run, may be in the code of any younger commit: that is no witness.
+        """
+        order = {run.place: index for index, run in enumerate(self.runs)}
+        known = [self.places[name] for name in names if name in self.places]
+        return min(known, key=lambda place: order.get(place, -1), default="")
 
     def reference(self, name: str) -> Pin | None:
         """The pin that holds a metric's reference level."""

@@ -80,7 +80,7 @@ def _suite(files: Sequence[SuiteRecords], order: Order) -> tuple[list[SuiteBasel
         metrics=metrics,
         tests=tests,
         runs=tuple(flat[id(one)] for one in everything),
-        sound=_sound(everything),
+        places=facts.places,
         exact=facts.exact(metrics),
         ran=_ran(everything),
         skips=_skips(everything),
@@ -100,6 +100,7 @@ class _Facts:
         for name, nodeid in sorted(owners):
             self._owners.setdefault(name, []).append(nodeid)
         self._counts: dict[str, list[tuple[Placed, Kind, float]]] = {}
+        self.places: dict[str, str] = {}
 
     def metrics(self) -> dict[str, KnownMetric]:
         """What each metric is, by the nearest record that has it, without those accepted as gone."""
@@ -114,6 +115,7 @@ class _Facts:
                     if any(self._lacks(other, name) for other in before):
                         gone.add(name)
                         continue
+                    self.places[name] = one.place
                     told[name] = KnownMetric(name, kind.unit, kind.better, self._owner(name, one), kind.exact)
                 if kind.exact:
                     for name in values.keys() - gone:
@@ -182,6 +184,7 @@ class _Facts:
                     if any(nodeid not in b.outcomes and nodeid not in b.record.held for b in before):
                         gone.add(nodeid)
                         continue
+                    self.places[nodeid] = one.place
                     here = weak.get(nodeid, {}).get(one.environment)
                     told[nodeid] = [here if here and here[1] != FLAKY else (one, outcome)]
                 elif all(self._apart(one.place, other.place) for other, _ in claims):
@@ -211,24 +214,6 @@ def _known(nodeid: str, claims: Sequence[tuple[Placed, str]], passes: Sequence[s
 
 def _permission(record: Record, *subjects: str) -> Permission | None:
     return next((one for one in record.waived if one.subject in subjects), None)
-
-
-def _sound(everything: Sequence[Placed]) -> str:
-    """The nearest place by which nothing was held back that no record has let in since.
-
-    What was held back may be in the code from its record on: nothing younger can be a witness against it.
-    """
-    place = everything[-1].place if everything else ""
-    pending: set[str] = set()
-    told: set[str] = set()
-    for one in reversed(everything) if any(one.record.held for one in everything) else ():
-        names = {name for group in one.record.values.values() for name in group}
-        names |= {subject_of(name) for name in names} | one.outcomes.keys()
-        if not pending.isdisjoint(names):
-            place = one.place
-        told |= names
-        pending = (pending | set(one.record.held)) - told
-    return place
 
 
 def _ran(everything: Sequence[Placed]) -> dict[str, frozenset[str]]:

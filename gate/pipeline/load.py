@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from msgspec import structs
 
-from gate.baseline import Baseline
+from gate.baseline import Baseline, SuiteBaseline
 from gate.baseline.ancestry import Ancestry
 from gate.baseline.expected import expected
 from gate.baseline.files import BaselineError, parse_baseline, read_baseline
@@ -33,7 +33,7 @@ from gate.git import (
     tracked_branch,
 )
 from gate.located import LocatedError, Mistake, Place
-from gate.model import Problem, Run
+from gate.model import Problem, Run, SuiteRun
 from gate.moves import Since, caught_up, find_moves, since_accepted, unmatched
 from gate.nodeids import file_of
 from gate.policy import Policy
@@ -261,9 +261,9 @@ def beside_accepted(sources: Sources, run: Run, root: Path) -> Sources:
     for name in run.suites:
         if (latest := sources.baseline.latest(name)) is None:
             continue
-        accepted = _accepted(sources, name, root)
+        accepted = _accepted(sources, run.suites[name], root)
         if not accepted:
-            unknown = latest.sound
+            unknown = latest.runs[-1].place
             continue
         # Of several suites the oldest: the others may have been accepted with a regression of this one.
         if not nearest or common_commit(root, nearest, accepted) == accepted:
@@ -274,19 +274,25 @@ def beside_accepted(sources: Sources, run: Run, root: Path) -> Sources:
     behind = frozenset(
         name
         for name in run.suites
-        if (accepted := _accepted(sources, name, root))
+        if (accepted := _accepted(sources, run.suites[name], root))
         and not all(_is_memory(file, sources.place) for file in _changed_since(accepted, sources, root))
     )
     return replace(sources, beside=nearest, changed=_changed(sources, root, nearest), behind=behind)
 
 
-def _accepted(sources: Sources, suite: str, root: Path) -> str:
-    """The commit of a suite's newest accepted run; empty: there is none, or it is not in this clone."""
-    latest = sources.baseline.latest(suite)
+def _accepted(sources: Sources, suite: SuiteRun, root: Path) -> str:
+    """The nearest commit by which all that a suite ran was accepted; empty: there is none in this clone."""
+    latest = sources.baseline.latest(suite.name)
     try:
-        return resolve(root, latest.sound) if latest else ""
+        return resolve(root, _witness(latest, suite)) if latest else ""
     except GitError:
         return ""
+
+
+def _witness(latest: SuiteBaseline, suite: SuiteRun) -> str:
+    """The nearest commit by which all that a suite ran was accepted; else the nearest of all."""
+    ran = (nodeid for nodeid, test in suite.tests.items() if not test.silent)
+    return latest.accepted_by((*suite.metrics, *ran)) or latest.runs[-1].place
 
 
 def _changed(sources: Sources, root: Path, commit: str) -> bool:
@@ -322,8 +328,10 @@ def up_to_base(sources: Sources, run: Run, root: Path) -> Sources:
             continue
         commit = latest.runs[-1].place
         names = _changed_since(commit, sources, root)
-        since_sound = names if latest.sound == commit else _changed_since(latest.sound, sources, root)
-        if not all(_is_memory(file, sources.place) for file in since_sound):
+        witness = _witness(latest, suite)
+        since = names if witness == commit else _changed_since(witness, sources, root)
+        uncounted = any(m.exact and m.name not in latest.places for m in suite.metrics.values())
+        if uncounted or not all(_is_memory(file, sources.place) for file in since):
             behind.add(name)
         if all(_is_memory(file, sources.place) for file in names) or not unmatched(suite, baseline)[0]:
             continue
@@ -352,7 +360,9 @@ def untouched_suites(run: Run, sources: Sources, root: Path, *, of_branch: bool)
     found: set[str] = set()
     for name in run.suites:
         with suppress(GitError):
-            if (accepted := _accepted(sources, name, root)) and not _changed(sources, root, accepted):
+            if (accepted := _accepted(sources, run.suites[name], root)) and not _changed(
+                sources, root, accepted
+            ):
                 found.add(name)
     return frozenset(found)
 
