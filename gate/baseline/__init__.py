@@ -81,7 +81,7 @@ class AcceptedRun(msgspec.Struct, frozen=True):
     commit: str
     created: str
     """ISO 8601, UTC, when the report was written."""
-    values: dict[str, float]
+    values: Mapping[str, float]
     source: str = ""
     """Which run of a workflow measured it."""
     waived: tuple[Permission, ...] = ()
@@ -108,7 +108,7 @@ class Pin(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag
     """When the youngest run that it rests on was measured."""
     runs: int
     """How many runs it rests on."""
-    values: dict[str, float] = {}
+    values: Mapping[str, float] = {}
     """Their median, by metric, in the units that hold now."""
     groups: dict[str, dict[str, float]] = {}
     """The same as it is kept, by kind."""

@@ -5,7 +5,9 @@ Only where git knows nothing, outside a repository, the dates of the reports do.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from msgspec.structs import replace
@@ -57,13 +59,14 @@ def _suite(files: Sequence[SuiteRecords], order: Order) -> tuple[list[SuiteBasel
     facts = _Facts(everything, {owner for file in files for owner in file.owners}, order)
     metrics, tests = facts.metrics(), facts.tests()
     mixed = {file.environment.id for file in files if file.environment.mixed}
-    flat = {id(one): _run(one, metrics, exact=one.environment in mixed) for one in everything}
+    units = _units(metrics)
+    flat = {id(one): _run(one, units, exact=one.environment in mixed) for one in everything}
     views: list[SuiteBaseline] = []
     for file, records in zip(files, placed, strict=True):
         if not records and not file.pins:
             continue
         runs = [flat[id(one)] for one in records]
-        named = {name for run in runs[-WINDOW:] for name in run.values}
+        named = set[str]().union(*(run.values.keys() for run in runs[-WINDOW:]))
         views.append(
             SuiteBaseline(
                 suite=file.suite,
@@ -71,7 +74,7 @@ def _suite(files: Sequence[SuiteRecords], order: Order) -> tuple[list[SuiteBasel
                 metrics={name: known for name, known in metrics.items() if name in named},
                 tests={n: t for n, t in tests.items() if records and n in records[-1].outcomes},
                 runs=tuple(runs[-WINDOW:]),
-                pins=_pins(file.pins, runs, metrics),
+                pins=_pins(file.pins, runs, units),
             )
         )
     overall = SuiteBaseline(
@@ -111,7 +114,7 @@ class _Facts:
             before = nearer.setdefault(one.environment, [])
             for text, values in one.record.values.items():
                 kind = Kind.read(text)
-                for name in values.keys() - told.keys() - gone:
+                for name in () if values.keys() <= told.keys() else values.keys() - told.keys() - gone:
                     if any(self._lacks(other, name) for other in before):
                         gone.add(name)
                         continue
@@ -254,33 +257,45 @@ def _nearest(everything: Sequence[Placed]) -> dict[str, Placed]:
     return {one.environment: one for one in everything}
 
 
-def _run(one: Placed, metrics: Mapping[str, KnownMetric], *, exact: bool) -> AcceptedRun:
+@dataclass(frozen=True)
+class _Units:
+    """The units that hold now."""
+
+    of: Mapping[str, str]
+    """By metric."""
+    named: Mapping[str, AbstractSet[str]]
+    """The metrics in each unit."""
+
+
+def _units(metrics: Mapping[str, KnownMetric]) -> _Units:
+    named: dict[str, set[str]] = {}
+    for name, known in metrics.items():
+        named.setdefault(known.unit, set()).add(name)
+    return _Units({name: known.unit for name, known in metrics.items()}, named)
+
+
+def _run(one: Placed, units: _Units, *, exact: bool) -> AcceptedRun:
     """A record as an accepted run, in the units that hold now; of mixed machines the `exact` values."""
     record = one.record
     groups = {kind: group for kind, group in record.values.items() if Kind.read(kind).exact or not exact}
-    values = _flat(groups, metrics)
+    values = _flat(groups, units)
     return AcceptedRun(
         record.commit, record.created, values, record.source, record.waived, record.improved, one.place
     )
 
 
-def _converted(
-    values: Mapping[str, float], unit: str, metrics: Mapping[str, KnownMetric]
-) -> Mapping[str, float]:
+def _converted(values: Mapping[str, float], unit: str, units: _Units) -> Mapping[str, float]:
     """Values in the units that hold now; those that measured something else are left out."""
-    if all(name not in metrics or metrics[name].unit == unit for name in values):
+    if values.keys() <= units.named.get(unit, frozenset()):
         return values
     found: dict[str, float] = {}
     for name, value in values.items():
-        known = metrics.get(name)
         with suppress(UnitError):
-            found[name] = convert(value, unit, known.unit) if known and known.unit != unit else value
+            found[name] = convert(value, unit, units.of.get(name, unit))
     return found
 
 
-def _pins(
-    pins: Sequence[Pin], runs: Sequence[AcceptedRun], metrics: Mapping[str, KnownMetric]
-) -> tuple[Pin, ...]:
+def _pins(pins: Sequence[Pin], runs: Sequence[AcceptedRun], units: _Units) -> tuple[Pin, ...]:
     """The references: what somebody pinned last, and else the centre of the first runs of an accepted level.
 
     One first run would be an accident of that day; five are a level, and nobody has to set it up.
@@ -292,7 +307,7 @@ def _pins(
         *pinned[-1:],
         *sorted((pin for pin in pins if not pin.reason), key=lambda pin: pin.created, reverse=True),
     ):
-        values = _flat(pin.groups, metrics)
+        values = _flat(pin.groups, units)
         found.append(replace(pin, groups={}, values={n: v for n, v in values.items() if n not in since}))
         since |= {name: pin.created for name in values if name not in since}
     first: dict[str, list[int]] = {}
@@ -302,7 +317,7 @@ def _pins(
             if run.created > since.get(name, ""):
                 full.discard(name)
                 first[name] = []
-        for name in run.values.keys() - full:
+        for name in () if run.values.keys() <= full else run.values.keys() - full:
             chosen = first.setdefault(name, [])
             chosen.append(index)
             if len(chosen) == FIRST_RUNS:
@@ -366,7 +381,14 @@ def _without_old(file: SuiteRecords, order: Order, baseline: Baseline) -> SuiteR
     placed = order.of(file)
     old = placed[:-WINDOW]
     overall, view = baseline.latest(file.suite), baseline.exactly_on(file.suite, file.environment)
-    if not old or not overall or not view:
+    if not overall or not view:
+        return file
+    stored = {name for pin in file.pins for group in pin.groups.values() for name in group}
+    levels = [
+        _kept(pin, view.metrics) for pin in view.pins if not pin.reason and not pin.values.keys() <= stored
+    ]
+    file = replace(file, pins=each_once((*file.pins, *levels)))
+    if not old:
         return file
     wanted = overall.tests.keys() | overall.exact.keys()
     for one in placed[-WINDOW:]:
@@ -376,11 +398,6 @@ def _without_old(file: SuiteRecords, order: Order, baseline: Baseline) -> SuiteR
         if _told(one).isdisjoint(wanted):
             gone.add(one.record.measurement)
         wanted -= _told(one)
-    lost = {one.record.commit for one in old if one.record.measurement in gone}
-    stored = {name for pin in file.pins for group in pin.groups.values() for name in group}
-    levels = [
-        _kept(pin, view.metrics) for pin in view.pins if not pin.reason and not pin.values.keys() <= stored
-    ]
     records = tuple(one for one in file.records if one.measurement not in gone)
     kept = {name for record in records for group in record.values.values() for name in group}
     ids = {
@@ -394,7 +411,6 @@ def _without_old(file: SuiteRecords, order: Order, baseline: Baseline) -> SuiteR
         records=records,
         owners=frozenset(owner for owner in file.owners if owner[0] in kept),
         nodeids=frozenset(nodeid for nodeid in file.nodeids if short_id(nodeid) in ids),
-        pins=each_once((*file.pins, *(level for level in levels if lost))),
     )
 
 
@@ -405,8 +421,9 @@ def _told(one: Placed) -> set[str]:
     return ran.union(*exact)
 
 
-def _flat(groups: Mapping[str, Mapping[str, float]], metrics: Mapping[str, KnownMetric]) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for kind, group in groups.items():
-        values.update(_converted(group, Kind.read(kind).unit, metrics))
-    return values
+def _flat(groups: Mapping[str, Mapping[str, float]], units: _Units) -> Mapping[str, float]:
+    """The values of all kinds, in the units that hold now."""
+    converted = [_converted(group, Kind.read(kind).unit, units) for kind, group in groups.items()]
+    if len(converted) == 1:
+        return converted[0]
+    return {name: value for group in converted for name, value in group.items()}
