@@ -76,6 +76,12 @@ def history_of(directory: Path, commit: str = "HEAD") -> list[str]:
     return _git(directory, "log", "--topo-order", "--format=%H %T %P", commit).decode().splitlines()
 
 
+def holds_any(directory: Path, commits: Iterable[str]) -> bool:
+    """Whether a clone has any of some commits."""
+    wanted = ["rev-list", "--no-walk", "--ignore-missing", *dict.fromkeys(commits)]
+    return bool(_run(directory, wanted).stdout.strip())
+
+
 def deepen(directory: Path) -> bool:
     """Fetch what a shallow clone lacks; whether that worked."""
     _run(directory, ["fetch", "--quiet", "--unshallow", "--no-tags"])

@@ -23,6 +23,7 @@ from gate.git import (
     files_at,
     head_commit,
     history_of,
+    holds_any,
     inside_repository,
     is_shallow,
     merge_base,
@@ -117,17 +118,9 @@ def expected_at(memory: Memory, root: Path, commit: str = "") -> Baseline:
     ancestry = ancestry_at(memory, root, commit)
     known = expected(memory, ancestry)
     records = [record for suite in memory.suites for record in suite.read]
-    if known.overall or not records or any(_is_here(root, record.commit) for record in records):
+    if known.overall or not records or holds_any(root, (record.commit for record in records)):
         return known
     return structs.replace(expected(memory), placed=False)
-
-
-def _is_here(root: Path, commit: str) -> bool:
-    """Whether the clone has a commit, so that an accepted run of it is one of another branch, or later."""
-    try:
-        return bool(resolve(root, commit))
-    except GitError:
-        return False
 
 
 def ancestry_at(memory: Memory, root: Path, commit: str = "") -> Ancestry | None:

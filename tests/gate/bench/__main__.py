@@ -113,7 +113,7 @@ def _seconds(day: Path, command: list[str]) -> float:
         [*gate, *measured], cwd=day, capture_output=True, text=True, timeout=120, check=False
     )
     seconds = time.perf_counter() - begun
-    if done.returncode:
+    if done.returncode not in {0, 3}:  # none of the made-up commits is in the history: inconclusive
         raise SystemExit(f"gate {' '.join(command)}: {done.stdout}{done.stderr}")
     _git(day, "checkout", "--quiet", "--", DIRECTORY)
     _git(day, "push", "--quiet", "--force", "origin", f"{tip}:main")

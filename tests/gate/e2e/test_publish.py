@@ -15,7 +15,7 @@ import pytest
 
 from gate.baseline import AcceptedRun
 from gate.baseline.expected import expected
-from gate.baseline.files import parse_baseline
+from gate.baseline.files import parse_baseline, read_baseline
 from tests.gate.e2e.conftest import Project
 from tests.gate.github.double import Double
 from tests.gate.github.rig import AUTHOR, git
@@ -117,6 +117,34 @@ def test_the_same_run_twice_changes_nothing(project: Project, remote: Path):
     for said in ("pushed ", "main holds it already"):
         assert said in other.gate("baseline", "update", "--commit", "c1", "--push", "main").out
     assert len(git(remote, "log", "--format=%h", "main").splitlines()) == 2
+
+
+@pytest.mark.long
+def test_twenty_in_one_directory_are_all_there_though_some_are_killed(project: Project):
+    """Without a remote: under a lock, by rename."""
+    document = json.loads(project.report.read_text())
+    processes: list[subprocess.Popen[str]] = []
+    for number in range(20):
+        file = project.root / f"run{number}" / "api.json"
+        file.parent.mkdir()
+        file.write_text(json.dumps(document | {"created": document["created"] + number / 100}))
+        command = ["baseline", "update", str(file), "--commit", f"c{number}", "--quiet"]
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", "from gate.cli import main; main()", *command],
+                cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )
+        )  # fmt: skip
+    for process in processes[::7]:
+        process.kill()
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    alive = [number for number, process in enumerate(processes) if process.returncode == 0]
+    assert {number for number in range(20) if number % 7} <= set(alive), said
+    assert project.gate("baseline", "verify").code == 0
+    (suite,) = read_baseline(project.root / "tests" / "baseline").suites
+    commits = [record.commit for record in suite.records]
+    assert len(commits) == len(set(commits))
+    assert {f"c{number}" for number in alive} <= set(commits)
 
 
 def test_another_attempt_of_a_run_takes_its_place(project: Project, remote: Path):
