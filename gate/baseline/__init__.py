@@ -38,6 +38,11 @@ class Permission(msgspec.Struct, frozen=True, omit_defaults=True):
     def __str__(self) -> str:
         return f"{self.subject}: {self.by}: {self.why}"
 
+    @property
+    def described(self) -> str:
+        """The same with its end."""
+        return f"{self} (until {self.until})" if self.until else str(self)
+
 
 class KnownMetric(msgspec.Struct, frozen=True):
     """A metric as the nearest accepted run has it."""

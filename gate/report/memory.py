@@ -50,6 +50,10 @@ def print_baseline(baseline: Baseline, place: str, console: Console, *, quiet: b
                 f"{known.suite} on {known.environment.id}: {len(pin.values)} metrics since {named_pin(pin)}"
             )
             console.print(Text(f"reference of {log_line(text)}"), soft_wrap=True)
+        for run in known.runs:
+            for one in run.waived:
+                text = f"{known.suite} at {run.commit[:7]} of {run.created[:10]}: {one.described}"
+                console.print(Text(f"permitted in {log_line(text)}"), soft_wrap=True)
 
 
 def print_metrics(baseline: Baseline, pattern: str, console: Console) -> bool:

@@ -129,6 +129,8 @@ def test_a_reason_covers_what_it_names_as_long_as_it_lasts(project: Project):
     assert refused.code == 1
     assert "api.home.calls{service=store}: 1 → 2" in refused.err
     assert waived(project) == ["test_api.py::test_other: anna: ticket 7"]
+    shown = project.gate("baseline", "show").out
+    assert "test_api.py::test_other: anna: ticket 7 (until 2000-01-01)" in shown
     kinds = {f["kind"] for f in project.check()[1]["findings"] if f["level"] == "fail"}
     assert kinds == {"regression", "new-failure"}
     assert "the permission of anna ran out on 2000-01-01" in " ".join(project.check()[0].out.split())
@@ -241,3 +243,14 @@ def test_what_nobody_could_judge_is_let_pass_and_not_remembered(project: Project
     _, verdict = project.check()
     (again,) = [f for f in verdict["findings"] if f["subject"] == "api.home.p50"]
     assert (again["kind"], again["level"]) == ("regression", "fail")
+
+
+def test_what_breaks_a_limit_is_held_back_until_somebody_lets_it_in(project: Project):
+    rules = project.root / "thresholds.yaml"
+    rules.write_text(THRESHOLDS.replace("metrics:\n", "metrics:\n  api.home.p50: {target: 1 ns}\n"))
+    refused = project.gate("baseline", "update", "--commit", "c1")
+    assert (refused.code, "over its target of 1 ns" in refused.err) == (1, True), refused.text
+    assert "api.home.p50" not in runs(project)[-1].values
+    because = ("--reason", "not yet", "--by", "anna", "--subject", "api.home")
+    assert project.gate("baseline", "accept", "--commit", "c1", *because).code == 0
+    assert "api.home.p50" in runs(project)[-1].values
