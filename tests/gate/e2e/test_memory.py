@@ -63,9 +63,7 @@ class Year(Project):
 
 @pytest.fixture
 def year(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Year:
-    monkeypatch.setenv(
-        "PYTHONDONTWRITEBYTECODE", "1"
-    )  # an edit within a second may leave size and time alike
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # an edit may leave size and second alike
     (tmp_path / "tests").mkdir()
     (tmp_path / "app.py").write_text(APP)
     (tmp_path / "tests" / "test_a.py").write_text(TESTS)
