@@ -77,7 +77,12 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", 
     def key(self) -> tuple[object, ...]:
         """What makes two records the same one."""
         what = self.held, self.waived, self.improved
-        return self.commit, self.created, self.report, self.source, self.attempt, *what
+        return *self.identity, self.source, self.attempt, *what
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What a removal names it by."""
+        return self.commit, self.created, self.report
 
     @property
     def measurement(self) -> str:
@@ -100,6 +105,11 @@ class Removal(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind",
     reason: str
     report: str = ""
 
+    @property
+    def removes(self) -> tuple[str, str, str]:
+        """The `identity` of the record that it is about."""
+        return self.commit, self.created, self.report
+
 
 class SuiteRecords(msgspec.Struct, frozen=True):
     """The records of one suite in one environment."""
@@ -116,8 +126,8 @@ class SuiteRecords(msgspec.Struct, frozen=True):
     @property
     def kept(self) -> tuple[Record, ...]:
         """Those that were not removed."""
-        gone = {(one.commit, one.created, one.report) for one in self.removals}
-        return tuple(one for one in self.records if (one.commit, one.created, one.report) not in gone)
+        gone = {one.removes for one in self.removals}
+        return tuple(one for one in self.records if one.identity not in gone)
 
     @property
     def read(self) -> tuple[Record, ...]:
@@ -260,11 +270,11 @@ def replaced(known: Memory, fresh: Memory, reason: str) -> Memory:
     gone: list[SuiteRecords] = []
     for suite in fresh.suites:
         before = known.of(suite.suite, suite.environment)
-        kept = {(one.commit, one.created, one.report) for one in suite.records}
+        kept = {one.identity for one in suite.records}
         removals = tuple(
             Removal(one.commit, one.created, reason, one.report)
             for one in (before.records if before else ())
-            if (one.commit, one.created, one.report) not in kept
+            if one.identity not in kept
         )
         gone.append(SuiteRecords(suite.suite, suite.environment, removals=removals))
     return without_removed(united([known, Memory(tuple(gone)), fresh]))

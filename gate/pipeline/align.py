@@ -61,24 +61,23 @@ def _like(metric: Metric, known: KnownMetric) -> Metric:
 
 
 def _turned(metric: Metric, before: Better) -> Finding:
-    return Finding(
-        kind="policy-change",
-        level="warn",
-        subject=metric.name,
-        suite=metric.suite,
-        message=f"says now that {metric.better} is better; it is judged as before: {before} is better",
-        nodeids=(metric.nodeid,),
-        remedy="once it is merged, accept it: gate baseline accept --subject METRIC --reason TEXT",
-    )
+    message = f"says now that {metric.better} is better; it is judged as before: {before} is better"
+    return _not_for_a_change(metric, message)
 
 
 def _not_exact(metric: Metric) -> Finding:
+    message = "was a work count on the baseline and is none now; it is judged as one all the same"
+    return _not_for_a_change(metric, message)
+
+
+def _not_for_a_change(metric: Metric, message: str) -> Finding:
+    """Direction and method of a metric are rules."""
     return Finding(
         kind="policy-change",
         level="warn",
         subject=metric.name,
         suite=metric.suite,
-        message="was a work count on the baseline and is none now; it is judged as one all the same",
+        message=message,
         nodeids=(metric.nodeid,),
         remedy="once it is merged, accept it: gate baseline accept --subject METRIC --reason TEXT",
     )

@@ -204,26 +204,15 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
         # out of the change's reach
         read, problems = _guarded(lambda: expected_at(memory_of(file, policy, baseline), root, base))
         notes += [] if read.suites or problems or baseline else _no_branch(root, policy, base)
-        return Sources(
-            policy,
-            read,
-            base,
-            tuple(notes),
-            problems,
-            base,
-            changed,
-            touched,
-            policy is here,
-            place,
-            dropped=dropped,
-            same=same,
-        )
-    files = files_at(root, base, directory, ".jsonl")
-    read, problems = _guarded(lambda: expected_at(parse_baseline(files), root, base))
-    notes += [] if files else _lost(root, base, directory, policy)
-    own = {path.as_posix(): path.read_bytes() for path in directory.rglob("*.jsonl")}
-    if _by_place(own) != _by_place(files):
-        notes.append(_change(policy.baseline, "the baseline differs from that of the base, which was used"))
+    else:
+        files = files_at(root, base, directory, ".jsonl")
+        read, problems = _guarded(lambda: expected_at(parse_baseline(files), root, base))
+        notes += [] if files else _lost(root, base, directory, policy)
+        own = {path.as_posix(): path.read_bytes() for path in directory.rglob("*.jsonl")}
+        if _by_place(own) != _by_place(files):
+            notes.append(
+                _change(policy.baseline, "the baseline differs from that of the base, which was used")
+            )
     return Sources(
         policy,
         read,
