@@ -118,6 +118,9 @@ class SuiteRun(msgspec.Struct, frozen=True):
     """Which share of the suite it is; None: all of it, or the report does not say."""
     seconds: float = 0.0
     """How long it took, fixtures included; 0: the report does not say."""
+    uses: dict[str, str] = {}
+    """What it ran with beside the code, where the report says: versions of the interpreter and of imported
+    distributions, by name; hashes of variables, by `$NAME`."""
     machines: tuple[Environment, ...] = ()
     """Where its shards were measured, if that was on different machines."""
 

@@ -61,6 +61,8 @@ class Suite:
     timeout: Quantity = DEFAULT_TIMEOUT
     libraries: str = ""
     """Libraries whose versions are part of the environment, separated by spaces; of the whole policy."""
+    watch: str = ""
+    """Environment variables that a run tells of, separated by spaces; of the whole policy."""
     shards: int = 0
     """How many reports make it whole; 0: as the reports say, which without a number is one."""
     exclusive: bool = False

@@ -38,6 +38,7 @@ from pytest_regression_gate.variables import (
     SHARD_VARIABLE,
     SHARDS_VARIABLE,
     SUITE_VARIABLE,
+    WATCH_VARIABLE,
 )
 
 MANIFEST: Final = ".run.json"
@@ -262,6 +263,7 @@ def _environment(
         "PYTEST_ADDOPTS": f"{given} {shlex.join(options)}".strip(),
         SUITE_VARIABLE: suite.name,
         LIBRARIES_VARIABLE: suite.libraries,
+        WATCH_VARIABLE: suite.watch,
         SHARD_VARIABLE: str(shard.number),
         SHARDS_VARIABLE: str(shard.of),
         PROGRESS_VARIABLE: str(progress),

@@ -101,6 +101,25 @@ def _text(description: str) -> Field:
     return Field(read, {"type": "string", "minLength": 1, "description": description})
 
 
+_SECRET: Final = re.compile(
+    r"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|PRIVATE|(?:^|_)KEY(?:$|_)|APIKEY|AUTH", re.I
+)
+
+
+def _variables(description: str) -> Field:
+    def read(text: str) -> str:
+        for name in text.split() or [text]:
+            if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+                raise _BadValueError(f"{name!r} is no name of a variable; write e.g. DATABASE_MODE")
+            if _SECRET.search(name):
+                raise _BadValueError(
+                    f"{name!r} looks like a secret, and accepted runs can be read by anybody"
+                )
+        return text
+
+    return Field(read, {"type": "string", "minLength": 1, "description": description})
+
+
 def _whole(description: str, most: int) -> Field:
     def read(text: str) -> int:
         if not text.isdecimal() or not 1 <= int(text) <= most:
@@ -149,6 +168,9 @@ TOP: Final = {
     ),
     "shared": _text(
         "Services that base and head may share since no change reaches them, e.g. localhost:9200 :4222"
+    ),
+    "watch": _variables(
+        "Environment variables that a run tells of, by a short hash, e.g. DATABASE_MODE; never a secret."
     ),
     "max_age": _quantity("A report older than this is stale (default 24 h).", dimensions=("time",), off=True),
 }
@@ -244,8 +266,8 @@ class _Reader:
                 top["version"].place,
                 f"version {plain['version']} is not known here; this gate reads version 1",
             )
-        libraries = plain.pop("libraries", "")
-        suites = self._suites(top["suites"], libraries) if "suites" in top else {}
+        of_all = {key: plain.pop(key) for key in ("libraries", "watch") if key in plain}
+        suites = self._suites(top["suites"], of_all) if "suites" in top else {}
         if "suites" not in top:
             self._mistake(document.place, "'suites:' is missing; add e.g. suites: {api: {run: pytest tests}}")
         defaults: dict[str, Any] = {}
@@ -264,7 +286,7 @@ class _Reader:
         sections: dict[str, Any] = {"suites": suites, "entries": entries, "known_failures": known}
         return Policy(source=self.source, **sections, **settings, **defaults, **github)
 
-    def _suites(self, node: Located, libraries: str) -> dict[str, Suite]:
+    def _suites(self, node: Located, of_all: Mapping[str, str]) -> dict[str, Suite]:
         suites: dict[str, Suite] = {}
         for name, suite in self._section(node, "suites", None).items():
             if not is_suite(name):
@@ -279,7 +301,7 @@ class _Reader:
                         f"suites.{name}: 'run' is missing; add the command, e.g. run: pytest tests",
                     )
                 continue
-            suites[name] = Suite(name=name, libraries=libraries, **values)
+            suites[name] = Suite(name=name, **of_all, **values)
         if not suites and not self.mistakes:
             self._mistake(node.place, "suites: name at least one suite, e.g. api: {run: pytest tests}")
         return suites

@@ -93,6 +93,8 @@ class AcceptedRun(msgspec.Struct, frozen=True):
     """What got worse and was permitted."""
     improved: tuple[str, ...] = ()
     """Metrics that a verdict called better."""
+    uses: Mapping[str, str] = {}
+    """What it ran with beside the code, as `SuiteRun.uses`."""
     place: str = ""
     """The commit that it stands for in the history that was asked about."""
 

@@ -1,11 +1,11 @@
 """Where accepted runs stand in git's history, seen from one commit. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from gate.baseline.records import Record, SuiteRecords, short_id
 
@@ -71,6 +71,7 @@ class Placed:
     number: int
     """Greater is nearer."""
     outcomes: Mapping[str, str]
+    uses: Mapping[str, str]
 
     @property
     def key(self) -> tuple[int, str, str]:
@@ -96,7 +97,8 @@ class Order:
             said = str(record.tests)
             outcomes = same.get(said) or same.setdefault(said, dict(record.outcomes(names)))
             number = self._ancestry.number(place) if self._ancestry else 0
-            one = Placed(record, suite.environment.id, place, number, outcomes)
+            uses = suite.uses.get(record.uses, {})
+            one = Placed(record, suite.environment.id, place, number, outcomes, uses)
             before = found.get(record.measurement)
             found[record.measurement] = _as_one(before, one) if before else one
         return sorted(found.values(), key=lambda one: one.key)
@@ -120,7 +122,7 @@ def _as_one(one: Placed, other: Placed) -> Placed:
     first, second = sorted((one, other), key=lambda placed: placed.key)
     a, b = first.record, second.record
     values = {kind: {**a.values.get(kind, {}), **b.values.get(kind, {})} for kind in {**a.values, **b.values}}
-    record = replace(
+    record = structs.replace(
         b,
         values=values,
         failures={**a.failures, **b.failures},
@@ -128,5 +130,4 @@ def _as_one(one: Placed, other: Placed) -> Placed:
         waived=tuple(dict.fromkeys((*a.waived, *b.waived))),
         improved=tuple(dict.fromkeys((*a.improved, *b.improved))),
     )
-    outcomes = {**first.outcomes, **second.outcomes}
-    return Placed(record, second.environment, second.place, second.number, outcomes)
+    return replace(second, record=record, outcomes={**first.outcomes, **second.outcomes})

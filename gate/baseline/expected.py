@@ -280,7 +280,14 @@ def _run(one: Placed, units: _Units, *, exact: bool) -> AcceptedRun:
     groups = {kind: group for kind, group in record.values.items() if Kind.read(kind).exact or not exact}
     values = _flat(groups, units)
     return AcceptedRun(
-        record.commit, record.created, values, record.source, record.waived, record.improved, one.place
+        commit=record.commit,
+        created=record.created,
+        values=values,
+        source=record.source,
+        waived=record.waived,
+        improved=record.improved,
+        uses=one.uses,
+        place=one.place,
     )
 
 
@@ -411,6 +418,7 @@ def _without_old(file: SuiteRecords, order: Order, baseline: Baseline) -> SuiteR
         records=records,
         owners=frozenset(owner for owner in file.owners if owner[0] in kept),
         nodeids=frozenset(nodeid for nodeid in file.nodeids if short_id(nodeid) in ids),
+        uses={key: uses for key, uses in file.uses.items() if any(one.uses == key for one in records)},
     )
 
 

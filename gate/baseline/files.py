@@ -18,7 +18,17 @@ from typing import Final, Literal
 import msgspec
 
 from gate.baseline import Permission, Pin
-from gate.baseline.records import Kind, Memory, Record, Removal, SuiteRecords, each_once, in_order, short_id
+from gate.baseline.records import (
+    Kind,
+    Memory,
+    Record,
+    Removal,
+    SuiteRecords,
+    each_once,
+    in_order,
+    short_id,
+    uses_id,
+)
 from gate.model import Outcome
 from pytest_regression_gate.metrics import Better, Environment
 
@@ -67,7 +77,13 @@ class EarlierRun(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kin
     improved: tuple[str, ...] = ()
 
 
-Line = Header | MetricLine | NodeidLine | Pin | Removal | Record | EarlierRun
+class UsesLine(msgspec.Struct, frozen=True, tag_field="kind", tag="uses"):
+    """What runs ran with beside the code; records name it by a hash."""
+
+    versions: dict[str, str]
+
+
+Line = Header | MetricLine | NodeidLine | UsesLine | Pin | Removal | Record | EarlierRun
 
 
 class BaselineError(Exception):
@@ -202,6 +218,7 @@ def _assembled(path: str, lines: Sequence[Line]) -> SuiteRecords:
         nodeids=frozenset(line.nodeid for line in tests),
         pins=each_once(pins),
         removals=each_once(line for line in lines if isinstance(line, Removal)),
+        uses={uses_id(line.versions): line.versions for line in lines if isinstance(line, UsesLine)},
     )
 
 
@@ -262,6 +279,7 @@ def to_lines(known: SuiteRecords) -> bytes:
         Header(SCHEMA, known.suite, known.environment),
         *(MetricLine(name, nodeid) for name, nodeid in sorted(known.owners)),
         *(NodeidLine(nodeid) for nodeid in sorted(known.nodeids)),
+        *(UsesLine(dict(known.uses[key])) for key in sorted(known.uses)),
         *known.pins,
         *known.removals,
         *known.records,

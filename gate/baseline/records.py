@@ -72,6 +72,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", 
     """What got worse and was permitted."""
     improved: tuple[str, ...] = ()
     """Metrics that a verdict called better."""
+    uses: str = ""
+    """What it ran with: a key of `SuiteRecords.uses`."""
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -122,6 +124,8 @@ class SuiteRecords(msgspec.Struct, frozen=True):
     nodeids: frozenset[str] = frozenset()
     pins: tuple[Pin, ...] = ()
     removals: tuple[Removal, ...] = ()
+    uses: Mapping[str, Mapping[str, str]] = {}
+    """What runs ran with beside the code, by a hash of it."""
 
     @property
     def kept(self) -> tuple[Record, ...]:
@@ -158,6 +162,11 @@ class Memory(msgspec.Struct, frozen=True):
 def short_id(nodeid: str) -> str:
     """How records name a test."""
     return hashlib.sha256(nodeid.encode("utf-8", "surrogatepass")).hexdigest()[:ID]
+
+
+def uses_id(uses: Mapping[str, str]) -> str:
+    """How records name what they ran with."""
+    return hashlib.sha256(msgspec.json.encode(uses, order="deterministic")).hexdigest()[:ID]
 
 
 def record_of(
@@ -214,9 +223,11 @@ def record_of(
         report=hash_of(run),
         waived=waived,
         improved=improved,
+        uses=uses_id(run.uses) if run.uses else "",
     )
     owners = frozenset((metric.name, metric.nodeid) for metric in run.metrics.values())
-    return SuiteRecords(run.name, run.environment, (record,), owners, frozenset(run.tests))
+    uses = {record.uses: run.uses} if record.uses else {}
+    return SuiteRecords(run.name, run.environment, (record,), owners, frozenset(run.tests), uses=uses)
 
 
 def _is_out(metric: Metric, out: Collection[str]) -> bool:
@@ -262,6 +273,7 @@ def joined(one: SuiteRecords, other: SuiteRecords) -> SuiteRecords:
         nodeids=one.nodeids | other.nodeids,
         pins=each_once((*one.pins, *other.pins)),
         removals=each_once((*one.removals, *other.removals)),
+        uses={**one.uses, **other.uses},
     )
 
 

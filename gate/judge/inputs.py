@@ -31,6 +31,8 @@ class Inputs:
     """Suites since whose acceptance no file has changed; of a change, since its base."""
     behind: frozenset[str] = frozenset()
     """Suites whose accepted runs are older than the base: changes of others lie between."""
+    equips: bool = True
+    """The change may decide with which interpreter, distributions and variables the suites run."""
     dropped: frozenset[str] = frozenset()
     """Entries of `known_failures` that the change removes."""
     moved: Mapping[str, str] = field(default_factory=dict[str, str])

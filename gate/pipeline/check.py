@@ -23,6 +23,7 @@ from gate.pipeline.load import (
 )
 from gate.pipeline.read import read_reports
 from gate.policy import Policy
+from gate.sides.manifests import equips
 from gate.verdict import Verdict
 from gate.waivers import NO_WAIVERS, Waivers
 
@@ -115,6 +116,7 @@ def open_case(
         touched=sources.touched,
         untouched=untouched_suites(run, sources, request.root, of_branch=of_branch),
         behind=sources.behind,
+        equips=any(map(equips, sources.touched)),
         dropped=sources.dropped,
         moved=moves_of(run, sources.baseline, request.root, "" if of_branch else sources.base),
         reports={name: hash_of(suite) for name, suite in run.suites.items()},

@@ -81,7 +81,16 @@ def merged(parts: Sequence[SuiteRun]) -> SuiteRun:
         loads=_by_name(item for part in ordered for item in part.loads.items()),
         executed=_by_name(executed.items()),
         seconds=max(part.seconds for part in ordered),
+        uses=_agreed(part.uses for part in ordered),
     )
+
+
+def _agreed(parts: Iterable[dict[str, str]]) -> dict[str, str]:
+    """What none of the shards contradicts."""
+    said: dict[str, set[str]] = defaultdict(set)
+    for name, version in (item for part in parts for item in part.items()):
+        said[name].add(version)
+    return {name: versions.pop() for name, versions in sorted(said.items()) if len(versions) == 1}
 
 
 def _place(part: SuiteRun) -> tuple[int, str]:

@@ -129,6 +129,7 @@ class _RunMetadata(msgspec.Struct):
     commit: str = ""
     environment: Environment | None = None
     shard: Shard | None = None
+    uses: dict[str, str] = {}
 
 
 class _Report(msgspec.Struct):
@@ -191,6 +192,7 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
         name=name,
         environment=_environment(report),
         commit=report.gate.commit if report.gate else "",
+        uses=report.gate.uses if report.gate else {},
         created=report.created,
         tests=tests,
         metrics=metrics,

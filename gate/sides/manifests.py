@@ -15,6 +15,9 @@ from typing import Any, Final, cast
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from gate.sides.variables import sets_variables
+
+_RULES: Final = "thresholds.yaml"
 Requirements = Mapping[str, tuple[Requirement, ...]]
 """What a file asks for, by canonical name; several where markers choose between them."""
 Table = Mapping[str, Any]
@@ -51,6 +54,13 @@ def is_lock(name: str) -> bool:
 def is_opaque(name: str) -> bool:
     """Whether a file makes environments in a way that is not understood here: conda, Nix, an interpreter."""
     return bool(_OPAQUE.fullmatch(name))
+
+
+def equips(name: str) -> bool:
+    """Whether a file can decide with which interpreter, distributions or variables a suite runs."""
+    return (
+        is_manifest(name) or is_lock(name) or is_opaque(name) or sets_variables(name) or name.endswith(_RULES)
+    )
 
 
 def requirements_in(name: str, text: bytes) -> Requirements:

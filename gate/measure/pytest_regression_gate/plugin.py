@@ -22,6 +22,7 @@ from pytest_regression_gate.pipes import Address
 from pytest_regression_gate.probe import write_probe
 from pytest_regression_gate.protocol import Progress, Value, say
 from pytest_regression_gate.recorder import Measure
+from pytest_regression_gate.uses import Uses
 from pytest_regression_gate.variables import (
     LIBRARIES_VARIABLE,
     LOCKSTEP_VARIABLE,
@@ -32,6 +33,7 @@ from pytest_regression_gate.variables import (
     SHARD_VARIABLE,
     SHARDS_VARIABLE,
     SUITE_VARIABLE,
+    WATCH_VARIABLE,
 )
 from pytest_regression_gate.worker import Worker
 
@@ -85,11 +87,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_worker] = None if nested else Worker.from_environment()
     config.stash[_subtests] = {}
     config.pluginmanager.register(_Subtests(config.stash[_subtests]), "gate-subtests")
+    uses = Uses(os.environ.get(WATCH_VARIABLE, "").split())
+    config.pluginmanager.register(uses, "gate-uses")
     if not hasattr(config, "workerinput"):  # of a distributed run only the controller writes the report
         if not nested:
             _begin_session(config)
         commit, dirty = checked_out_commit(config.rootpath)
-        config.pluginmanager.register(_RunMetadata(commit, dirty=dirty), "gate-run-metadata")
+        config.pluginmanager.register(_RunMetadata(commit, uses, dirty=dirty), "gate-run-metadata")
         if (address := os.environ.get(PROGRESS_VARIABLE)) and not nested:
             config.pluginmanager.register(_Progress(Address.from_text(address)), "gate-progress")
 
@@ -268,8 +272,9 @@ class _Subtests:
 class _RunMetadata:
     """Adds to the JSON report what holds for the whole run."""
 
-    def __init__(self, commit: str, *, dirty: bool) -> None:
+    def __init__(self, commit: str, uses: Uses, *, dirty: bool) -> None:
         self._commit = commit
+        self._uses = uses
         self._dirty = dirty
 
     @pytest.hookimpl(optionalhook=True)
@@ -282,6 +287,7 @@ class _RunMetadata:
             "environment": msgspec.to_builtins(
                 this_environment(os.environ.get(LIBRARIES_VARIABLE, "").split())
             ),
+            "uses": self._uses.together(),
         }
         if shard := _shard():
             json_report["gate"]["shard"] = shard

@@ -11,6 +11,9 @@ SESSION_VARIABLE: Final = "GATE_SESSION"
 LIBRARIES_VARIABLE: Final = "GATE_LIBRARIES"
 """Libraries whose versions are part of the environment, separated by spaces."""
 
+WATCH_VARIABLE: Final = "GATE_WATCH"
+"""Environment variables to tell of, separated by spaces."""
+
 SHARD_VARIABLE: Final = "GATE_SHARD"
 """Which share of the suite is to run, from 1; the suite's command picks it."""
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -299,3 +300,38 @@ def test_a_history_that_was_written_anew_passes_nothing(year: Year):
     year.change("CALLS = 3", "CALLS = 9")
     year.run()
     assert year.red()[0] == {"baseline": "environment", "db.calls": "regression"}
+
+
+@pytest.mark.parametrize("workers", ["", " -n 2"])
+def test_a_red_names_what_else_changed_since_the_last_accepted_run(
+    year: Year, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, workers: str
+):
+    installed = tmp_path_factory.mktemp("installed")
+
+    def install(version: str, milliseconds: float) -> None:
+        for old in installed.glob("*.dist-info"):
+            shutil.rmtree(old)
+        metadata = installed / f"dep-{version}.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: dep\nVersion: {version}\n")
+        (metadata / "top_level.txt").write_text("dep\n")
+        (installed / "dep.py").write_text(f"MS = {milliseconds}\n")
+
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+    monkeypatch.setenv("MODE", "fast")
+    install("1.0", 10.0)
+    year.edit("MS = 10.0", "from dep import MS")
+    year.edit(
+        "version: 1\n", "version: 1\nwatch: MODE\nmetrics: {page: {critical: 12 ms}}\n", "thresholds.yaml"
+    )
+    year.change("run: pytest tests", f"run: pytest tests{workers}", "thresholds.yaml")
+    year.accept()
+    assert "fast" not in next((year.root / "tests" / "baseline").rglob("api.jsonl")).read_text()
+    install("2.0", 30.0)
+    monkeypatch.setenv("MODE", "slow")
+    year.change("CALLS = 3", "CALLS = 2")
+    year.run()
+    assert year.red("--base", "HEAD~1")[0].keys() == {"page"}
+    messages = [finding["message"] for finding in json.loads((year.root / "v.json").read_text())["findings"]]
+    said = "since the last accepted run, beside the code: variable MODE changed, dep 1.0 → 2.0"
+    assert f"{said}; not by this change" in messages
