@@ -27,7 +27,6 @@ from gate.cli.shared import (
     write_file,
 )
 from gate.model import Run, SuiteRun
-from gate.policy import Policy
 from gate.report.words import as_one, gathered
 from gate.verdict import EXIT_CODES
 
@@ -115,7 +114,7 @@ def _add_run(
     policy = load_policy(thresholds)
     directory = baseline_directory(baseline, thresholds, policy, writes=not branch)
     run = read_reports(reports or (REPORTS,), policy, thresholds.resolve().parent, head=commit)
-    _refuse_unusable(run, policy)
+    _refuse_unusable(run)
     if verdict:
         _refuse_others(run, verdict)
     root = thresholds.absolute().parent
@@ -225,18 +224,12 @@ def list_held(held: tuple[Finding, ...], run: Run, *, measured: bool = False) ->
     sys.exit(EXIT_CODES["failed"])
 
 
-def _refuse_unusable(run: Run, policy: Policy) -> None:
-    """End the command if a run is damaged or measured nothing."""
-    from gate.judge.loads import judge_loads
-
-    complain_of(run.problems)
-    invalid = [
-        f for suite in run.suites.values() for f in judge_loads(suite, policy).findings if f.level == "fail"
-    ]
-    complain_of(() if run.problems else invalid)
-    if run.problems or invalid:
+def _refuse_unusable(run: Run) -> None:
+    """End the command if a report cannot be read."""
+    if run.problems:
+        complain_of(run.problems)
         complain("nothing was accepted")
-        sys.exit(EXIT_CODES["error" if run.problems else "inconclusive"])
+        sys.exit(EXIT_CODES["error"])
 
 
 def _refuse_others(run: Run, verdict: Verdict) -> None:

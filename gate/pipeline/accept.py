@@ -20,7 +20,7 @@ from gate.policy import Policy
 from gate.verdict import KINDS, Finding, Verdict
 from pytest_regression_gate.metrics import subject_of
 
-_HELD: Final = frozenset({"invalid-load", "flaky", "known-failure", "unaccounted"})
+_HELD: Final = frozenset({"flaky", "known-failure", "unaccounted"})
 """Kinds that no run is refused for, but that keep what they are about out of the memory."""
 
 
@@ -174,6 +174,8 @@ def _keeps_out(finding: Finding, candidate: Candidate) -> bool:
 
     Without a verdict a time that looks slow is: whoever leaves out the slow ones does not know the noise.
     """
+    if finding.kind == "invalid-load":  # whatever excuses it, it was no measurement
+        return True
     if finding.level != "fail":
         return False
     if finding.kind == "regression" and not (

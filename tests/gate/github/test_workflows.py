@@ -182,6 +182,37 @@ def test_a_push_to_main_that_passes_is_accepted_and_committed(rig):
     assert {Path(file).name for file in files} == {"performance.jsonl", "load.jsonl", "integration.jsonl"}
 
 
+def test_of_a_push_to_main_that_fails_all_but_what_got_worse_is_accepted(rig):
+    rig.git("checkout", "--quiet", "main")
+    (rig.root / "service.py").write_text(SERVICE.replace("CALLS = 1", "CALLS = 2"))
+    head = rig.commit("merge")
+    rig.git("push", "--quiet", str(rig.remote), "main")
+    assert rig.act("push", {"ref": "refs/heads/main", "before": rig.base, "after": head}).check == "failure"
+    run = {"id": 42, "event": "push", "conclusion": "failure", "head_sha": head, "head_branch": "main",
+           "head_repository": {"full_name": "acme/shop"}}  # fmt: skip
+    event = {"action": "completed", "workflow_run": run}
+    updated = rig.act("workflow_run", event, workflow="regression-baseline.yml")
+    assert updated.jobs == {"update": "success"}, updated.log
+    files = git(rig.remote, "show", "--name-only", "--format=", "main").splitlines()
+    assert {Path(file).name for file in files} == {"performance.jsonl", "load.jsonl", "integration.jsonl"}
+    (performance,) = (name for name in files if name.endswith("performance.jsonl"))
+    lines = map(json.loads, git(rig.remote, "show", f"main:{performance}").splitlines())
+    (accepted,) = (line for line in lines if line["kind"] == "accepted" and line["commit"] == head)
+    assert accepted["held"] == ["api.home.calls{service=store}"]
+    assert "calls" not in json.dumps(accepted["values"])
+
+
+def test_a_push_to_main_that_was_not_judged_teaches_nothing(rig):
+    run = {"id": 42, "event": "push", "conclusion": "failure", "head_sha": rig.base, "head_branch": "main",
+           "head_repository": {"full_name": "acme/shop"}}  # fmt: skip
+    event = {"action": "completed", "workflow_run": run}
+    before = git(rig.remote, "rev-parse", "main")
+    updated = rig.act("workflow_run", event, workflow="regression-baseline.yml")
+    assert updated.jobs == {"update": "success"}, updated.log
+    assert "the run was not judged: nothing was accepted" in updated.log
+    assert git(rig.remote, "rev-parse", "main") == before
+
+
 def test_a_group_of_the_merge_queue_is_judged_against_its_base(rig):
     rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2")})
     head = rig.git("rev-parse", "HEAD")
