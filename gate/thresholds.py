@@ -222,7 +222,7 @@ METRIC: Final = {
 }
 KNOWN_FAILURE: Final = {
     "signature": _text("Glob of the failure: type | file | message, as gate check shows it (default: any)."),
-    "owner": _text("Who mends it."),
+    "owner": _text("Who fixes it."),
     "issue": _text("Where it is discussed."),
     "since": _date("Since when it is known, e.g. 2026-11-01."),
     "until": _date("The last day on which it is permitted, e.g. 2026-12-24."),

@@ -36,7 +36,7 @@ def read_waivers(data: bytes) -> Waivers:
     try:
         return msgspec.json.decode(data, type=Waivers)
     except msgspec.DecodeError as error:
-        raise ValueError(f"no waivers: {error}") from None
+        raise ValueError(f"not a waivers file: {error}") from None
 
 
 def permission_for(finding: Finding, granted: Sequence[Waiver]) -> Waiver | None:
@@ -94,8 +94,8 @@ def apply_waivers(
             continue
         used[waiver] = None
         if finding.head is not None and finding.suite in behind:
-            why = "is about the last change alone, and others were merged since the last accepted run"
-            message = f"{finding.message}; the waiver by {waiver.by} {why}"
+            why = "it covers only the last change, and others were merged since the last accepted run"
+            message = f"{finding.message}. The waiver by {waiver.by} does not apply: {why}"
             remedy = f"gate baseline accept --subject {finding.subject} --reason TEXT"
             result.append(msgspec.structs.replace(finding, message=message, remedy=remedy))
             continue
@@ -110,7 +110,7 @@ def apply_waivers(
             )
         )
     idle = [
-        f"the waiver of {w.subject} by {w.by} has no effect: no finding of that name can be waived here"
+        f"the waiver of {w.subject} by {w.by} has no effect: nothing of that name failed that can be waived"
         for w in waivers.granted
         if w not in used and w.subject != EVERYTHING
     ]

@@ -105,7 +105,7 @@ def read_baseline(directory: Path) -> Memory:
     if not directory.exists():
         return Memory()
     if not directory.is_dir():
-        raise BaselineError(str(directory), "is a file, not a directory of accepted runs", _RESTORE)
+        raise BaselineError(str(directory), "is a file, not a directory of accepted runs", _NAME)
     try:
         files = {str(path): path.read_bytes() for path in sorted(directory.rglob("*.jsonl"))}
     except OSError as error:
@@ -124,6 +124,7 @@ def parse_baseline(files: Mapping[str, bytes]) -> Memory:
     return Memory(tuple(_parse_file(path, data) for path, data in sorted(files.items())))
 
 
+_NAME: Final = "name a directory: baseline in thresholds.yaml, or --baseline DIR"
 _RESTORE: Final = "restore the file from git, or keep what can be read: gate baseline repair"
 _LARGE_FILE: Final = b"version https://git-lfs.github.com/spec/"
 CONFLICT: Final = (b"<<<<<<< ", b"=======", b">>>>>>> ", b"||||||| ")
@@ -134,6 +135,11 @@ class _AnyHeader(msgspec.Struct):
     schema: str = SCHEMA
 
 
+def _check_pointer(path: str, data: bytes) -> None:
+    if data.startswith(_LARGE_FILE):
+        raise BaselineError(f"{path}:1", "a pointer of Git LFS, not the file", "fetch it: git lfs pull")
+
+
 def _check_schema(path: str, first: bytes) -> None:
     """Refuse another format before its lines look damaged."""
     try:
@@ -141,24 +147,21 @@ def _check_schema(path: str, first: bytes) -> None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return  # a damaged first line is reported with its number
     if schema not in READABLE:
-        raise BaselineError(
-            f"{path}:1", f"schema {schema} is not known here", f"use a gate that reads {schema}"
-        )
+        raise BaselineError(f"{path}:1", f"this gate cannot read schema {schema}", "upgrade the gate")
 
 
 def _parse_file(path: str, data: bytes) -> SuiteRecords:
     decoder = msgspec.json.Decoder(Line)
     lines: list[Line] = []
     texts = data.splitlines()
-    if data.startswith(_LARGE_FILE):
-        raise BaselineError(f"{path}:1", "is a pointer of Git LFS, not the file", "fetch it: git lfs pull")
+    _check_pointer(path, data)
     _check_schema(path, texts[0] if texts else b"")
     for number, text in enumerate(texts, start=1):
         try:
             lines.append(decoder.decode(text))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             if text.startswith(CONFLICT):
-                said, remedy = "git could not merge it", "accepted runs merge by union: gate baseline repair"
+                said, remedy = "merge conflict", "keep both sides: gate baseline repair"
                 raise BaselineError(f"{path}:{number}", said, remedy) from None
             raise BaselineError(f"{path}:{number}", f"damaged line: {error}", _RESTORE) from None
     return _assembled(path, lines)
@@ -173,6 +176,7 @@ def salvaged(path: str, data: bytes) -> tuple[SuiteRecords, list[tuple[int, byte
     Raises:
         BaselineError: nothing can be made of it: its header is lost, or it is of another format.
     """
+    _check_pointer(path, data)
     decoder = msgspec.json.Decoder(Line)
     texts = data.splitlines()
     _check_schema(path, next((text for text in texts if not text.startswith(CONFLICT)), b""))
@@ -186,6 +190,10 @@ def salvaged(path: str, data: bytes) -> tuple[SuiteRecords, list[tuple[int, byte
         except (msgspec.DecodeError, UnicodeDecodeError):
             damaged.append((number, text))
     lines.sort(key=lambda line: not isinstance(line, Header))
+    if not lines or not isinstance(lines[0], Header):
+        raise BaselineError(
+            f"{path}:1", "no baseline header, so the file cannot be repaired", "restore it from git"
+        )
     return _assembled(path, lines), damaged
 
 
@@ -197,7 +205,7 @@ def _assembled(path: str, lines: Sequence[Line]) -> SuiteRecords:
     if (where.parent.name, where.stem) != (header.environment.id, header.suite):
         expected = f"{header.environment.id}/{header.suite}.jsonl"
         raise BaselineError(
-            f"{path}:1", f"the header belongs to {expected}", "move the file there, or restore it from git"
+            f"{path}:1", f"this file belongs at {expected}", "move it there, or restore it from git"
         )
     metrics = {line for line in lines if isinstance(line, MetricLine)}
     tests = [line for line in lines if isinstance(line, NodeidLine)]
@@ -291,6 +299,8 @@ def to_lines(known: SuiteRecords) -> bytes:
 @contextmanager
 def alone(directory: Path) -> Generator[None]:
     """Wait until no other process changes the baseline of a directory, and keep others waiting."""
+    if directory.exists() and not directory.is_dir():
+        raise BaselineError(str(directory), "is a file, not a directory of accepted runs", _NAME)
     directory.mkdir(parents=True, exist_ok=True)
     handle = os.open(directory, os.O_RDONLY)
     try:

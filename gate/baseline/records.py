@@ -91,6 +91,16 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", 
         """The same for two records of one measurement."""
         return self.report or f"{self.created} {self.commit}"
 
+    @property
+    def metric_count(self) -> int:
+        """How many values it holds."""
+        return sum(map(len, self.values.values()))
+
+    @property
+    def test_count(self) -> int:
+        """How many tests it tells of."""
+        return sum(map(len, self.tests.values())) // ID
+
     def outcomes(self, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         """(nodeid, outcome) of its tests, given their nodeids by `short_id`."""
         for outcome, joined in self.tests.items():
@@ -132,6 +142,11 @@ class SuiteRecords(msgspec.Struct, frozen=True):
         """Those that were not removed."""
         gone = {one.removes for one in self.removals}
         return tuple(one for one in self.records if one.identity not in gone)
+
+    @property
+    def count(self) -> int:
+        """How many measurements are read."""
+        return len({one.measurement for one in self.read})
 
     @property
     def read(self) -> tuple[Record, ...]:

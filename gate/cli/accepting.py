@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from msgspec.structs import replace
 
 from gate.baseline import Permission
 from gate.cli.pushing import BY, REASON, UNTIL, Message, Target, permission_of, push, pushing
@@ -17,6 +18,7 @@ from gate.cli.shared import (
     BASELINE,
     REPORT_FILES,
     REPORTS,
+    amount,
     baseline_directory,
     common,
     complain,
@@ -28,10 +30,10 @@ from gate.cli.shared import (
 )
 from gate.model import Run, SuiteRun
 from gate.report.words import as_one, gathered
-from gate.verdict import EXIT_CODES
+from gate.verdict import EXIT_CODES, KINDS
 
 if TYPE_CHECKING:
-    from gate.baseline.records import Memory, SuiteRecords
+    from gate.baseline.records import Memory, Record, SuiteRecords
     from gate.pipeline.accept import Admitted, Candidate
     from gate.verdict import Finding, Verdict
 
@@ -65,8 +67,9 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 def update(verdict_file: Path | None, **where: Any) -> None:  # noqa: ANN401 - the options above
     """Accept a run: add it to the baseline of its environment. The same run twice changes nothing.
 
-    What got worse is held back and listed (exit code 1), see gate baseline accept; the rest is accepted.
-    Known failures that passed in the last three accepted runs leave thresholds.yaml.
+    Failing, missing and newly skipped tests, missing metrics, higher work counts and broken limits are not
+    accepted, but listed (exit code 1); the rest is. Without --verdict, a time that only looks slower is
+    accepted. Known failures that passed in the last three accepted runs are removed from thresholds.yaml.
     """
     _add_run(_read(verdict_file) if verdict_file else None, None, (), **where)
 
@@ -130,31 +133,36 @@ def _add_run(
         admitted, lines = _keep(candidate, directory, thresholds)
     for line in () if quiet else lines:
         say(line, console_for(no_color))
-    list_held(admitted.held, run, measured=verdict is not None)
+    sys.exit(list_held(admitted.held, run, measured=verdict is not None))
 
 
 def _keep(candidate: Candidate, directory: Path, thresholds: Path) -> tuple[Admitted, list[str]]:
     """Write accepted runs to the work tree; what is to be said of it."""
     from gate.baseline.files import alone, read_baseline, write_suite
-    from gate.pipeline.accept import admit
 
     with alone(directory):
-        admitted = admit(candidate, read_baseline(directory))
-        lines: list[str] = []
-        out = {nodeid for finding in admitted.held for nodeid in finding.nodeids}
-        for suite in candidate.run.suites.values():
-            if known := admitted.memory.of(suite.name, suite.environment):
-                lines.append(f"{_line(candidate, suite, known, out)} in {write_suite(directory, known)}")
+        admitted = _admitted(candidate, read_baseline(directory))
+        lines = [f"{line} in {write_suite(directory, known)}" for line, known in _lines(candidate, admitted)]
         rules, notes = _without_mended(candidate, thresholds, thresholds.read_bytes(), admitted)
         if rules is not None:
             write_file(thresholds, rules)
     return admitted, [*lines, *_permitted(admitted), *notes]
 
 
+def _admitted(candidate: Candidate, memory: Memory) -> Admitted:
+    """What is let in; a subject that names nothing is wrong usage."""
+    from gate.pipeline.accept import NoSuchSubjectError, admit
+
+    try:
+        return admit(candidate, memory)
+    except NoSuchSubjectError as error:
+        raise click.UsageError(f"--subject {error}; nothing was accepted") from None
+
+
 def _without_mended(
     candidate: Candidate, thresholds: Path, text: bytes | None, admitted: Admitted
 ) -> tuple[bytes | None, tuple[str, ...]]:
-    """thresholds.yaml without mended known failures, None if nothing changes; and what to say.
+    """thresholds.yaml without known failures that are over, None if nothing changes; and what to say.
 
     Args:
         candidate: the run.
@@ -171,38 +179,55 @@ def _without_mended(
     try:
         policy = parse_policy(rules.decode("utf-8-sig"))
     except (LocatedError, UnicodeDecodeError):
-        return None, (f"{thresholds.name} of the branch cannot be read: nothing leaves it",)
+        said = f"cannot read {thresholds.name} on the branch; no known_failures entry was removed"
+        return None, (said,)
     if not policy.known_failures:
         return None, ()
     known = expected_at(admitted.memory, candidate.root, candidate.commit)
     over = mended(policy, candidate.run, known, admitted.flaky)
     if text is None:
-        return None, tuple(f"mended, remove it from {thresholds.name}: {name}" for name in over)
+        return None, tuple(f"{name} passes again; remove its entry from {thresholds.name}" for name in over)
     left = without_entries(rules.decode(), over).encode() if over else None
-    return left, tuple(f"mended, removed from {thresholds.name}: {name}" for name in over)
+    return left, tuple(f"{name} passes again; its entry was removed from {thresholds.name}" for name in over)
 
 
-def _line(candidate: Candidate, suite: SuiteRun, known: SuiteRecords, held: Collection[str]) -> str:
-    """What is said of an accepted suite."""
-    failed = sum(test.failed and nodeid not in held for nodeid, test in suite.tests.items())
-    tail = f", {failed} known failure{'s' * (failed != 1)}" if failed else ""
-    runs = len(known.read)
-    commit = candidate.commit[:12]
-    return f"{suite.name}: accepted {commit} on {_figures(suite)}{tail}; {runs} run{'s' * (runs != 1)}"
+def _lines(candidate: Candidate, admitted: Admitted) -> Iterator[tuple[str, SuiteRecords]]:
+    """What is said of each accepted suite, and all that is known of it now."""
+    for suite in candidate.run.suites.values():
+        if (known := admitted.memory.of(suite.name, suite.environment)) is None:
+            continue
+        tail = f"; {amount(known.count, 'run')}"
+        if suite.name in admitted.added:
+            record = admitted.added[suite.name]
+            failed = f", {amount(len(record.failures), 'known failure')}"
+            yield (
+                (
+                    f"{suite.name}: accepted {candidate.commit[:12]} on {_figures(suite, record)}"
+                    f"{failed if record.failures else ''}{tail}"
+                ),
+                known,
+            )
+        else:
+            yield f"{suite.name}: {candidate.commit[:12]} was accepted before, nothing changed{tail}", known
 
 
-def _figures(suite: SuiteRun) -> str:
-    """Environment and amounts."""
-    return f"{suite.environment.id}: {len(suite.metrics)} metrics, {len(suite.tests)} tests"
+def _figures(suite: SuiteRun, record: Record) -> str:
+    """Environment and amounts, where not all of it was accepted with the whole."""
+    amounts = (
+        (record.metric_count, len(suite.metrics), "metrics"),
+        (record.test_count, len(suite.tests), "tests"),
+    )
+    said = (f"{n} {what}" if n == of else f"{n} of {of} {what}" for n, of, what in amounts)
+    return f"{suite.environment.id}: {', '.join(said)}"
 
 
 def _permitted(admitted: Admitted) -> list[str]:
     """Why something was accepted although it got worse."""
-    return [f"permitted: {one}" for one in admitted.permitted]
+    return [f"permitted: {one.described}" for one in admitted.permitted]
 
 
-def list_held(held: tuple[Finding, ...], run: Run, *, measured: bool = False) -> None:
-    """Say what was not accepted, and end the command with its exit code.
+def list_held(held: tuple[Finding, ...], run: Run, *, measured: bool = False) -> int:
+    """Say what was not accepted, and return the exit code that it means.
 
     Args:
         held: what was held back.
@@ -210,18 +235,20 @@ def list_held(held: tuple[Finding, ...], run: Run, *, measured: bool = False) ->
         measured: a verdict said so, which says itself what to do.
     """
     if not held:
-        return
-    complain_of(as_one(group) for group in gathered(list(held)))
-    complain(f"held back: {len(held)}; what was expected of them stays. If it has to be so: "
+        return 0
+    complain("not accepted:")
+    groups = [as_one(group) for group in gathered(list(held))]
+    complain_of(replace(one, message=f"{KINDS[one.kind].one}: {one.message}") for one in groups)
+    complain("The baseline keeps what it knew of them. If the change is intended: "
              "gate baseline accept --subject SUBJECT --reason TEXT")  # fmt: skip
     failing = sorted({n for f in held if f.kind in {"new-failure", "changed-failure"} for n in f.nodeids})
     if failing and not measured:
         created = max(suite.created for suite in run.suites.values())
         last = (datetime.fromtimestamp(created, UTC) + _FOR_A_WHILE).date()
-        complain("or go on with known failures, for a while; in thresholds.yaml:\nknown_failures:")
+        complain(f"To permit these failures until {last}, add to thresholds.yaml:\nknown_failures:")
         for nodeid in failing:
             complain(f"  {json.dumps(nodeid)}: {{until: {last}}}")
-    sys.exit(EXIT_CODES["failed"])
+    return EXIT_CODES["failed"]
 
 
 def _refuse_unusable(run: Run) -> None:
@@ -244,9 +271,9 @@ def _refuse_others(run: Run, verdict: Verdict) -> None:
         elif suite.commit and head and suite.commit != head:
             other = f"{suite.source} measured {suite.commit[:12]}, the verdict judges {head[:12]}"
         elif judged[suite.name] != hash_of(suite):
-            other = f"the verdict is about another run of suite {suite.name!r} than {suite.source}"
+            other = f"the verdict judges another run of suite {suite.name!r} than {suite.source}"
         if other:
-            complain(f"{other}: nothing was accepted; judge this run: gate check --json FILE")
+            complain(f"nothing was accepted: {other}; judge this run: gate check --json FILE")
             sys.exit(EXIT_CODES["error"])
 
 
@@ -260,27 +287,21 @@ def _measured(run: Run, commit: str | None, thresholds: Path) -> str:
 
 def _push(candidate: Candidate, target: Target, *, by_pull: bool) -> tuple[Admitted, list[str]]:
     """Push accepted runs; what is to be said of it."""
-    from gate.pipeline.accept import admit
     from gate.publish import Update
 
     suites = candidate.run.suites.values()
-    figures = [f"{suite.name} on {_figures(suite)}" for suite in suites]
     tries: list[Admitted] = []
 
     def add(known: Memory, rules: bytes | None) -> Update:
-        tries.append(admit(candidate, known))
+        tries.append(_admitted(candidate, known))
+        added = tries[-1].added
+        figures = [f"{s.name} on {_figures(s, added[s.name])}" for s in suites if s.name in added]
         rules, notes = _without_mended(candidate, target.thresholds, rules, tries[-1])
         return Update(tries[-1].memory, rules, notes, "\n".join((*figures, *_permitted(tries[-1]))))
 
     message = Message(f"chore(baseline): accept {candidate.commit[:12]}", [candidate.commit])
     done, said = push(target, message, add, by_pull=by_pull)
-    memory = done.update.memory
-    out = {nodeid for finding in tries[-1].held for nodeid in finding.nodeids}
-    lines = [
-        _line(candidate, suite, known, out)
-        for suite in suites
-        if (known := memory.of(suite.name, suite.environment))
-    ]
+    lines = [line for line, _ in _lines(candidate, tries[-1])]
     return tries[-1], [*lines, *_permitted(tries[-1]), *done.update.notes, said]
 
 
@@ -295,6 +316,6 @@ def _read(file: Path) -> Verdict:
     whole = [f for f in verdict.findings if f.level == "fail" and f.kind in {"report-error", "environment"}]
     if whole:
         complain_of(whole)
-        complain(f"the verdict is {verdict.verdict}: nothing was accepted")
+        complain(f"nothing was accepted: the check ended with {verdict.verdict!r}")
         sys.exit(verdict.exit_code)
     return verdict

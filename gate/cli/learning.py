@@ -79,6 +79,8 @@ def calibrate(
     """Repeat the suites on unchanged code: noise of each metric, what can be seen, limits inside the noise.
 
     Accepts the clean runs into the baseline.
+
+    Exit code: 0, 1 something was not accepted, 3 interrupted, 4 a run failed or left no report.
     """
     from gate.model import Run
     from gate.pipeline.calibrate import calibrate as repeat
@@ -103,14 +105,15 @@ def calibrate(
     print_calibration(result, console, quiet=quiet)
     if json_file:
         write_file(json_file, result.to_json())
+    refused = 0
     if not no_baseline:
         written, held = write_baseline(directory, result.runs, policy, root)
         for suite, number, path in written:
-            say(f"{suite.name}: {number} accepted runs in {path}", console)
-        list_held(held, Run(dict(result.runs[-1])) if result.runs else Run({}))
+            say(f"{suite.name}: {number} accepted run{'s' * (number != 1)} in {path}", console)
+        refused = list_held(held, Run(dict(result.runs[-1])) if result.runs else Run({}))
     if result.interrupted:
         complain(f"interrupted; {len(result.runs)} whole runs were used")
-    sys.exit(result.exit_code)
+    sys.exit(result.exit_code or refused)
 
 
 @click.command()

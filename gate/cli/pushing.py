@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -22,20 +22,22 @@ if TYPE_CHECKING:
 
 _PUSH: Final = (
     click.option("--push", "branch", metavar="BRANCH",
-                 help="Commit to this branch of the remote and push, whatever the work tree holds; with "
-                      "baseline_branch in thresholds.yaml to that one."),
+                 help="Commit the accepted runs and push them to this branch of the remote; the work tree "
+                      "stays as it is. If thresholds.yaml sets baseline_branch, they go there instead."),
     click.option("--pull-request", "by_pull", is_flag=True,
-                 help="Where it takes no push: push to gate-baseline-for/BRANCH, open a pull request."),
+                 help="If the remote rejects the push, push to gate-baseline-for/BRANCH and open a pull "
+                      "request."),
     click.option("--remote", default="origin", show_default=True, metavar="REMOTE",
-                 help="With --push: where to."),
+                 help="With --push: the remote."),
 )  # fmt: skip
-REASON: Final = click.option(
-    "--reason", required=True, metavar="TEXT", help="Why; it is recorded, with who says so."
-)
+REASON: Final = click.option("--reason", required=True, metavar="TEXT", help="Why; recorded with your name.")
 UNTIL: Final = click.option(
-    "--until", default="", metavar="DATE", help="The last day on which what fails may fail, e.g. 2027-01-31."
+    "--until",
+    default="",
+    metavar="DATE",
+    help="The last day on which an accepted test failure is permitted, e.g. 2027-01-31.",
 )
-BY: Final = click.option("--by", metavar="WHO", help="Who says so (default: as git or GitHub knows you).")
+BY: Final = click.option("--by", metavar="WHO", help="Your name (default: as GitHub or git knows it).")
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -56,11 +58,15 @@ def permission_of(reason: str, by: str | None, thresholds: Path, until: str = ""
         raise click.UsageError("--reason is empty; say why it may be worse")
     who = by or os.environ.get("GITHUB_ACTOR") or user_name(thresholds.absolute().parent)
     if not who:
-        raise click.UsageError("nobody knows who you are; add --by WHO")
+        raise click.UsageError(
+            "cannot tell who accepts this: GITHUB_ACTOR and git's user.name are not set; add --by WHO"
+        )
     try:
         last = date.fromisoformat(until).isoformat() if until else ""
     except ValueError:
         raise click.UsageError(f"--until: {until!r} is no date; write e.g. 2027-01-31") from None
+    if last and last < datetime.now(UTC).date().isoformat():
+        raise click.UsageError(f"--until: {last} is over; name a day to come")
     return Permission("run", who, " ".join(reason.split()), last)
 
 
@@ -107,14 +113,21 @@ def push(
         done = send(where, message=f"{message.title} [skip ci]")
     except RefusedError as error:
         if not by_pull:
-            complain(f"{target.remote} takes no push to {where}: {error}; let who pushes bypass the rule,")
-            complain("or let a pull request bring the runs: --pull-request")
+            complain(
+                f"{target.remote} rejected the push to {where}: {error}. Allow this account to bypass the "
+                "branch rule, or open a pull request instead: --pull-request"
+            )
             sys.exit(EXIT_CODES["failed"])
         own = f"gate-baseline-for/{where}"
         done = send(own, message=message.title, onto=where)
         text = "\n".join((done.update.figures, *done.update.notes))
         where = f"{own}, pull request #{_pull(own, where, message.title, text)}"
-    return done, f"pushed {done.commit[:12]} to {where}" if done.commit else f"{where} holds it already"
+    return (
+        done,
+        f"pushed {done.commit[:12]} to {where}"
+        if done.commit
+        else f"{where} already has this run; nothing was pushed",
+    )
 
 
 def _pull(head: str, base: str, title: str, figures: str) -> int:

@@ -12,6 +12,7 @@ from gate.cli.rebuilding import rebuild
 from gate.cli.shared import (
     BASELINE,
     accepted_runs,
+    amount,
     baseline_directory,
     common,
     complain,
@@ -21,6 +22,8 @@ from gate.cli.shared import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from gate.baseline import Baseline
 
 
@@ -44,9 +47,10 @@ baseline.add_command(rebuild)
 def pin_reference(
     commit: str, reason: str, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool
 ) -> None:
-    """Make the accepted runs of a commit the reference that slow creep is measured from.
+    """Make the accepted runs of a commit the reference that slow drift is measured from.
 
-    Without a pin the first 5 accepted runs are the reference.
+    Without a pin the reference of a metric is the median of its first 5 accepted runs. A change that was
+    accepted later replaces it by the median of the first 5 runs from there.
     """
     from datetime import UTC, datetime
 
@@ -63,15 +67,14 @@ def pin_reference(
         known = expected_at(memory, thresholds.absolute().parent)
         levels = [pin(suite, commit, reason.strip() or "pinned by hand", now) for suite in known.suites]
         if not any(levels):
-            here = _commits_in(known)
             raise click.UsageError(
-                f"no accepted run of {commit!r}, or several commits; {directory} keeps {here}"
+                f"{commit!r} names no single accepted commit; {_commits_in(known, directory)}"
             )
         for before, level in zip(known.suites, levels, strict=True):
             where = f"{before.suite} on {before.environment.id}"
             kept = memory.of(before.suite, before.environment)
             if level is None or kept is None:
-                complain(f"{where}: has no run of {commit}; its reference stays")
+                complain(f"{where}: no single accepted commit {commit}; its reference is unchanged")
                 continue
             path = write_suite(directory, replace(kept, pins=(*kept.pins, level)))
             if quiet:
@@ -89,7 +92,7 @@ def pin_reference(
 @BASELINE
 @common
 def show(pattern: str | None, baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool) -> None:
-    """Show what the baseline holds; with PATTERN the metrics that match it, with their noise."""
+    """Show the accepted runs; with PATTERN, matching metrics and the smallest change that is detectable."""
     from gate.pipeline.load import load_policy
     from gate.report.memory import print_baseline, print_metrics
 
@@ -110,8 +113,9 @@ def verify(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool)
 
     known, place = accepted_runs(baseline, thresholds, load_policy(thresholds))
     if not quiet:
-        runs, files = sum(len(suite.read) for suite in known.suites), len(known.suites)
-        say(f"{place}: {files} files, {runs} accepted runs, all of it can be read", console_for(no_color))
+        runs = sum(suite.count for suite in known.suites)
+        read = f"{amount(len(known.suites), 'file')} with {amount(runs, 'accepted run')}"
+        say(f"{place}: {read}, no damage", console_for(no_color))
 
 
 @baseline.command()
@@ -122,26 +126,35 @@ def repair(baseline: Path | None, thresholds: Path, quiet: bool, no_color: bool)
 
     Damaged lines are moved to FILE.damaged beside each file, so that nothing is lost.
     """
-    from gate.baseline.files import salvaged, to_lines, write_suite
+    from gate.baseline.files import alone
     from gate.pipeline.load import load_policy
 
     directory = baseline_directory(baseline, thresholds, load_policy(thresholds))
     console = console_for(no_color)
-    files = sorted(directory.rglob("*.jsonl"))
-    for file in files:
-        data = file.read_bytes()
-        kept, damaged = salvaged(str(file), data)
-        if to_lines(kept) == data:
-            continue
-        if damaged:
-            with Path(f"{file}.damaged").open("ab") as aside:
-                aside.writelines(text + b"\n" for _, text in damaged)
-        write_suite(directory, kept)
-        numbers = ", ".join(str(number) for number, _ in damaged)
-        moved = f"; damaged lines {numbers} are in {file}.damaged now" if damaged else ""
-        say(f"{file}: {len(kept.read)} accepted runs kept{moved}", console)
+    with alone(directory):
+        files = sorted(directory.rglob("*.jsonl"))
+        for file in files:
+            _repair(file, directory, console)
     if not quiet:
-        say(f"{directory}: {len(files)} files, all of it can be read now", console)
+        say(f"{directory}: {amount(len(files), 'file')} can be read", console)
+
+
+def _repair(file: Path, directory: Path, console: Console) -> None:
+    """Write a file anew without what is damaged."""
+    from gate.baseline.files import salvaged, to_lines, write_suite
+
+    data = file.read_bytes()
+    kept, damaged = salvaged(str(file), data)
+    if to_lines(kept) == data:
+        return
+    if damaged:
+        with Path(f"{file}.damaged").open("ab") as aside:
+            aside.writelines(text + b"\n" for _, text in damaged)
+    write_suite(directory, kept)
+    numbers = ", ".join(str(number) for number, _ in damaged)
+    lines = f"line{'s' * (len(damaged) != 1)} {numbers}"
+    moved = f"; moved damaged {lines} to {file}.damaged" if damaged else ""
+    say(f"{file}: kept {amount(kept.count, 'accepted run')}{moved}", console)
 
 
 @click.command()
@@ -179,11 +192,13 @@ def diff(
 
     known, place = remembered_runs(baseline, thresholds, load_policy(thresholds))
     if not print_difference(known, before, after, console_for(no_color)):
-        here = _commits_in(known)
-        raise click.UsageError(f"no environment has accepted runs of both commits; {place} keeps {here}")
+        here = _commits_in(known, place)
+        raise click.UsageError(f"no environment has accepted runs of both commits; {here}")
 
 
-def _commits_in(known: Baseline) -> str:
+def _commits_in(known: Baseline, place: Path | str) -> str:
     """The accepted commits, youngest first, for who named another one."""
     kept = dict.fromkeys(run.commit[:12] for suite in known.suites for run in reversed(suite.runs))
-    return ", ".join(kept) or "no run at all: gate baseline update"
+    if not kept:
+        return f"{place} holds no accepted runs; add one: gate baseline update"
+    return f"{place} holds {', '.join(kept)}"

@@ -188,6 +188,11 @@ def say(text: str, console: Console) -> None:
     console.print(log_line(text), soft_wrap=True, highlight=False, markup=False)
 
 
+def amount(number: int, noun: str) -> str:
+    """A number and what it counts, `2 files`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def complain(text: str) -> None:
     """Print to the standard error, harmless for a log."""
     from gate.report.text import log_line

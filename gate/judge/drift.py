@@ -167,7 +167,7 @@ def _finding(drift: Drift, known: SuiteBaseline) -> Finding:
         rule=drift.rule.cite("tolerance"),
         nodeids=(metric.nodeid,),
         reproduce=f"gate explain {shlex.quote(metric.name)}",
-        remedy="mend it, or make today's level the reference: gate baseline pin latest --reason TEXT",
+        remedy="fix it, or make today's level the reference: gate baseline pin latest --reason TEXT",
     )
 
 

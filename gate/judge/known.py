@@ -107,7 +107,7 @@ def judge_known_failures(
         elif passing and not failing:
             findings.append(_passing(entry, passing, baseline, _day(run), over))
         elif whole and not tests:
-            message = f"thresholds.yaml line {entry.place.line} expects failures, but covers no test"
+            message = f"line {entry.place.line} of thresholds.yaml matches no test of the run"
             remedy = "remove the entry, or correct the name"
             findings.append(_finding(entry, (), "warn", message, remedy))
     return findings
@@ -130,19 +130,17 @@ def _end(entry: KnownFailure, known: Sequence[TestOutcome], day: date, over: Lev
     if left >= 0:
         days = f"{left} day{'s' * (left != 1)} left" if left else "this is the last day"
         message = f"permitted {entry.described}: {days}"
-        return [
-            _finding(entry, known, "warn", message, "mend it, or agree on another date in thresholds.yaml")
-        ]
+        return [_finding(entry, known, "warn", message, "fix it, or change the date in thresholds.yaml")]
     fails = "still fails" if len(known) == 1 else f"{len(known)} tests still fail"
-    message = f"expired: was permitted {entry.described}, and {fails}{_told(over)}"
-    remedy = "mend the test, or agree on another date in thresholds.yaml in a change of its own"
+    message = f"permitted {entry.described}; expired, and {fails}{_told(over)}"
+    remedy = "fix the test, or change the date in thresholds.yaml in a separate change"
     return [_finding(entry, known, over, message, remedy)]
 
 
 def _dropped(entry: KnownFailure, known: Sequence[TestOutcome]) -> Finding:
     fails = "it still fails" if len(known) == 1 else f"{len(known)} tests of it still fail"
     message = f"this change removes the entry from known_failures, and {fails}"
-    return _finding(entry, known, "fail", message, "mend the test, or keep the entry")
+    return _finding(entry, known, "fail", message, "fix the test, or keep the entry")
 
 
 def _passing(
@@ -153,17 +151,22 @@ def _passing(
     since = max(found[0] for found in passes) if number else ""
     if since and (day - date.fromisoformat(since[:10])).days > GRACE:
         message = f"has passed since {since[:10]} and is still a known failure{_told(over)}"
-        remedy = f"remove its entry, line {entry.place.line} of thresholds.yaml, in a change of its own"
+        remedy = f"remove its entry, line {entry.place.line} of thresholds.yaml, in a separate change"
         return _finding(entry, passing, over, message, remedy, passes=True)
     if number < PASSES - 1:
-        message = f"passes; its entry goes after {PASSES} accepted runs in a row that pass, {number} so far"
+        so_far = f"{PASSES} accepted runs in a row that pass ({number} so far)"
+        message = f"passes; its known_failures entry is removed after {so_far}"
     else:
-        message = "passes; its entry will be removed by the next baseline update"
+        message = "passes; the next baseline update removes its known_failures entry"
     return _finding(entry, passing, "info", message, passes=True)
 
 
 def _told(level: Level) -> str:
-    return "" if level == "fail" else "; red only for a change that touches it and for the scheduled run"
+    return (
+        ""
+        if level == "fail"
+        else "; this fails only the scheduled run, and changes to its files or those of its owner"
+    )
 
 
 def _finding(

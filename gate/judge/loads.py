@@ -135,7 +135,7 @@ def _errors(load: LoadRun, metric: Metric | None, policy: Policy) -> list[Reason
     bound = f"its {name} is {_percent(allowed)}" if name else f"at most {_percent(allowed)}"
     sent = load.requests + (load.warm_up or 0)
     message = f"{load.errors:,} of {sent:,} requests failed ({_percent(load.error_rate)}, {bound})"
-    return [Reason(message, "mend what fails; a fast error is no fast answer")]
+    return [Reason(message, "fix what fails; a fast error is no fast answer")]
 
 
 def _requests(load: LoadRun) -> list[Reason]:

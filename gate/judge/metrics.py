@@ -415,7 +415,8 @@ def _appeared_or_vanished(suite: SuiteRun, latest: SuiteBaseline | None) -> list
             suite=suite.name,
             message=f"is in the baseline and was not measured ({', '.join(statistics)})",
             nodeids=(latest.metrics[names[0]].nodeid,),
-            remedy="measure it again, or accept its removal with gate baseline accept",
+            remedy="measure it again, or accept its removal: gate baseline accept --subject "
+            f"{shlex.quote(subject)} --reason TEXT",
         )
         for subject, names, statistics in _by_subject(name for name in measured if name not in suite.metrics)
     ]

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -14,7 +15,7 @@ from gate.model import SuiteRun, TestOutcome
 from gate.nodeids import above
 from gate.verdict import Finding, Kind, Level
 
-_ACCEPT = "or accept the change with gate baseline accept"
+_ACCEPT: Final = "or accept it: gate baseline accept --subject {} --reason TEXT"
 
 
 def judge_outcomes(
@@ -98,7 +99,7 @@ def _gone(suite: SuiteRun, before: Mapping[str, KnownTest]) -> list[Finding]:
         if not uncollected.isdisjoint(above(nodeid)):
             continue
         if known.failed and nodeid in collected:
-            message = "could not be collected on the baseline, its tests run now"
+            message = "could not be collected in the accepted runs, its tests run now"
             findings.append(
                 Finding(kind="fixed", level="info", subject=nodeid, suite=suite.name, message=message)
             )
@@ -127,12 +128,14 @@ def _judge(
         how = "expected to fail" if test.outcome == "xfailed" else "skipped"
         why = test.reason or "no reason given"
         if not ran_here:
-            message = f"is {how} here, and ran in other environments alone: {why}"
+            message = f"{how} here: {why}. Accepted runs ran it only in other environments"
             return _finding(test, "newly-skipped", "warn", message)
-        message = f"ran on the baseline and is now {how}: {why}"
-        return _finding(test, "newly-skipped", "fail", message, remedy=f"let it run again, {_ACCEPT}")
+        message = f"now {how} ({why}); it ran in the accepted runs"
+        return _finding(
+            test, "newly-skipped", "fail", message, remedy=f"run it again, {_accepting(test.nodeid)}"
+        )
     if before.failed and not test.silent and test.nodeid not in expected.entries:
-        return _finding(test, "fixed", "info", "failed on the baseline, passes now")
+        return _finding(test, "fixed", "info", "failed in the accepted runs, passes now")
     return None
 
 
@@ -140,7 +143,7 @@ def _flaky(test: TestOutcome, level: Level) -> Finding:
     """A test that needed a retry: what it would have said without is chance."""
     when = f"in attempt {test.attempts}" if test.attempts else "when it was run again"
     message = f"passed only {when}" + (f"; before: {test.reason}" if test.reason else "")
-    return _finding(test, "flaky", level, message, remedy="mend what it depends on; a retry hides it")
+    return _finding(test, "flaky", level, message, remedy="fix the cause; retrying hides it")
 
 
 def _failed(test: TestOutcome, before: KnownTest | None, expected: Expected, *, ask: bool) -> Finding:
@@ -157,19 +160,21 @@ def _failed(test: TestOutcome, before: KnownTest | None, expected: Expected, *, 
     if permission and current and not ask:
         return _finding(test, "known-failure", "info", f"{_accepted(permission)}: {message}")
     if entry:
-        other = f"{message} (known is {entry.signature}, this is {signature})"
+        other = f"{message} (thresholds.yaml permits the failure {entry.signature}; this one is {signature})"
         return _finding(test, "changed-failure", "fail", other)
     if before is None or not before.failed:
         return _finding(test, "new-failure", "fail", message)
     if before.signature == signature:
-        why = "it failed when it was last accepted, but nobody permitted it"
+        why = "the last accepted run failed in the same way, but nobody accepted that it may"
         if permission and current:
-            why = f"{_accepted(permission)}, but that is older than the base"
+            why = f"{_accepted(permission)}, but in a run that is older than the base"
         elif permission:
-            why = f"the permission of {permission.by} ran out on {permission.until}"
+            why = f"{permission.by} accepted it until {permission.until}"
         return _finding(test, "new-failure", "fail", f"{message} ({why})")
     was = before.signature.split(" | ", 2)[-1]
-    return _finding(test, "changed-failure", "fail", f"{message} (on the baseline it failed with: {was})")
+    return _finding(
+        test, "changed-failure", "fail", f"{message} (in the accepted runs it failed with: {was})"
+    )
 
 
 def _accepted(permission: Permission) -> str:
@@ -202,11 +207,13 @@ def _after_rerun(
     """
     if rerun.unclear:
         return msgspec.structs.replace(
-            found, message=f"{found.message} ({rerun.unclear})", remedy="give it more time: defaults.budget"
+            found,
+            message=f"{found.message} ({rerun.unclear})",
+            remedy="raise defaults.budget in thresholds.yaml",
         )
     (failed, runs), (base_failed, base_runs) = rerun.head, rerun.base
     on_base = f"{base_failed} of {base_runs} on the base" if base_runs else "the base did not run it"
-    how = "" if rerun.alone else ", among the others (alone it passes)"
+    how = "" if rerun.alone else ", only together with the other tests"
     message = f"failed in {failed} of {runs} runs of the head, {on_base}{how}: {found.message}"
     if rerun.flaky and not (shared and base_runs):
         return msgspec.structs.replace(found, kind="flaky", level=flaky, message=message)
@@ -223,7 +230,7 @@ def _after_rerun(
 def _by_the_base(found: Finding, rerun: Rerun, *, passed: bool) -> Finding:
     """A failure that the base has as well is known; if accepted runs passed, something else has changed."""
     if rerun.known and passed:
-        message = f"fails on the base too, but passed when it was last accepted: {found.message}"
+        message = f"fails on the base too, but passed in the last accepted run: {found.message}"
         return msgspec.structs.replace(found, kind="known-failure", level="warn", message=message)
     if rerun.known:
         return msgspec.structs.replace(found, kind="known-failure", level="info")
@@ -247,13 +254,17 @@ def _finding(test: TestOutcome, kind: Kind, level: Level, message: str, remedy: 
     )
 
 
+def _accepting(nodeid: str) -> str:
+    return _ACCEPT.format(shlex.quote(nodeid))
+
+
 def _missing(suite: str, nodeid: str) -> Finding:
     return Finding(
         kind="missing-test",
         level="fail",
         subject=nodeid,
         suite=suite,
-        message="is in the baseline and did not run",
+        message="is in the accepted runs, but not in this run",
         nodeids=(nodeid,),
-        remedy=f"bring it back, {_ACCEPT}",
+        remedy=f"restore it, {_accepting(nodeid)}",
     )

@@ -10,7 +10,16 @@ from msgspec.structs import replace
 
 from gate.baseline import Baseline, KnownMetric, Permission, SuiteBaseline
 from gate.baseline.expected import pruned
-from gate.baseline.records import Memory, SuiteRecords, Where, hash_of, record_of, united, without_removed
+from gate.baseline.records import (
+    Memory,
+    Record,
+    SuiteRecords,
+    Where,
+    hash_of,
+    record_of,
+    united,
+    without_removed,
+)
 from gate.git import GitError, resolve, tip_for, tree_of
 from gate.judge import Inputs, judge
 from gate.model import Run, SuiteRun
@@ -22,6 +31,9 @@ from pytest_regression_gate.metrics import subject_of
 
 _HELD: Final = frozenset({"flaky", "known-failure", "unaccounted"})
 """Kinds that no run is refused for, but that keep what they are about out of the memory."""
+
+
+_NAMED: Final = 5
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,8 @@ class Admitted:
     """What somebody let in."""
     held: tuple[Finding, ...]
     """What is not let in, and why."""
+    added: Mapping[str, Record]
+    """By suite what is new; a measurement that was accepted before is not."""
     flaky: frozenset[str]
     """Tests that failed now and then."""
 
@@ -88,11 +102,13 @@ def admit(candidate: Candidate, memory: Memory) -> Admitted:
     Raises:
         LocatedError: an entry's unit does not fit its metric.
         GitError: the history is too shallow to tell what is expected.
+        NoSuchSubjectError: a subject of the permission names nothing that got worse.
     """
     baseline = _expected_without(candidate, memory)
     findings = [*candidate.held, *_findings(candidate, baseline)]
     flaky = frozenset(nodeid for f in findings if f.kind == "flaky" for nodeid in f.nodeids)
     where = candidate.where
+    _refuse_unknown(candidate, findings)
     new: list[SuiteRecords] = []
     held: dict[Finding, None] = {}
     permitted: dict[Permission, None] = {}
@@ -125,7 +141,22 @@ def admit(candidate: Candidate, memory: Memory) -> Admitted:
             new.append(known)
     after = without_removed(united([memory, Memory(tuple(new))]))
     after = pruned(after, ancestry_at(after, candidate.root, candidate.commit))
-    return Admitted(after, tuple(permitted), tuple(held), flaky)
+    added = {suite.suite: suite.records[0] for suite in new}
+    return Admitted(after, tuple(permitted), tuple(held), added, flaky)
+
+
+class NoSuchSubjectError(ValueError):
+    """Nothing of that name got worse; what did, is in the message."""
+
+
+def _refuse_unknown(candidate: Candidate, findings: Iterable[Finding]) -> None:
+    worse = [f for f in findings if _keeps_out(f, candidate) or f.kind == "policy-change"]
+    for subject in candidate.subjects:
+        if not any(_is_about(finding, subject) for finding in worse):
+            names = sorted({finding.subject for finding in worse})
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            there = ", ".join(map(repr, names[:_NAMED])) + more if names else "nothing"
+            raise NoSuchSubjectError(f"{subject!r} matches nothing that got worse in this run ({there} did)")
 
 
 def _expected_without(candidate: Candidate, memory: Memory) -> Baseline:

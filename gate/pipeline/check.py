@@ -140,7 +140,7 @@ def check(case: Case, listen: Callable[[str], None]) -> Verdict:
     try:
         return case.judged(measure(case, listen))
     except LaunchError as error:
-        remedy = "mend what crashes or hangs, or judge with --no-confirm"
+        remedy = "fix what crashes or hangs, or judge with --no-confirm"
         return case.judged(None, Problem("confirm", str(error), remedy))
 
 

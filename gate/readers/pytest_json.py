@@ -262,7 +262,7 @@ def _check_complete(path: Path, report: _Report) -> None:
         reason = _last_line(first.longrepr)
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
         message = f"collection of {first.nodeid or 'the tests'}{more} failed: {reason}"
-        raise ReportError(where, message, "mend the import or syntax error; its tests did not run")
+        raise ReportError(where, message, "fix the import or syntax error; its tests did not run")
     if report.exitcode not in {0, 1}:
         meaning = _EXIT_CODES.get(report.exitcode, "pytest did not finish")
         raise ReportError(where, f"{meaning} (exit code {report.exitcode})", _RERUN)
@@ -346,7 +346,7 @@ def _metrics(path: Path, test: _Test, suite: str) -> Iterator[Metric]:
             values = _values(measurement)
         except ValueError as error:
             message = f"{test.nodeid}: metric {measurement.name!r}: {error}"
-            raise ReportError(str(path), message, "mend what records it") from None
+            raise ReportError(str(path), message, "fix what records it") from None
         for statistic, value in values.items():
             base = f"{measurement.name}.{statistic}" if statistic else measurement.name
             yield Metric(

@@ -76,7 +76,7 @@ def _targets(document: Document, run: Run, policy: Policy, void: frozenset[str])
     document.heading("Summary")
     if rows:
         good = sum(row[-1] == "met" for row in rows)
-        document.paragraph(f"{good} of {len(rows)} measured limits are met without a warning.")
+        document.paragraph(f"{good} of {len(rows)} metrics with limits keep{'s' * (good == 1)} all of them.")
     document.table(
         ("Metric", "Measured", "Target", "Warning", "Critical", "Status"), rows, numeric=(1, 2, 3, 4)
     )
@@ -88,7 +88,7 @@ def _status(metric: Metric, policy: Policy) -> str:
     given = [(name, limit) for name in ("critical", "target", "warning") if (limit := getattr(rule, name))]
     for name, limit in given:
         if passed_over(metric, rule, limit):
-            return {"critical": "critical", "target": "missed", "warning": "over warning"}[name]
+            return {"critical": "critical", "target": "missed", "warning": "warning"}[name]
     return "met" if given else "–"
 
 
@@ -116,7 +116,7 @@ def _response_times(document: Document, timed: Mapping[str, Series], policy: Pol
 
 def _worst_status(metrics: Iterable[Metric], policy: Policy) -> str:
     found = {_status(metric, policy) for metric in metrics}
-    return next((word for word in ("critical", "missed", "over warning", "met") if word in found), "–")
+    return next((word for word in ("critical", "missed", "warning", "met") if word in found), "–")
 
 
 def _load(document: Document, loads: Mapping[str, Series], void: frozenset[str]) -> None:
@@ -260,7 +260,8 @@ def _alert_levels(document: Document, policy: Policy) -> None:
     if rows:
         document.heading("Alert levels")
         document.paragraph(
-            "Over critical, or a missed target: the check fails. Over warning: the check warns."
+            "The check fails if a metric is worse than its target or critical limit. "
+            "It warns if a metric is worse than its warning limit."
         )
     document.table(("Metric", "Target", "Warning", "Critical"), rows, numeric=(1, 2, 3))
 

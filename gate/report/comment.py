@@ -262,7 +262,7 @@ def _commands(verdict: Verdict) -> list[str]:
     if waivable:
         subject = f'"{waivable.subject}"' if " " in waivable.subject else waivable.subject
         wish = code(_clipped(f"/gate waive {subject} REASON"))
-        lines += ["", f"Wanted all the same? Who may write to the repository comments {wish}."]
+        lines += ["", f"Intended? Anyone with write access can accept it with a comment: {wish}"]
     title = "See it on your machine" if commands else "If that is wanted"
     return [_details(title, "\n".join(lines).strip())] if lines else []
 

@@ -15,7 +15,7 @@ from gate.verdict import EXIT_CODES
 
 _LAST: Final = {
     0: ("the gate turned red for every fault and stayed green without one", "green"),
-    1: ("the gate did not say what it must; do not rely on it before that is mended", "bold red"),
+    1: ("the gate did not say what it must; do not rely on it before that is fixed", "bold red"),
     3: ("nothing is blind, but not everything could be checked", "yellow"),
 }
 

@@ -114,7 +114,7 @@ def _about(first: Finding) -> str:
         case "report-error":
             return f"{_sentence(first.remedy)} Nothing was judged that could not be read."
         case "new-failure" | "changed-failure" | "flaky" | "known-failure":
-            return f"Mend the failing test first: {first.reproduce}"
+            return f"Fix the failing test first: {first.reproduce}"
         case "regression" if first.state == "suspect":
             return f"Look at {first.subject} first; it was compared with history only, run again to be sure."
         case "regression" if first.state == "inconclusive" and first.remedy:

@@ -55,7 +55,7 @@ def test_more_work_enters_only_with_a_reason(project: Project):
     project.edit(more_calls)
     refused = project.gate("baseline", "update", "--commit", "c1")
     assert refused.code == 1
-    assert "api.home.calls{service=store}: 1 → 2" in refused.err
+    assert "api.home.calls{service=store}: regression: 1 → 2" in refused.err
     assert "gate baseline accept --subject SUBJECT --reason TEXT" in refused.err
     assert "api.home.calls{service=store}" not in runs(project)[-1].values, "the rest is accepted"
     assert project.check()[0].code == 1, "what was expected stays"
@@ -73,8 +73,11 @@ def test_more_work_enters_only_with_a_reason(project: Project):
     ("change", "says"),
     [
         (lambda test: test.update(outcome="failed", call=STAGE), "AssertionError: broken"),
-        (lambda test: test.update(outcome="skipped", setup=STAGE | {"outcome": "skipped"}), "is now skipped"),
-        (lambda test: test.update(nodeid="test_api.py::test_new"), "did not run"),
+        (lambda test: test.update(outcome="skipped", setup=STAGE | {"outcome": "skipped"}), "now skipped"),
+        (
+            lambda test: test.update(nodeid="test_api.py::test_new"),
+            "is in the accepted runs, but not in this run",
+        ),
     ],
     ids=["fails", "is skipped", "is gone"],
 )
@@ -124,17 +127,23 @@ def test_a_reason_covers_what_it_names_as_long_as_it_lasts(project: Project):
     project.edit(more_calls)
     project.edit(edit)
     because = ("baseline", "accept", "--commit", "c1", "--reason", "ticket 7", "--by", "anna")
-    subject = ("--subject", "test_api.py::test_other", "--until", "2000-01-01")
+    subject = ("--subject", "test_api.py::test_other", "--until", "2999-01-01")
     refused = project.gate(*because, *subject)
     assert refused.code == 1
-    assert "api.home.calls{service=store}: 1 → 2" in refused.err
+    assert "api.home.calls{service=store}: regression: 1 → 2" in refused.err
     assert waived(project) == ["test_api.py::test_other: anna: ticket 7"]
     shown = project.gate("baseline", "show").out
-    assert "test_api.py::test_other: anna: ticket 7 (until 2000-01-01)" in shown
+    assert "test_api.py::test_other: anna: ticket 7 (until 2999-01-01)" in shown
+    (kept,) = (project.root / "tests" / "baseline").rglob("*.jsonl")
+    kept.write_text(kept.read_text().replace("2999-01-01", "2000-01-01"))
     kinds = {f["kind"] for f in project.check()[1]["findings"] if f["level"] == "fail"}
     assert kinds == {"regression", "new-failure"}
-    assert "the permission of anna ran out on 2000-01-01" in " ".join(project.check()[0].out.split())
-    assert project.gate(*because, "--until", "soon").code == 2
+    assert "anna accepted it until 2000-01-01" in " ".join(project.check()[0].out.split())
+    for day in ("soon", "2000-01-01"):
+        assert project.gate(*because, "--until", day).code == 2
+    nothing = project.gate(*because, "--subject", "api.hom")
+    assert nothing.code == 2
+    assert "--subject 'api.hom' matches nothing that got worse in this run ('api.home.calls" in nothing.err
 
 
 def test_accepting_twice_changes_nothing(project: Project):

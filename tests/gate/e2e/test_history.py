@@ -49,11 +49,11 @@ def test_two_runs_beside_each_other_the_largest_change_first(remembered: Project
     assert "aaa1" in lines[0]
     assert lines[2].split() == ["cache.hit_rate", "80", "%", "36", "%", "-55.0", "%"]
     result = remembered.gate("diff", "aaa", "ddd")
-    assert (result.code, "keeps ccc3, bbb2, aaa1" in result.err) == (2, True)
+    assert (result.code, "holds ccc3, bbb2, aaa1" in result.err) == (2, True)
 
 
 def test_verify_reads_every_line(remembered: Project):
-    assert "1 files, 3 accepted runs" in remembered.gate("baseline", "verify").out
+    assert "1 file with 3 accepted runs, no damage" in remembered.gate("baseline", "verify").out
     (file,) = (remembered.root / "tests" / "baseline").rglob("*.jsonl")
     file.write_text(file.read_text().replace('"created"', '"craeted"', 1))
     result = remembered.gate("baseline", "verify")
@@ -67,7 +67,7 @@ def test_repair_keeps_what_can_be_read_and_moves_the_rest_aside(remembered: Proj
     file.write_bytes(whole.rstrip(b"\n")[:-9])
     assert remembered.gate("check", "--no-confirm").code == 4
     result = remembered.gate("baseline", "repair")
-    assert (result.code, "2 accepted runs kept" in result.out) == (0, True), result.text
+    assert (result.code, "kept 2 accepted runs; moved damaged line" in result.out) == (0, True), result.text
     assert file.with_name("api.jsonl.damaged").read_bytes() == whole.splitlines()[-1][:-9] + b"\n"
     assert remembered.gate("baseline", "verify").code == 0
     assert remembered.gate("baseline", "repair", "--quiet").out == ""

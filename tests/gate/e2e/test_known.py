@@ -115,7 +115,7 @@ def test_a_mended_test_leaves_the_rules_with_its_third_accepted_run(repository: 
     (repository.root / "thresholds.yaml").write_text(before)
     assert "mended" not in accepted(repository, 2)
     assert (repository.root / "thresholds.yaml").read_text() == before
-    assert f"mended, removed from thresholds.yaml: {OTHER}" in accepted(repository, 3)
+    assert f"{OTHER} passes again; its entry was removed from thresholds.yaml" in accepted(repository, 3)
     left = f"{THRESHOLDS}# Known.\nknown_failures:\n{kept}"
     assert (repository.root / "thresholds.yaml").read_text() == left
 
@@ -160,15 +160,15 @@ def test_a_push_edits_the_rules_as_the_remote_holds_them(repository: Project, re
     git(tmp_path / "other", "commit", "--quiet", "--all", "--message", "one more")
     git(tmp_path / "other", "push", "--quiet", "origin", "main")
     out = accepted(repository, 3, "--push", "main")
-    assert f"mended, removed from thresholds.yaml: {OTHER}" in out
+    assert f"{OTHER} passes again; its entry was removed from thresholds.yaml" in out
     left = git(remote, "show", "main:thresholds.yaml")
     assert left == f"{THRESHOLDS}known_failures:\n  'test_web.py::*': {{until: 2033-01-01}}"
     message = git(remote, "log", "-1", "--format=%B", "main")
     assert message.splitlines()[0] == "chore(baseline): accept d3 [skip ci]"
-    assert f"mended, removed from thresholds.yaml: {OTHER}" in message.splitlines()
+    assert f"{OTHER} passes again; its entry was removed from thresholds.yaml" in message.splitlines()
     assert OTHER in (repository.root / "thresholds.yaml").read_text(), "the work tree is not touched"
     assert (
-        "main holds it already"
+        "main already has this run"
         in repository.gate("baseline", "update", "--commit", "d3", "--push", "main").out
     )
 
@@ -177,7 +177,7 @@ def test_a_branch_of_its_own_for_the_baseline_says_what_to_remove(repository: Pr
     for number in (2, 3):
         accepted(repository, number, "--push", "gate-baseline")
     out = accepted(repository, 4, "--push", "gate-baseline")
-    assert f"mended, remove it from thresholds.yaml: {OTHER}" in out
+    assert f"{OTHER} passes again; remove its entry from thresholds.yaml" in out
     names = git(remote, "ls-tree", "-r", "--name-only", "gate-baseline").splitlines()
     assert all(name.endswith(".jsonl") for name in names)
 

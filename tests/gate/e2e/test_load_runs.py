@@ -123,7 +123,7 @@ def test_an_overwhelmed_generator_is_inconclusive_and_its_load_is_not_accepted(p
 
     accepted = project.gate("baseline", "update", "--commit", "c9")
     assert accepted.code == 1
-    assert f"{SUBJECT}: no measurement: the generator itself" in accepted.err
+    assert f"{SUBJECT}: invalid load: no measurement: the generator itself" in accepted.err
     (file,) = (project.root / "tests/baseline").rglob("*.jsonl")
     (accepted_run,) = (
         line for line in map(json.loads, file.read_text().splitlines()) if line.get("commit") == "c9"

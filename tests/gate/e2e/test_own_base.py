@@ -186,7 +186,7 @@ def test_what_was_merged_in_spite_of_a_red_check_stays_red_on_main(
     assert of(verdict, "new-failure")
     refused = project.gate("baseline", "update", "--verdict", "verdict.json")
     assert refused.code == 1
-    assert "held back: " in refused.text
+    assert "not accepted:" in refused.text
     assert judged(project, base)[0] == 1
 
 

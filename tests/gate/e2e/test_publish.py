@@ -114,7 +114,7 @@ def test_the_work_tree_is_not_touched_and_the_message_has_figures(project: Proje
 
 def test_the_same_run_twice_changes_nothing(project: Project, remote: Path):
     other = clone(remote, project, "clone1")
-    for said in ("pushed ", "main holds it already"):
+    for said in ("pushed ", "main already has this run"):
         assert said in other.gate("baseline", "update", "--commit", "c1", "--push", "main").out
     assert len(git(remote, "log", "--format=%h", "main").splitlines()) == 2
 
@@ -163,7 +163,7 @@ def test_a_protected_branch_refuses_with_the_remedy(project: Project, remote: Pa
     hook.chmod(0o755)
     result = clone(remote, project, "clone1").gate("baseline", "update", "--commit", "c1", "--push", "main")
     assert result.code == 1
-    assert "takes no push to main: pre-receive hook declined" in result.err
+    assert "rejected the push to main: pre-receive hook declined" in result.err
     assert "--pull-request" in result.err
     assert [run.commit for run in runs_in(remote)] == ["c0"]
 

@@ -117,7 +117,7 @@ def test_a_failure_that_only_the_whole_suite_shows_is_new(repository: Project):
     assert code == 1, text
     finding = of_test(verdict, "test_other")
     assert (finding["kind"], finding["level"]) == ("new-failure", "fail"), text
-    assert "0 of 3 on the base, among the others (alone it passes)" in finding["message"]
+    assert "0 of 3 on the base, only together with the other tests" in finding["message"]
 
 
 def test_the_command_may_name_the_gates_environment_inside_the_project(

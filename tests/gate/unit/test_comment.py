@@ -131,7 +131,7 @@ def test_a_change_of_the_rules_comes_before_all_findings():
 def test_what_can_be_waived_is_said_how(subject: str, wish: str):
     note = Finding("missing-test", "fail", subject, "did not run")
     text = comment(judge(passed()[0], history_without_tests(), POLICY, base=BASE, notes=(note,)))
-    assert f"comments `{wish}`" in text
+    assert f"with a comment: `{wish}`" in text
     assert "See it on your machine" not in text, "there is no command that shows it"
 
 

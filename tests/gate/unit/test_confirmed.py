@@ -102,7 +102,7 @@ def test_a_failure_among_the_others_is_told_as_such():
     verdict = judge(run, history("x.p50", STEADY), policy_of(), confirmation=Confirmation(reruns=reruns))
     finding = one(verdict, "new-failure")
     assert finding.level == "fail"
-    assert "among the others (alone it passes)" in finding.message
+    assert "only together with the other tests" in finding.message
 
 
 def test_no_suspect_that_stays_open_is_said_with_what_is_not_excluded():

@@ -97,7 +97,7 @@ def test_another_failure_of_a_known_failing_test_is_a_changed_failure():
     )
     finding = one(verdict, "changed-failure")
     assert finding.level == "fail"
-    assert finding.message == "late: 5 s (on the baseline it failed with: gone)"
+    assert finding.message == "late: 5 s (in the accepted runs it failed with: gone)"
 
 
 def test_a_bar_in_the_old_message_survives():

@@ -189,7 +189,7 @@ def test_a_load_that_was_no_measurement_did_not_drift():
 def test_all_reasons_are_said_at_once():
     finding = one(judged(load(but(errors=1000, waited=0.4))), "invalid-load")
     assert finding.message.count(";") >= 2
-    assert "mend what fails" in finding.remedy
+    assert "fix what fails" in finding.remedy
     assert "quiet machine" in finding.remedy
 
 

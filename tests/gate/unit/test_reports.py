@@ -59,8 +59,8 @@ def with_note(**fields) -> Verdict:
             {"kind": "report-error", "remedy": "run it again"},
             "Run it again. Nothing was judged that could not be read.",
         ),
-        ({"kind": "new-failure", "reproduce": "pytest x"}, "Mend the failing test first: pytest x"),
-        ({"kind": "changed-failure", "reproduce": "pytest x"}, "Mend the failing test first: pytest x"),
+        ({"kind": "new-failure", "reproduce": "pytest x"}, "Fix the failing test first: pytest x"),
+        ({"kind": "changed-failure", "reproduce": "pytest x"}, "Fix the failing test first: pytest x"),
         (
             {"kind": "regression", "state": "suspect"},
             "Look at a first; it was compared with history only, run again to be sure.",

@@ -312,7 +312,7 @@ def test_a_damaged_baseline_at_the_base_is_a_problem_and_not_a_crash(change):
     for base in ("main", None):
         (problem,) = load_sources(change.thresholds, None, base).problems
         assert problem.subject.endswith(f"{MACHINE.id}/api.jsonl:1")
-        assert problem.message == "git could not merge it"
+        assert problem.message == "merge conflict"
         assert "gate baseline repair" in problem.remedy
 
 
