@@ -34,16 +34,25 @@ class Ancestry:
         )
 
     @cached_property
-    def _nearest(self) -> dict[str, str]:
-        """The nearest commit of each tree."""
-        return {tree: commit for commit, tree in reversed(tuple(self._trees.items()))}
+    def _of_tree(self) -> dict[str, list[str]]:
+        """The commits of each tree, oldest first."""
+        found: dict[str, list[str]] = {}
+        for commit, tree in reversed(tuple(self._trees.items())):
+            found.setdefault(tree, []).append(commit)
+        return found
 
     def place(self, record: Record) -> str:
-        """The commit that a record stands for here: its own, the nearest of its tree, or `onto`; or none."""
+        """The commit that a record stands for here: its own, that of its tree, or `onto`; or none.
+
+        What was merged as one commit is the first of its tree since `onto`. A later one that brings the tree
+        back, as a revert does, is none that anybody accepted.
+        """
         if record.commit in self._number:
             return record.commit
-        same = self._nearest.get(record.tree, "") if record.tree else ""
-        return same or (record.onto if record.onto in self._number else "")
+        onto = record.onto if record.onto in self._number else ""
+        same = self._of_tree.get(record.tree, [])
+        since = (one for one in same if self.number(one) >= self.number(onto))
+        return next(since, same[-1] if same else onto)
 
     def number(self, commit: str) -> int:
         """Greater than that of all its ancestors; 0: it is none of these commits."""
@@ -85,15 +94,16 @@ class Order:
     def __init__(self, ancestry: Ancestry | None) -> None:
         self._ancestry = ancestry
 
-    def of(self, suite: SuiteRecords) -> list[Placed]:
-        """The records that count here, the nearest last."""
+    def of(self, suite: SuiteRecords, *, lost: bool = False) -> list[Placed]:
+        """The records that count here, the nearest last; or those that have no place, by date."""
         names = {short_id(nodeid): nodeid for nodeid in suite.nodeids}
         found: dict[str, Placed] = {}
         same: dict[str, Mapping[str, str]] = {}
         for record in suite.read:
             place = self._ancestry.place(record) if self._ancestry else record.created
-            if not place:
+            if bool(place) is lost:
                 continue
+            place = place or record.created
             said = str(record.tests)
             outcomes = same.get(said) or same.setdefault(said, dict(record.outcomes(names)))
             number = self._ancestry.number(place) if self._ancestry else 0
@@ -103,18 +113,20 @@ class Order:
             found[record.measurement] = _as_one(before, one) if before else one
         return sorted(found.values(), key=lambda one: one.key)
 
-    def rivals(self, placed: Sequence[Placed]) -> Callable[[str, str], bool]:
-        """Whether neither of two places descends from the other."""
+    def nearer(self, placed: Sequence[Placed]) -> Callable[[Placed, Placed], bool]:
+        """Whether one of two records descends from the other; of one place, whether it is younger."""
         places = list(dict.fromkeys(one.place for one in placed))
         if self._ancestry is None:
-            return lambda one, other: one == other
+            return lambda one, other: one.key > other.key
         bits = {place: 1 << index for index, place in enumerate(places)}
         reached = self._ancestry.ancestors(places)
 
-        def apart(one: str, other: str) -> bool:
-            return one == other or not (reached[one] & bits[other] or reached[other] & bits[one])
+        def nearer(one: Placed, other: Placed) -> bool:
+            if one.place == other.place:
+                return one.key > other.key
+            return bool(reached[one.place] & bits[other.place])
 
-        return apart
+        return nearer
 
 
 def _as_one(one: Placed, other: Placed) -> Placed:

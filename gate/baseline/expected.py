@@ -4,7 +4,8 @@ Never a clock decides, nor the order of lines, nor which run ended last: what de
 Only where git knows nothing, outside a repository, the dates of the reports do.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from gate.baseline import (
+    EVERYTHING,
     FIRST_RUNS,
     WINDOW,
     AcceptedRun,
@@ -27,8 +29,10 @@ from gate.baseline import (
 from gate.baseline.ancestry import Ancestry, Order, Placed
 from gate.baseline.records import FLAKY, ID, Kind, Memory, Record, SuiteRecords, each_once, short_id
 from gate.units import UnitError, convert
-from pytest_regression_gate.metrics import subject_of
+from pytest_regression_gate.metrics import duration_name, subject_of
 
+KEPT: Final = 2 * WINDOW
+"""How many accepted runs of an environment are kept."""
 _SILENT: Final = frozenset({"skipped", "xfailed"})
 _FAILED: Final = frozenset({"failed", "error"})
 
@@ -54,27 +58,37 @@ def expected(memory: Memory, ancestry: Ancestry | None = None) -> Baseline:
 
 def _suite(files: Sequence[SuiteRecords], order: Order) -> tuple[list[SuiteBaseline], SuiteBaseline]:
     """A suite as each environment knows it, and as all of them do."""
-    placed = [order.of(file) for file in files]
-    everything = sorted((one for records in placed for one in records), key=lambda one: one.key)
-    facts = _Facts(everything, {owner for file in files for owner in file.owners}, order)
+    owners = {owner for file in files for owner in file.owners}
+    renames, everything = _by_their_last_names([one for file in files for one in order.of(file)])
+    facts = _Facts(everything, owners, order, renames)
     metrics, tests = facts.metrics(), facts.tests()
+    exact = facts.exact(metrics)
+    if unknown := _held_by(everything) - tests.keys() - metrics.keys():
+        # the history was rewritten since: what was expected then is all that is known of them
+        _, before = _by_their_last_names([one for file in files for one in order.of(file, lost=True)])
+        lost = _Facts(before, owners, Order(None), renames)
+        metrics |= {n: m for n, m in lost.metrics().items() if not unknown.isdisjoint({n, subject_of(n)})}
+        tests |= {n: test for n, test in lost.tests().items() if n in unknown}
+        exact |= {n: value for n, value in lost.exact(metrics).items() if n not in exact}
     mixed = {file.environment.id for file in files if file.environment.mixed}
     units = _units(metrics)
     flat = {id(one): _run(one, units, exact=one.environment in mixed) for one in everything}
     views: list[SuiteBaseline] = []
-    for file, records in zip(files, placed, strict=True):
+    for file in files:
+        records = [one for one in everything if one.environment == file.environment.id]
         if not records and not file.pins:
             continue
         runs = [flat[id(one)] for one in records]
-        named = set[str]().union(*(run.values.keys() for run in runs[-WINDOW:]))
+        window = _window(runs, metrics.keys())
+        named = set[str]().union(*(run.values.keys() for run in window))
         views.append(
             SuiteBaseline(
                 suite=file.suite,
                 environment=file.environment,
                 metrics={name: known for name, known in metrics.items() if name in named},
                 tests={n: t for n, t in tests.items() if records and n in records[-1].outcomes},
-                runs=tuple(runs[-WINDOW:]),
-                pins=_pins(file.pins, runs, units),
+                runs=window,
+                pins=_pins([_with_names(pin, renames) for pin in file.pins], runs, units),
             )
         )
     overall = SuiteBaseline(
@@ -84,7 +98,7 @@ def _suite(files: Sequence[SuiteRecords], order: Order) -> tuple[list[SuiteBasel
         tests=tests,
         runs=tuple(flat[id(one)] for one in everything),
         places=facts.places,
-        exact=facts.exact(metrics),
+        exact=exact,
         ran=_ran(everything),
         skips=_skips(everything),
         lacks=_lacks(everything, tests),
@@ -92,18 +106,108 @@ def _suite(files: Sequence[SuiteRecords], order: Order) -> tuple[list[SuiteBasel
     return views, overall
 
 
+def _window(runs: Sequence[AcceptedRun], metrics: Collection[str]) -> tuple[AcceptedRun, ...]:
+    """The last runs, and of metrics that were held back in them older ones, until there are as many."""
+    recent, short = list(runs[-WINDOW:]), dict[str, int]()
+    for run in reversed(runs[:-WINDOW]):
+        for name in run.values.keys() & metrics - short.keys():
+            short[name] = WINDOW - sum(name in other.values for other in recent[-WINDOW:])
+        wanted = {name: run.values[name] for name in run.values.keys() & short.keys() if short[name] > 0}
+        if wanted:
+            recent.insert(0, replace(run, values=wanted))
+            short |= {name: short[name] - 1 for name in wanted}
+    return tuple(recent)
+
+
+def _held_by(everything: Iterable[Placed]) -> set[str]:
+    """What was ever held back."""
+    return {name for one in everything for name in one.record.held}
+
+
+def _by_their_last_names(placed: Sequence[Placed]) -> tuple[dict[str, str], list[Placed]]:
+    """Records, the nearest last, with tests by their names of now; and these names, by older ones."""
+    names: dict[str, str] = {}
+    found: list[Placed] = []
+    for one in sorted(placed, key=lambda one: one.key, reverse=True):
+        found.append(_with_last_names(one, names))
+        names |= {old: names.get(new, new) for new, old in one.record.moved.items()}
+    return names, found[::-1]
+
+
+def _with_last_names(one: Placed, names: Mapping[str, str]) -> Placed:
+    old = {name: names[name] for name in one.outcomes.keys() | set(one.record.held) if name in names}
+    if not old:
+        return one
+    durations = {duration_name(before): duration_name(now) for before, now in old.items()}
+    record = replace(
+        one.record,
+        values=_grouped_by_last_names(one.record.values, durations),
+        failures={old.get(n, n): signature for n, signature in one.record.failures.items()},
+        held=tuple(old.get(n, durations.get(n, n)) for n in one.record.held),
+        waived=tuple(replace(p, subject=old.get(p.subject, p.subject)) for p in one.record.waived),
+        improved=tuple(durations.get(n, n) for n in one.record.improved),
+    )
+    outcomes = {old.get(nodeid, nodeid): outcome for nodeid, outcome in one.outcomes.items()}
+    return dataclasses.replace(one, record=record, outcomes=outcomes)
+
+
+def _with_names(pin: Pin, names: Mapping[str, str]) -> Pin:
+    """A reference with durations of tests by the names that they have now."""
+    durations = {duration_name(before): duration_name(now) for before, now in names.items()}
+    return replace(pin, groups=_grouped_by_last_names(pin.groups, durations)) if durations else pin
+
+
+def _grouped_by_last_names(
+    groups: Mapping[str, Mapping[str, float]], durations: Mapping[str, str]
+) -> dict[str, dict[str, float]]:
+    return {kind: {durations.get(n, n): v for n, v in group.items()} for kind, group in groups.items()}
+
+
 class _Facts:
     """What the nearest records say of each metric and each test, in whichever environment."""
 
-    def __init__(self, everything: Sequence[Placed], owners: Iterable[tuple[str, str]], order: Order) -> None:
-        """Take a suite's records, the nearest last, and (metric, nodeid) of what measures what."""
+    def __init__(
+        self,
+        everything: Sequence[Placed],
+        owners: Iterable[tuple[str, str]],
+        order: Order,
+        renames: Mapping[str, str],
+    ) -> None:
+        """Take a suite's records, the nearest last, (metric, nodeid) of what measures what, and new names."""
         self._nearest_first = everything[::-1]
-        self._apart = order.rivals(everything)
+        self._nearer = order.nearer(everything)
         self._owners: dict[str, list[str]] = {}
         for name, nodeid in sorted(owners):
-            self._owners.setdefault(name, []).append(nodeid)
+            known = self._owners.setdefault(name, [])
+            if (last := renames.get(nodeid, nodeid)) not in known:
+                known.append(last)
+        self._removing = [one for one in self._nearest_first if one.record.waived and not one.record.partial]
         self._counts: dict[str, list[tuple[Placed, Kind, float]]] = {}
         self.places: dict[str, str] = {}
+
+    def _apart(self, one: Placed, other: Placed) -> bool:
+        """Whether none of two records descends from the other."""
+        return one.place == other.place or not (self._nearer(one, other) or self._nearer(other, one))
+
+    def _is_gone(
+        self,
+        one: Placed,
+        before: Iterable[Placed],
+        subjects: Collection[str],
+        lacks: Callable[[Placed], bool],
+    ) -> bool:
+        """Whether what a record tells of was accepted as gone since.
+
+        In the same environment a nearer record that lacks it says so. For all environments, and for
+        branches that do not know of it, somebody must have permitted it.
+        """
+        if any(not other.record.partial and lacks(other) and self._nearer(other, one) for other in before):
+            return True
+        return any(
+            _permission(other.record, *subjects) and lacks(other) and not self._nearer(one, other)
+            for other in self._removing
+            if other is not one
+        )
 
     def metrics(self) -> dict[str, KnownMetric]:
         """What each metric is, by the nearest record that has it, without those accepted as gone."""
@@ -114,16 +218,19 @@ class _Facts:
             before = nearer.setdefault(one.environment, [])
             for text, values in one.record.values.items():
                 kind = Kind.read(text)
-                for name in () if values.keys() <= told.keys() else values.keys() - told.keys() - gone:
-                    if any(self._lacks(other, name) for other in before):
+                for name in () if values.keys() <= told.keys() else values.keys() - told.keys():
+                    subjects = {name, subject_of(name), *self._owners.get(name, ())}
+                    if self._is_gone(
+                        one, before, subjects, lambda other, name=name: self._lacks(other, name)
+                    ):
                         gone.add(name)
                         continue
                     self.places[name] = one.place
                     told[name] = KnownMetric(name, kind.unit, kind.better, self._owner(name, one), kind.exact)
                 if kind.exact:
-                    for name in values.keys() - gone:
+                    for name in values.keys() & told.keys():
                         claims = self._counts.setdefault(name, [])
-                        if all(self._apart(one.place, other.place) for other, _, _ in claims):
+                        if all(self._apart(one, other) for other, _, _ in claims):
                             claims.append((one, kind, values[name]))
             before.append(one)
         return {name: told[name] for name in sorted(told)}
@@ -150,53 +257,83 @@ class _Facts:
             known = metrics.get(name)
             if known is None or not known.exact:
                 continue
-            permitted = [one for one in claims if _permission(one[0].record, name, subject_of(name))]
-            values: list[float] = []
-            for _, kind, value in permitted or claims:
+            values: list[tuple[Placed, float]] = []
+            for one, kind, value in claims:
                 with suppress(UnitError):
-                    values.append(convert(value, kind.unit, known.unit))
+                    values.append((one, convert(value, kind.unit, known.unit)))
+            if len({value for _, value in values}) > 1:
+                values = [v for v in values if self._rests_on_a_permission(*v, known)] or values
             if values:
-                found[name] = min(values) if known.better == "lower" else max(values)
+                strictest = min if known.better == "lower" else max
+                found[name] = strictest(value for _, value in values)
         return found
+
+    def _rests_on_a_permission(self, one: Placed, value: float, known: KnownMetric) -> bool:
+        """Whether somebody permitted the level of a work count, then or before; it has not fallen since."""
+        sign = 1 if known.better == "lower" else -1
+        for other in self._nearest_first:
+            if other is not one and not self._nearer(one, other):
+                continue
+            for text, group in other.record.values.items():
+                kind = Kind.read(text)
+                if known.name in group and kind.exact:
+                    with suppress(UnitError):
+                        if sign * convert(group[known.name], kind.unit, known.unit) < sign * value:
+                            return False
+                    if _permission(other.record, known.name, subject_of(known.name)):
+                        return True
+        return False
 
     def tests(self) -> dict[str, KnownTest]:
         """What became of each test, without those accepted as gone."""
         told: dict[str, list[tuple[Placed, str]]] = {}
         weak: dict[str, dict[str, tuple[Placed, str]]] = {}
-        gone: set[str] = set()
         passes: dict[str, list[str]] = {}
         over: set[str] = set()
+        last: dict[str, dict[str, str]] = {}
         nearer: dict[str, list[Placed]] = {}
+
+        def is_gone(one: Placed, nodeid: str) -> bool:
+            before = nearer[one.environment]
+            return self._is_gone(
+                one,
+                (other for other in before if other is not one),
+                (nodeid,),
+                lambda other: nodeid not in other.outcomes and nodeid not in other.record.held,
+            )
+
         for one in self._nearest_first:
             before = nearer.setdefault(one.environment, [])
             created = one.record.created
             for nodeid, outcome in one.outcomes.items():
-                if nodeid in gone:
-                    continue
                 if outcome in _SILENT or outcome == FLAKY:
                     weak.setdefault(nodeid, {}).setdefault(one.environment, (one, outcome))
                     if outcome == FLAKY:
                         over.add(nodeid)
                     continue
+                last.setdefault(nodeid, {}).setdefault(one.environment, outcome)
                 if nodeid not in over and outcome not in _FAILED:
                     passes.setdefault(nodeid, []).append(created)
                 else:
                     over.add(nodeid)
                 claims = told.get(nodeid)
                 if claims is None:
-                    if any(nodeid not in b.outcomes and nodeid not in b.record.held for b in before):
-                        gone.add(nodeid)
+                    if is_gone(one, nodeid):
                         continue
                     self.places[nodeid] = one.place
                     here = weak.get(nodeid, {}).get(one.environment)
-                    told[nodeid] = [here if here and here[1] != FLAKY else (one, outcome)]
-                elif all(self._apart(one.place, other.place) for other, _ in claims):
+                    skipped = here and here[1] != FLAKY and self._nearer(here[0], one)
+                    told[nodeid] = [here if here and skipped else (one, outcome)]
+                elif all(self._apart(one, other) for other, _ in claims):
                     claims.append((one, outcome))
             before.append(one)
         for nodeid, by_environment in weak.items():
-            if nodeid not in told and nodeid not in gone:
-                told[nodeid] = [next(iter(by_environment.values()))]
-        return {n: _known(n, told[n], passes.get(n, [])) for n in sorted(told)}
+            if nodeid not in told:
+                claim = next(iter(by_environment.values()))
+                if not is_gone(claim[0], nodeid):
+                    told[nodeid] = [claim]
+        somewhere = {n for n, outcomes in last.items() if not _FAILED.isdisjoint(outcomes.values())}
+        return {n: _known(n, told[n], [] if n in somewhere else passes.get(n, [])) for n in sorted(told)}
 
 
 _STRICTEST: Final = ("passed", "xpassed", FLAKY, "failed", "error", "xfailed", "skipped")
@@ -216,7 +353,7 @@ def _known(nodeid: str, claims: Sequence[tuple[Placed, str]], passes: Sequence[s
 
 
 def _permission(record: Record, *subjects: str) -> Permission | None:
-    return next((one for one in record.waived if one.subject in subjects), None)
+    return next((one for one in record.waived if one.subject in {*subjects, EVERYTHING}), None)
 
 
 def _ran(everything: Sequence[Placed]) -> dict[str, frozenset[str]]:
@@ -370,10 +507,11 @@ def _kept(level: Pin, metrics: Mapping[str, KnownMetric]) -> Pin:
 
 
 def pruned(memory: Memory, ancestry: Ancestry | None = None) -> Memory:
-    """The memory without what no reading at a commit can use any more.
+    """The memory without what no reading at a commit, or near it, can use any more.
 
-    A record beyond the window goes, unless it is the nearest of its environment that tells of a test or of a
-    work count. First levels stay as references. Records that have no place here stay.
+    A record beyond those kept goes, unless it is the nearest of its environment that tells of a test or of a
+    metric. First levels stay as references. Records that have no place here stay. More are kept than are
+    read, for branches that have left the history of the commit.
 
     Args:
         memory: all records.
@@ -386,7 +524,7 @@ def pruned(memory: Memory, ancestry: Ancestry | None = None) -> Memory:
 
 def _without_old(file: SuiteRecords, order: Order, baseline: Baseline) -> SuiteRecords:
     placed = order.of(file)
-    old = placed[:-WINDOW]
+    old = placed[:-KEPT]
     overall, view = baseline.latest(file.suite), baseline.exactly_on(file.suite, file.environment)
     if not overall or not view:
         return file
@@ -397,8 +535,8 @@ def _without_old(file: SuiteRecords, order: Order, baseline: Baseline) -> SuiteR
     file = replace(file, pins=each_once((*file.pins, *levels)))
     if not old:
         return file
-    wanted = overall.tests.keys() | overall.exact.keys()
-    for one in placed[-WINDOW:]:
+    wanted = overall.tests.keys() | overall.metrics.keys()
+    for one in placed[-KEPT:]:
         wanted -= _told(one)
     gone: set[str] = set()
     for one in reversed(old):
@@ -423,10 +561,9 @@ def _without_old(file: SuiteRecords, order: Order, baseline: Baseline) -> SuiteR
 
 
 def _told(one: Placed) -> set[str]:
-    """The tests that ran in a record, and its work counts."""
+    """The tests that ran in a record, and its metrics."""
     ran = {nodeid for nodeid, outcome in one.outcomes.items() if outcome not in _SILENT and outcome != FLAKY}
-    exact = (group for kind, group in one.record.values.items() if Kind.read(kind).exact)
-    return ran.union(*exact)
+    return ran.union(*one.record.values.values())
 
 
 def _flat(groups: Mapping[str, Mapping[str, float]], units: _Units) -> Mapping[str, float]:

@@ -15,6 +15,7 @@ from pytest_regression_gate.metrics import Better, Environment, subject_of
 _DIGITS: Final = 6
 ID: Final = 10
 """Characters by which a record names a test: enough for a million tests."""
+_SAME: Final[Mapping[str, str]] = {}
 _NONE: Final[Mapping[str, KnownMetric]] = {}
 FLAKY: Final = "flaky"
 """The outcome of a test that failed now and then."""
@@ -74,6 +75,10 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", 
     """Metrics that a verdict called better."""
     uses: str = ""
     """What it ran with: a key of `SuiteRecords.uses`."""
+    moved: dict[str, str] = {}
+    """Which of its tests earlier records know by another name: theirs, by nodeid."""
+    partial: bool = False
+    """Never written: whether it says nothing of what it does not name."""
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -104,8 +109,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", 
     def outcomes(self, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         """(nodeid, outcome) of its tests, given their nodeids by `short_id`."""
         for outcome, joined in self.tests.items():
-            for at in range(0, len(joined), ID):
-                if nodeid := names.get(joined[at : at + ID]):
+            for one in _ids(joined):
+                if nodeid := names.get(one):
                     yield nodeid, outcome
 
 
@@ -150,17 +155,44 @@ class SuiteRecords(msgspec.Struct, frozen=True):
 
     @property
     def read(self) -> tuple[Record, ...]:
-        """The records that count: none that was removed, of one run's attempts the last."""
+        """The records that count: none that was removed, of one run's attempts the last.
+
+        Of what the last attempt held back the one before it tells.
+        """
         kept = self.kept
-        last: dict[tuple[str, str], tuple[int, str]] = {}
+        attempts: dict[tuple[str, str], list[Record]] = {}
         for one in kept:
             if one.source:
-                of = one.source, one.commit
-                last[of] = max(last.get(of, (0, "")), (one.attempt, one.created))
-        return tuple(
-            one for one in kept
-            if not one.source or last[one.source, one.commit] == (one.attempt, one.created)
-        )  # fmt: skip
+                attempts.setdefault((one.source, one.commit), []).append(one)
+        earlier: dict[int, Record | None] = {}
+        for of_run in attempts.values():
+            of_run.sort(key=lambda one: (one.attempt, one.created), reverse=True)
+            last = of_run[0].attempt, of_run[0].created
+            held = set(of_run[0].held)
+            for one in of_run:
+                if (one.attempt, one.created) != last:
+                    earlier[id(one)] = self._about(one, held) if held else None
+                    held.intersection_update(one.held)
+        read = (earlier.get(id(one), one) for one in kept)
+        return tuple(one for one in read if one is not None)
+
+    def _about(self, record: Record, names: Collection[str]) -> Record:
+        """What a record says of some metrics and tests alone."""
+        ids = {short_id(name) for name in names}
+        tests = {
+            outcome: "".join(one for one in _ids(joined) if one in ids)
+            for outcome, joined in record.tests.items()
+        }
+        values = {
+            kind: {n: v for n, v in group.items() if n in names or subject_of(n) in names}
+            for kind, group in record.values.items()
+        }
+        return replace(
+            record,
+            tests={outcome: joined for outcome, joined in tests.items() if joined},
+            values={kind: group for kind, group in values.items() if group},
+            partial=True,
+        )
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -172,6 +204,10 @@ class Memory(msgspec.Struct, frozen=True):
         """Those of a suite in one environment; what an older file does not say of it is no difference."""
         found = [s for s in self.suites if s.suite == suite and not environment.differences(s.environment)]
         return next((s for s in found if s.environment == environment), found[0] if found else None)
+
+
+def _ids(joined: str) -> Iterator[str]:
+    return (joined[at : at + ID] for at in range(0, len(joined), ID))
 
 
 def short_id(nodeid: str) -> str:
@@ -194,6 +230,7 @@ def record_of(
     flaky: Collection[str] = (),
     unjudged: Collection[str] = (),
     like: Mapping[str, KnownMetric] = _NONE,
+    moved: Mapping[str, str] = _SAME,
     source: str = "",
     attempt: int = 0,
 ) -> SuiteRecords:
@@ -207,6 +244,7 @@ def record_of(
         improved: metrics that a verdict called better.
         flaky: tests that failed now and then (nodeids).
         unjudged: tests of which nobody could judge the metrics (nodeids): no value of them is kept.
+        moved: which tests earlier records know by another name: theirs, by nodeid.
         like: metrics whose direction and method stay as they are known, whatever the run says.
         source: which run of a workflow measured it.
         attempt: which attempt of that run.
@@ -239,6 +277,7 @@ def record_of(
         waived=waived,
         improved=improved,
         uses=uses_id(run.uses) if run.uses else "",
+        moved={new: old for new, old in sorted(moved.items()) if new in run.tests},
     )
     owners = frozenset((metric.name, metric.nodeid) for metric in run.metrics.values())
     uses = {record.uses: run.uses} if record.uses else {}
@@ -297,13 +336,14 @@ def replaced(known: Memory, fresh: Memory, reason: str) -> Memory:
     gone: list[SuiteRecords] = []
     for suite in fresh.suites:
         before = known.of(suite.suite, suite.environment)
+        where = before.environment if before else suite.environment
         kept = {one.identity for one in suite.records}
         removals = tuple(
             Removal(one.commit, one.created, reason, one.report)
             for one in (before.records if before else ())
             if one.identity not in kept
         )
-        gone.append(SuiteRecords(suite.suite, suite.environment, removals=removals))
+        gone.append(SuiteRecords(suite.suite, where, removals=removals))
     return without_removed(united([known, Memory(tuple(gone)), fresh]))
 
 

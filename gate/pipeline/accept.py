@@ -23,6 +23,7 @@ from gate.baseline.records import (
 from gate.git import GitError, resolve, tip_for, tree_of
 from gate.judge import Inputs, judge
 from gate.model import Run, SuiteRun
+from gate.moves import followed
 from gate.pipeline.align import align
 from gate.pipeline.load import ancestry_at, expected_at, moves_of
 from gate.policy import Policy
@@ -33,6 +34,8 @@ _HELD: Final = frozenset({"flaky", "known-failure", "unaccounted"})
 """Kinds that no run is refused for, but that keep what they are about out of the memory."""
 
 
+_LOST: Final = frozenset({"missing-test", "missing-metric", "newly-skipped"})
+"""Kinds that are facts, whoever is to blame."""
 _NAMED: Final = 5
 
 
@@ -105,7 +108,9 @@ def admit(candidate: Candidate, memory: Memory) -> Admitted:
         NoSuchSubjectError: a subject of the permission names nothing that got worse.
     """
     baseline = _expected_without(candidate, memory)
-    findings = [*candidate.held, *_findings(candidate, baseline)]
+    moved = moves_of(candidate.run, baseline, candidate.root)
+    findings = [*candidate.held, *_findings(candidate, baseline, moved)]
+    baseline = followed(baseline, moved)
     flaky = frozenset(nodeid for f in findings if f.kind == "flaky" for nodeid in f.nodeids)
     where = candidate.where
     _refuse_unknown(candidate, findings)
@@ -121,15 +126,17 @@ def admit(candidate: Candidate, memory: Memory) -> Admitted:
             if _keeps_out(f, candidate) and not (_permits(candidate, f) or set(subjects_of(f)) <= earlier)
         ]
         waived = tuple(_permissions(candidate, about, suite))
+        names = {name for f in out for name in subjects_of(f)}
         known = record_of(
             suite,
             where,
-            held={name for f in out for name in subjects_of(f)},
-            waived=waived,
+            held=names,
+            waived=(*waived, *_lasting(baseline, suite, names | {one.subject for one in waived})),
             improved=tuple(sorted(f.subject for f in about if f.kind == "improvement")),
             flaky=flaky,
             unjudged=_unjudged(candidate.verdict, suite),
             like=_unpermitted(baseline.latest(suite.name), waived),
+            moved=moved,
             source=candidate.source,
             attempt=candidate.attempt,
         )
@@ -171,13 +178,34 @@ def _expected_without(candidate: Candidate, memory: Memory) -> Baseline:
     return expected_at(before, candidate.root, candidate.commit)
 
 
-def _findings(candidate: Candidate, baseline: Baseline) -> Iterable[Finding]:
-    """What is said of the run: by its verdict, or else by history."""
-    if candidate.verdict:
-        return candidate.verdict.findings
-    moved = moves_of(candidate.run, baseline, candidate.root)
+def _findings(candidate: Candidate, baseline: Baseline, moved: Mapping[str, str]) -> tuple[Finding, ...]:
+    """What is said of the run: by its verdict, or else by history.
+
+    A verdict about a change passes over what its base had lost already; nobody has accepted that.
+    """
     inputs = Inputs(candidate.policy, baseline, of_branch=True, moved=moved)
-    return judge(*align(candidate.run, inputs)).findings
+    by_history = judge(*align(candidate.run, inputs)).findings
+    if candidate.verdict is None:
+        return by_history
+    told = {name for f in candidate.verdict.findings for name in (f.subject, *f.nodeids)}
+    counts = {metric.name for metric in candidate.run.metrics.values() if metric.exact}
+    lost = [
+        f
+        for f in by_history
+        if f.level == "fail"
+        and f.subject not in told
+        and (f.kind in _LOST or (f.kind == "regression" and f.subject in counts))
+    ]
+    return (*candidate.verdict.findings, *lost)
+
+
+def _lasting(baseline: Baseline, suite: SuiteRun, without: Collection[str]) -> Iterator[Permission]:
+    """What was permitted before of tests that still fail in the same way."""
+    known = baseline.latest(suite.name)
+    for nodeid, test in suite.tests.items() if known else ():
+        before = known.tests.get(nodeid) if known else None
+        if before and before.permitted and test.failed and nodeid not in without:
+            yield before.permitted
 
 
 def _unpermitted(known: SuiteBaseline | None, waived: Collection[Permission]) -> Mapping[str, KnownMetric]:

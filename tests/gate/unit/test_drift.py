@@ -4,7 +4,7 @@ import random
 import pytest
 
 from gate.baseline import Permission
-from gate.baseline.expected import pruned
+from gate.baseline.expected import KEPT, pruned
 from gate.baseline.files import parse_baseline, to_lines
 from gate.baseline.records import Memory, joined
 from gate.judge.drift import drifts
@@ -231,8 +231,8 @@ class TestPin:
             assert view(known).reference("op.p50").values == {"op.p50": 130}
 
     def test_what_is_dropped_leaves_its_level(self):
-        known = remembered(*suites([*CREEP, *[120] * 40]))
+        known = remembered(*suites([*CREEP, *[120] * 70]))
         (kept,) = pruned(Memory((known,))).suites
-        assert len(kept.records) == 30
+        assert len(kept.records) == KEPT
         assert view(kept).pins[0].values == view(known).pins[0].values
         assert pruned(Memory((kept,))) == Memory((kept,))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gate.baseline import Permission
 from gate.baseline.ancestry import Ancestry
-from gate.baseline.expected import expected, pruned
+from gate.baseline.expected import KEPT, expected, pruned
 from gate.baseline.records import Memory, SuiteRecords, Where, record_of, united
 from gate.model import Outcome
 from tests.gate.build import CREATED, MACHINE, OTHER_MACHINE, metric, outcome, suite_run
@@ -98,7 +98,7 @@ def test_a_test_is_what_the_nearest_record_says_in_which_it_ran_in_any_environme
 
 
 def test_a_count_outlives_the_failures_of_its_test_and_every_window():
-    failing = [calls(0, "c2", at=n, result="failed", signature="S") for n in range(40)]
+    failing = [calls(0, "c2", at=n, result="failed", signature="S") for n in range(70)]
     known = Memory((calls(3, "c1", at=-9),))
     known = united([known, *(Memory((one,)) for one in failing)])
     for memory in (known, pruned(known, LINE)):
@@ -106,7 +106,7 @@ def test_a_count_outlives_the_failures_of_its_test_and_every_window():
         assert overall.exact == {"db.calls": 3}
         assert overall.tests[TEST].failed
     (kept,) = pruned(known, LINE).suites
-    assert len(kept.records) == 31
+    assert len(kept.records) == KEPT + 1
 
 
 def test_that_a_record_holds_a_failure_permits_nothing():
@@ -187,3 +187,105 @@ def test_what_is_dropped_changes_nothing(records: Sequence[SuiteRecords]):
     assert after.suites == before.suites
     (one,), (other,) = after.overall, before.overall
     assert (one.exact, one.tests.keys(), one.metrics) == (other.exact, other.tests.keys(), other.metrics)
+
+
+def two(value: float | None, commit: str, second: str = "t.py::test_new", **more) -> SuiteRecords:
+    """A run of two tests; without a value the one that counts is not there."""
+    counted = [] if value is None else [metric("db.calls", value, "count", exact=True, nodeid=TEST)]
+    tests = [outcome(second)] + ([outcome(TEST)] if value is not None else [])
+    created = CREATED + more.pop("at", 0)
+    run = suite_run(counted, tests, created=created, environment=more.pop("environment", MACHINE))
+    return record_of(run, Where(commit, more.pop("tree", ""), more.pop("onto", "")), **more)
+
+
+PERMITTED = (Permission(TEST, "kim", "no use for it"),)
+MERGES = (history("m a b", "a c1", "b c1", "c1"), history("m b a", "b c1", "a c1", "c1"))
+
+
+@pytest.mark.parametrize("merged", MERGES, ids=["one order", "the other"])
+def test_that_one_branch_does_not_know_a_test_says_nothing_of_the_other(merged):
+    known = seen([two(3, "a", at=1), two(None, "b", "t.py::test_old", at=2)], merged)
+    assert known.exact == {"db.calls": 3}
+    assert known.tests.keys() == {TEST, "t.py::test_new", "t.py::test_old"}
+
+
+@pytest.mark.parametrize("merged", MERGES, ids=["one order", "the other"])
+def test_a_removal_that_somebody_permitted_holds_for_branches_that_left_before(merged):
+    known = seen([two(3, "c1"), two(None, "a", waived=PERMITTED), two(3, "b")], merged)
+    assert (known.exact, known.tests.keys()) == ({}, {"t.py::test_new"})
+
+
+def test_a_removal_that_somebody_permitted_holds_for_other_runners():
+    elsewhere = two(3, "c1", environment=OTHER_MACHINE, at=3)
+    assert seen([two(3, "c1"), elsewhere, two(None, "c2", waived=PERMITTED)]).exact == {}
+    assert seen([two(3, "c1"), elsewhere, two(None, "c2")]).exact == {"db.calls": 3}
+
+
+def test_a_permitted_level_lasts_through_plain_runs_until_it_falls():
+    history_of = history("m b d", "b a", "a c1", "d c1", "c1")
+    level = [calls(9, "a", waived=(Permission("db.calls", "kim", "planned"),)), calls(3, "d", at=7)]
+    assert seen([*level, calls(9, "b")], history_of).exact == {"db.calls": 9}
+    assert seen([*level, calls(8, "b")], history_of).exact == {"db.calls": 8}
+    deeper = history("m e d", "e b", "b a", "a c1", "d c1", "c1")
+    assert seen([*level, calls(3, "b"), calls(9, "e")], deeper).exact == {"db.calls": 3}
+
+
+def test_a_rebuild_permits_what_it_brings():
+    everything = (Permission("*", "kim", "new machines"),)
+    both = [calls(9, "c1", waived=everything), calls(3, "c1", environment=OTHER_MACHINE)]
+    assert seen(both).exact == {"db.calls": 9}
+
+
+@pytest.mark.parametrize("result", ["skipped", "xfailed"])
+def test_a_test_that_never_ran_can_go(result: Outcome):
+    assert TEST in seen([calls(0, "c1", result=result)]).tests
+    assert TEST not in seen([calls(0, "c1", result=result), two(None, "c2", waived=PERMITTED)]).tests
+    assert TEST not in seen([calls(0, "c1", result=result), two(None, "c2")]).tests
+
+
+def test_what_a_renamed_test_owes_stays_with_it():
+    renamed = two(None, "c2", "t.py::test_works", held=["t.py::test_works"], moved={"t.py::test_works": TEST})
+    known = seen([calls(3, "c1", at=1), renamed])
+    assert known.tests["t.py::test_works"].outcome == "passed"
+    assert TEST not in known.tests
+    assert known.metrics["db.calls"].nodeid == "t.py::test_works"
+    again = two(None, "c3", "t.py::a", held=["t.py::a"], moved={"t.py::a": "t.py::test_works"})
+    known = seen([calls(3, "c1", at=1), renamed, again])
+    assert known.tests.keys() == {"t.py::a"}
+    assert known.exact == {"db.calls": 3}
+
+
+def test_what_the_last_attempt_held_back_the_one_before_tells():
+    first = calls(3, "c2", source="run 8", attempt=1)
+    second = calls(5, "c2", at=1, source="run 8", attempt=2, held=["db.calls", TEST])
+    known = seen([calls(5, "c1"), first, second])
+    assert known.exact == {"db.calls": 3}
+    assert known.places[TEST] == "c2"
+    third = calls(4, "c2", at=2, source="run 8", attempt=3)
+    assert seen([calls(5, "c1"), first, second, third]).exact == {"db.calls": 4}
+
+
+def test_a_tree_that_a_revert_brings_back_is_not_what_was_accepted():
+    accepted = calls(9, "pull", tree="C2", onto="c1", waived=(Permission("db.calls", "kim", "planned"),))
+    reverted = Ancestry.parse(["c4 C2 c3", "c3 C3 c2", "c2 C2 c1", "c1 C1 "])
+    assert seen([calls(3, "c1"), accepted, calls(3, "c3")], reverted).exact == {"db.calls": 3}
+
+
+def test_what_a_new_history_held_back_is_as_it_was_before():
+    old = [calls(3, "old")]
+    new = calls(9, "c1", at=5, held=["db.calls"])
+    assert seen([*old, new]).exact == {"db.calls": 3}
+    assert seen(old, None).exact == {"db.calls": 3}
+
+
+def test_the_window_is_of_values_not_of_runs():
+    def page(number: int, value: float, **more) -> SuiteRecords:
+        run = suite_run([metric("page", value)], created=CREATED + number)
+        return record_of(run, Where("c1"), **more)
+
+    records = [page(n, 10.0) for n in range(8)] + [page(n, 30.0, held=["page"]) for n in range(9, 49)]
+    (suite,) = expected(united([Memory((one,)) for one in records]), LINE).suites
+    assert suite.history("page") == [10.0] * 8
+    (kept,) = pruned(united([Memory((one,)) for one in records * 1]), LINE).suites
+    (suite,) = expected(Memory((kept,)), LINE).suites
+    assert suite.history("page")

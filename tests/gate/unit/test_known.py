@@ -242,7 +242,7 @@ def test_the_day_is_that_of_the_run_in_utc():
     for created, expired in ((midnight - 1, False), (midnight, True)):
         run = run_of(suite_run(tests=[failing(f"{NODEID}[1]")], created=created))
         (finding,) = [f for f in judge(run, Baseline(), policy).findings if f.subject == NODEID]
-        assert finding.message.find("; expired, and") >= 0 is expired
+        assert ("; expired, and" in finding.message) is expired
 
 
 def test_the_place_of_the_machine_that_judges_changes_no_day(monkeypatch):
@@ -389,9 +389,9 @@ def test_passes_are_counted_since_the_last_failure(results, number):
 
 def test_a_failure_in_another_environment_is_a_failure():
     here = records(P, P, P, P, step=10)
-    for start, number in ((-5, 4), (5, 3), (35, 0)):
+    for start in (-5, 5, 35):
         elsewhere = records(F, environment=OTHER_MACHINE, start=start)
-        assert len(baseline_from(here, elsewhere).passes("api", NODEID)) == number
+        assert len(baseline_from(here, elsewhere).passes("api", NODEID)) == 0
     mended = records(F, P, environment=OTHER_MACHINE, start=5, step=10)
     assert len(baseline_from(here, mended).passes("api", NODEID)) == 4
 
