@@ -76,10 +76,10 @@ def history_of(directory: Path, commit: str = "HEAD") -> list[str]:
     return _git(directory, "log", "--topo-order", "--format=%H %T %P", commit).decode().splitlines()
 
 
-def holds_any(directory: Path, commits: Iterable[str]) -> bool:
-    """Whether a clone has any of some commits."""
-    wanted = ["rev-list", "--no-walk", "--ignore-missing", *dict.fromkeys(commits)]
-    return bool(_run(directory, wanted).stdout.strip())
+def precedes_any(directory: Path, commit: str, others: Iterable[str]) -> bool:
+    """Whether any of some commits descends from one; a commit that is not in this clone does not."""
+    asked = (["merge-base", "--is-ancestor", commit, other] for other in dict.fromkeys(others))
+    return any(_run(directory, arguments).returncode == 0 for arguments in asked)
 
 
 def deepen(directory: Path) -> bool:

@@ -123,6 +123,8 @@ class SuiteRun(msgspec.Struct, frozen=True):
     distributions, by name; hashes of variables, by `$NAME`."""
     machines: tuple[Environment, ...] = ()
     """Where its shards were measured, if that was on different machines."""
+    dirty: bool = False
+    """Whether tracked files differed from the commit."""
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -73,7 +73,7 @@ def apply_waivers(
     """Permit what is waived: it still shows, as a warning in the state `waived`.
 
     A waiver is about one change. Where others were merged since the last accepted run, nobody knows how much
-    of a figure is its own, so it permits none.
+    of a figure is its own, so it permits none; and one for everything permits nothing.
 
     Args:
         findings: what was found.
@@ -93,7 +93,7 @@ def apply_waivers(
             result.append(finding)
             continue
         used[waiver] = None
-        if finding.head is not None and finding.suite in behind:
+        if finding.suite in behind and (finding.head is not None or waiver.subject == EVERYTHING):
             why = "it covers only the last change, and others were merged since the last accepted run"
             message = f"{finding.message}. The waiver by {waiver.by} does not apply: {why}"
             remedy = f"gate baseline accept --subject {finding.subject} --reason TEXT"

@@ -177,8 +177,8 @@ class Baseline(msgspec.Struct, frozen=True):
     """In each environment."""
     overall: tuple[SuiteBaseline, ...] = ()
     """In all of them: tests and work counts hold everywhere."""
-    placed: bool = True
-    """Whether any of the accepted runs belongs to the history that was asked about."""
+    unplaced: frozenset[str] = frozenset()
+    """Suites of which none of the accepted runs belongs to the history that was asked about."""
 
     def measured_on(self, suite: str, environment: Environment) -> SuiteBaseline | None:
         """The accepted runs of a suite that were measured where this run was."""

@@ -13,12 +13,14 @@ from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
 from gate.baseline import Permission, Pin
 from gate.baseline.records import (
+    FLAKY,
+    ID,
     Kind,
     Memory,
     Record,
@@ -125,6 +127,7 @@ def parse_baseline(files: Mapping[str, bytes]) -> Memory:
 
 
 _NAME: Final = "name a directory: baseline in thresholds.yaml, or --baseline DIR"
+_FROM_GIT: Final = "restore the file from git"
 _RESTORE: Final = "restore the file from git, or keep what can be read: gate baseline repair"
 _LARGE_FILE: Final = b"version https://git-lfs.github.com/spec/"
 CONFLICT: Final = (b"<<<<<<< ", b"=======", b">>>>>>> ", b"||||||| ")
@@ -207,7 +210,7 @@ def _assembled(path: str, lines: Sequence[Line]) -> SuiteRecords:
         raise BaselineError(
             f"{path}:1", f"this file belongs at {expected}", "move it there, or restore it from git"
         )
-    metrics = {line for line in lines if isinstance(line, MetricLine)}
+    metrics = sorted({line for line in lines if isinstance(line, MetricLine)}, key=_told)
     tests = [line for line in lines if isinstance(line, NodeidLine)]
     earlier = [line for line in lines if isinstance(line, EarlierRun)]
     kinds = {m.name: str(Kind(m.unit, m.better, m.exact)) for m in metrics if m.unit or earlier}
@@ -216,18 +219,40 @@ def _assembled(path: str, lines: Sequence[Line]) -> SuiteRecords:
         for line in lines
         if isinstance(line, Pin)
     ]
+    records = [line for line in lines if isinstance(line, Record)]
+    _check_names(path, records, {line.name for line in metrics}, {line.nodeid for line in tests})
     return SuiteRecords(
         suite=header.suite,
         environment=header.environment,
-        records=in_order(
-            (*(line for line in lines if isinstance(line, Record)), *_converted(earlier, kinds, tests))
-        ),
+        records=in_order((*records, *_converted(earlier, kinds, tests))),
         owners=frozenset((line.name, line.nodeid) for line in metrics),
         nodeids=frozenset(line.nodeid for line in tests),
         pins=each_once(pins),
         removals=each_once(line for line in lines if isinstance(line, Removal)),
         uses={uses_id(line.versions): line.versions for line in lines if isinstance(line, UsesLine)},
     )
+
+
+def _told(line: MetricLine) -> tuple[object, ...]:
+    """Sorts lines about one metric: what only earlier formats say last."""
+    return bool(line.unit), line.exact, line.unit, line.better, line.name, line.nodeid
+
+
+_OUTCOMES: Final = frozenset({*get_args(Outcome), FLAKY})
+
+
+def _check_names(path: str, records: Iterable[Record], metrics: set[str], nodeids: set[str]) -> None:
+    """Refuse records whose names are lost: what they say would be forgotten without a word."""
+    names = {short_id(nodeid) for nodeid in nodeids}
+    for joined in {joined for record in records for joined in record.tests.values()}:
+        if lost := sum(joined[at : at + ID] not in names for at in range(0, len(joined), ID)):
+            raise BaselineError(path, f"the names of {lost} tests are lost", _FROM_GIT)
+    for record in records:
+        if words := record.tests.keys() - _OUTCOMES:
+            raise BaselineError(path, f"{min(words)!r} is no outcome of a test", _FROM_GIT)
+        for values in record.values.values():
+            if lost := values.keys() - metrics:
+                raise BaselineError(path, f"the line of metric {min(lost)} is lost", _FROM_GIT)
 
 
 _SOME_TESTS: Final = re.compile(r"\d+ tests?")

@@ -121,6 +121,7 @@ def _add_run(
     if verdict:
         _refuse_others(run, verdict)
     root = thresholds.absolute().parent
+    _refuse_uncommitted(run, thresholds, directory)
     candidate = Candidate(
         run, _measured(run, commit, thresholds), root, policy, verdict, permission, subjects,
         source=source, attempt=attempt, inside=inside_repository(root, directory),
@@ -257,6 +258,30 @@ def _refuse_unusable(run: Run) -> None:
         complain_of(run.problems)
         complain("nothing was accepted")
         sys.exit(EXIT_CODES["error"])
+
+
+def _refuse_uncommitted(run: Run, thresholds: Path, directory: Path) -> None:
+    """End the command if the code that was measured is in no commit: nobody could measure it again."""
+    from gate.git import GitError, changed_files, top_level
+
+    root = thresholds.absolute().parent
+    for suite in (suite for suite in run.suites.values() if suite.dirty):
+        try:
+            top, names = top_level(root), changed_files(root, "HEAD")
+        except GitError:
+            continue
+        paths = [(top / name).resolve() for name in names]
+        code = [
+            path.relative_to(top.resolve()).as_posix()
+            for path in paths
+            if not path.is_relative_to(directory.resolve()) and path != thresholds.resolve()
+        ]
+        if code:
+            more = f" and {len(code) - 1} more files" if len(code) > 1 else ""
+            raise click.UsageError(
+                f"{suite.source} measured uncommitted changes, as of {code[0]}{more}; commit them, and run "
+                "the suites again"
+            )
 
 
 def _refuse_others(run: Run, verdict: Verdict) -> None:

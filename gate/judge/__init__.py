@@ -62,7 +62,7 @@ def judge(
         for p in run.problems
     ]
     findings += _not_judged(run, policy)
-    findings += [] if baseline.placed or not baseline.overall else [_OF_ANOTHER_HISTORY]
+    findings += [_of_another_history(name) for name in sorted(baseline.unplaced & run.suites.keys())]
     behind = frozenset[str]() if inputs.of_branch else inputs.behind
     void: frozenset[str] = frozenset()
     account = confirmation.account if confirmation else NO_ACCOUNT
@@ -93,8 +93,10 @@ def judge(
         expected,
         touched=inputs.touched,
         scheduled=inputs.scheduled,
-        dropped=inputs.dropped,
+        proposed=inputs.proposed,
     )
+    if inputs.of_branch or not base:
+        findings += _forgotten(run, baseline, policy)
     if not run.problems and policy.suites.keys() <= run.suites.keys():
         findings += unanswered_limits(run, policy)
     alone = bool(inputs.unconfirmed) and (inputs.alone or not base)
@@ -147,15 +149,17 @@ def judge(
     )
 
 
-_OF_ANOTHER_HISTORY: Final = Finding(
-    kind="environment",
-    level="fail",
-    subject="baseline",
-    state="inconclusive",
-    message="none of the accepted commits is in this history, so what was accepted last is not known; "
-    "the run is compared with all of it, by date",
-    remedy="if the history was rewritten, accept a run of it: gate baseline update",
-)
+def _of_another_history(suite: str) -> Finding:
+    return Finding(
+        kind="environment",
+        level="fail",
+        subject="baseline",
+        suite=suite,
+        state="inconclusive",
+        message=f"no accepted run of suite {suite!r} is of a commit in this history; the run is compared "
+        "with all accepted runs, by date",
+        remedy="merge the base branch; if the history was rewritten, accept a run: gate baseline update",
+    )
 
 
 def _here(suite: SuiteRun, baseline: Baseline) -> str:
@@ -235,6 +239,22 @@ def _not_judged(run: Run, policy: Policy) -> list[Finding]:
         )
         for name in policy.suites
         if name not in run.suites and not run.problems
+    ]
+
+
+def _forgotten(run: Run, baseline: Baseline, policy: Policy) -> list[Finding]:
+    """Suites that were accepted and that the rules do not name any more: nobody would miss their tests."""
+    lost = {known.suite for known in baseline.overall} - policy.suites.keys() - run.suites.keys()
+    return [
+        Finding(
+            kind="missing-test",
+            level="fail",
+            subject=name,
+            suite=name,
+            message=f"has accepted runs, but {policy.source or 'thresholds.yaml'} does not name this suite",
+            remedy=f"restore it, or remove its accepted runs: {policy.baseline}/*/{name}.jsonl",
+        )
+        for name in sorted(lost)
     ]
 
 

@@ -33,8 +33,8 @@ class Inputs:
     """Suites whose accepted runs are older than the base: changes of others lie between."""
     equips: bool = True
     """The change may decide with which interpreter, distributions and variables the suites run."""
-    dropped: frozenset[str] = frozenset()
-    """Entries of `known_failures` that the change removes."""
+    proposed: Policy | None = None
+    """The rules as the change leaves them; None: it leaves them alone."""
     moved: Mapping[str, str] = field(default_factory=dict[str, str])
     """What tests of the run are called at the base, if it is another name, by nodeid."""
     reports: Mapping[str, str] = field(default_factory=dict[str, str])

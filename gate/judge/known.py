@@ -69,7 +69,7 @@ def judge_known_failures(
     *,
     touched: Collection[str] = (),
     scheduled: bool = False,
-    dropped: Collection[str] = (),
+    proposed: Policy | None = None,
 ) -> list[Finding]:
     """One finding for each entry that somebody should look at.
 
@@ -82,7 +82,7 @@ def judge_known_failures(
         policy: has the entries.
         expected: which entry is about which test.
         touched: files that the change touches, relative to the directory of thresholds.yaml.
-        dropped: patterns of entries that the change removes.
+        proposed: the rules as the change leaves them; None: it leaves them alone.
         scheduled: nobody's change is judged, but the state of the branch.
     """
     findings: list[Finding] = []
@@ -100,8 +100,8 @@ def judge_known_failures(
         failing = [test for test in tests if test.failed]
         known = [test for test in failing if expected.permits(test)]
         passing = [test for test in tests if not test.failed and not test.silent]
-        if known and entry.pattern in dropped:
-            findings.append(_dropped(entry, known))
+        if dropped := _left_without(entry, known, proposed):
+            findings.append(_dropped(entry, dropped))
         elif known:
             findings += _end(entry, known, _day(run), over)
         elif passing and not failing:
@@ -111,6 +111,18 @@ def judge_known_failures(
             remedy = "remove the entry, or correct the name"
             findings.append(_finding(entry, (), "warn", message, remedy))
     return findings
+
+
+def _left_without(
+    entry: KnownFailure, known: Sequence[TestOutcome], proposed: Policy | None
+) -> list[TestOutcome]:
+    """Failing tests of an entry that a change removes, and that no other one permits by their new names."""
+    if proposed is None or any(other.pattern == entry.pattern for other in proposed.known_failures):
+        return []
+    others = ((test, proposed.known_failure(test.nodeid)) for test in known)
+    return [
+        t for t, other in others if not other or not other.permits(t.failure.signature if t.failure else "")
+    ]
 
 
 def is_of(touched: Collection[str], nodeid: str) -> bool:

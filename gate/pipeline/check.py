@@ -117,7 +117,7 @@ def open_case(
         untouched=untouched_suites(run, sources, request.root, of_branch=of_branch),
         behind=sources.behind,
         equips=any(map(equips, sources.touched)),
-        dropped=sources.dropped,
+        proposed=sources.proposed,
         moved=moves_of(run, sources.baseline, request.root, "" if of_branch else sources.base),
         reports={name: hash_of(suite) for name, suite in run.suites.items()},
         waivers=waivers,

@@ -12,7 +12,7 @@ from gate.baseline import Baseline, SuiteBaseline
 from gate.baseline.ancestry import Ancestry
 from gate.baseline.expected import expected
 from gate.baseline.files import BaselineError, parse_baseline, read_baseline
-from gate.baseline.records import Memory
+from gate.baseline.records import Memory, SuiteRecords
 from gate.git import (
     GitError,
     changed_files,
@@ -23,10 +23,10 @@ from gate.git import (
     files_at,
     head_commit,
     history_of,
-    holds_any,
     inside_repository,
     is_shallow,
     merge_base,
+    precedes_any,
     removal_of,
     repository_path,
     resolve,
@@ -66,8 +66,8 @@ class Sources:
     """Where the accepted runs lie, from the top of the repository; empty: elsewhere."""
     behind: frozenset[str] = frozenset()
     """Suites whose accepted runs are older than the base."""
-    dropped: frozenset[str] = frozenset()
-    """Entries of `known_failures` that the head removes."""
+    proposed: Policy | None = None
+    """The rules as the change leaves them; None: it leaves them alone."""
     same: bool = False
     """Whether the work tree is the base, to the last file: then nothing but the branch itself is judged."""
 
@@ -109,18 +109,31 @@ def expected_at(memory: Memory, root: Path, commit: str = "") -> Baseline:
         commit: the commit; empty: the one that is checked out.
 
     Returns:
-        What the accepted runs of that history say. Of a history that was written anew there are none: then
-        what all of them say by their dates, not `placed`.
+        What the accepted runs of that history say. Of a suite of which none belongs to it, all of them by
+        their dates; it is `unplaced`, unless the commit is older than what was accepted.
 
     Raises:
         GitError: the history is too shallow to tell where an accepted run belongs.
     """
-    ancestry = ancestry_at(memory, root, commit)
-    known = expected(memory, ancestry)
-    records = [record for suite in memory.suites for record in suite.read]
-    if known.overall or not records or holds_any(root, (record.commit for record in records)):
+    known = expected(memory, ancestry_at(memory, root, commit))
+    there = {suite.suite for suite in known.overall}
+    others: dict[str, list[SuiteRecords]] = {}
+    for suite in memory.suites:
+        if suite.suite not in there and suite.read:
+            others.setdefault(suite.suite, []).append(suite)
+    lost: list[SuiteRecords] = []
+    for suites in others.values():
+        commits = (name for suite in suites for one in suite.read for name in (one.commit, one.onto) if name)
+        lost += [] if precedes_any(root, commit or "HEAD", commits) else suites
+    if not lost:
         return known
-    return structs.replace(expected(memory), placed=False)
+    by_date = expected(Memory(tuple(lost)))
+    return structs.replace(
+        known,
+        suites=(*known.suites, *by_date.suites),
+        overall=(*known.overall, *by_date.overall),
+        unplaced=frozenset(suite.suite for suite in lost),
+    )
 
 
 def ancestry_at(memory: Memory, root: Path, commit: str = "") -> Ancestry | None:
@@ -189,8 +202,6 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     root = file.absolute().parent
     base = merge_base(root, base_ref)
     policy, notes = _policy_at(root, base, file, here)
-    entries = {entry.pattern for entry in here.known_failures}
-    dropped = frozenset(entry.pattern for entry in policy.known_failures if entry.pattern not in entries)
     directory = baseline or root / policy.baseline
     names = changed_files(root, base)
     top = top_level(root)
@@ -224,7 +235,7 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
         touched,
         policy is here,
         place,
-        dropped=dropped,
+        proposed=None if policy is here else here,
         same=same,
     )
 

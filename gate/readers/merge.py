@@ -81,6 +81,7 @@ def merged(parts: Sequence[SuiteRun]) -> SuiteRun:
         loads=_by_name(item for part in ordered for item in part.loads.items()),
         executed=_by_name(executed.items()),
         seconds=max(part.seconds for part in ordered),
+        dirty=any(part.dirty for part in ordered),
         uses=_agreed(part.uses for part in ordered),
     )
 

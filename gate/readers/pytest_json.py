@@ -127,6 +127,7 @@ class _Summary(msgspec.Struct):
 class _RunMetadata(msgspec.Struct):
     suite: str = ""
     commit: str = ""
+    dirty: bool = False
     environment: Environment | None = None
     shard: Shard | None = None
     uses: dict[str, str] = {}
@@ -193,6 +194,7 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
         environment=_environment(report),
         commit=report.gate.commit if report.gate else "",
         uses=report.gate.uses if report.gate else {},
+        dirty=report.gate.dirty if report.gate else False,
         created=report.created,
         tests=tests,
         metrics=metrics,

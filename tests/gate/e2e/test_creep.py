@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from gate.baseline.expected import KEPT
 from tests.gate.e2e.conftest import Project
 
 STEPS = 10
@@ -106,7 +107,7 @@ def test_a_pin_is_shown_and_outlives_the_window(project: Project):
     (file,) = (project.root / "tests" / "baseline").rglob("*.jsonl")
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     runs = [line["commit"] for line in lines if line["kind"] == "accepted"]
-    assert len(runs) == 30
+    assert len(runs) == KEPT
     assert "0000001" * 5 not in runs
     assert [line["commit"] for line in lines if line["kind"] == "pin"] == ["0000001" * 5]
 

@@ -174,7 +174,7 @@ def test_a_direction_that_is_turned_is_told_and_changes_nothing_until_it_is_acce
     year.change("MS = 10.0", "MS = 30.0")
     year.run()
     assert "page" in year.red()[0]
-    year.edit("MS = 30.0", "MS = 10.0")
+    year.change("MS = 30.0", "MS = 10.0")
     year.accept(1, "--subject", "page", "--reason", "it is a rate")
     year.change("MS = 10.0", "MS = 3.0")
     year.run()

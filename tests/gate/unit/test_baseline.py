@@ -84,13 +84,19 @@ removals = st.builds(Removal, commit=texts, created=texts, reason=texts, report=
 
 @st.composite
 def suite_records(draw):
-    kept = {record.key: record for record in draw(st.lists(records, max_size=4))}
+    nodeids = draw(st.lists(texts, max_size=4))
+    tests = {"passed": "".join(map(short_id, nodeids))} if nodeids else {}
+    drawn = [msgspec.structs.replace(record, tests=tests) for record in draw(st.lists(records, max_size=4))]
+    kept = {record.key: record for record in drawn}
+    names = {name for record in drawn for group in record.values.values() for name in group}
     return SuiteRecords(
         suite="api",
         environment=MACHINE,
         records=in_order(kept.values()),
-        owners=frozenset(draw(st.lists(st.tuples(texts, texts), max_size=4))),
-        nodeids=frozenset(draw(st.lists(texts, max_size=4))),
+        owners=frozenset(
+            [*draw(st.lists(st.tuples(texts, texts), max_size=4)), *((n, "t.py::a") for n in names)]
+        ),
+        nodeids=frozenset(nodeids),
         pins=each_once(draw(st.lists(pins, max_size=2))),
         removals=each_once(draw(st.lists(removals, max_size=2))),
     )

@@ -224,10 +224,10 @@ def test_a_removal_that_somebody_permitted_holds_for_other_runners():
 def test_a_permitted_level_lasts_through_plain_runs_until_it_falls():
     history_of = history("m b d", "b a", "a c1", "d c1", "c1")
     level = [calls(9, "a", waived=(Permission("db.calls", "kim", "planned"),)), calls(3, "d", at=7)]
-    assert seen([*level, calls(9, "b")], history_of).exact == {"db.calls": 9}
-    assert seen([*level, calls(8, "b")], history_of).exact == {"db.calls": 8}
+    assert seen([*level, calls(9, "b", at=1)], history_of).exact == {"db.calls": 9}
+    assert seen([*level, calls(8, "b", at=1)], history_of).exact == {"db.calls": 8}
     deeper = history("m e d", "e b", "b a", "a c1", "d c1", "c1")
-    assert seen([*level, calls(3, "b"), calls(9, "e")], deeper).exact == {"db.calls": 3}
+    assert seen([*level, calls(3, "b", at=1), calls(9, "e", at=8)], deeper).exact == {"db.calls": 3}
 
 
 def test_a_rebuild_permits_what_it_brings():
