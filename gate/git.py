@@ -4,7 +4,7 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -74,6 +74,29 @@ def history_of(directory: Path, commit: str = "HEAD") -> list[str]:
         GitError: there is no such commit, or no repository.
     """
     return _git(directory, "log", "--topo-order", "--format=%H %T %P", commit).decode().splitlines()
+
+
+def first_holding(directory: Path, commit: str, name: str, texts: Collection[str]) -> dict[str, str]:
+    """The first commit, of those that one descends from, in which a file holds each of some texts.
+
+    Args:
+        directory: a directory of the repository.
+        commit: where to begin.
+        name: the end of the file's path.
+        texts: each within one line; those that it never held are left out.
+    """
+    if not texts:
+        return {}
+    log = ["log", "--reverse", "--topo-order", "--format=commit %H", "-p", "-U0", "--no-renames", commit]
+    changes = _run(top_level(directory), [*log, "--", f":(glob)**/{name}"]).stdout.decode(errors="replace")
+    found: dict[str, str] = {}
+    where = ""
+    for line in changes.splitlines():
+        if line.startswith("commit "):
+            where = line.removeprefix("commit ")
+        elif line.startswith("+"):
+            found |= {text: where for text in texts if text in line and text not in found}
+    return found
 
 
 def precedes_any(directory: Path, commit: str, others: Iterable[str]) -> bool:

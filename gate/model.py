@@ -83,6 +83,10 @@ class TestOutcome(msgspec.Struct, frozen=True):
         return self.attempts != 1 and not self.failed and not self.silent
 
 
+LAST_SECOND: Final = 253_402_300_799.0
+"""Of the year 9999."""
+
+
 class Shard(msgspec.Struct, frozen=True):
     """Which share of a suite a report holds: the `number`th, from 1, `of` all."""
 
@@ -123,8 +127,8 @@ class SuiteRun(msgspec.Struct, frozen=True):
     distributions, by name; hashes of variables, by `$NAME`."""
     machines: tuple[Environment, ...] = ()
     """Where its shards were measured, if that was on different machines."""
-    dirty: bool = False
-    """Whether tracked files differed from the commit."""
+    uncommitted: tuple[str, ...] = ()
+    """Tracked files that differed from the commit, from the top of the repository; `?`: nobody says which."""
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -3,25 +3,34 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import Final, Self
 
 from msgspec import structs
 
 from gate.baseline.records import Record, SuiteRecords, short_id
 
+_NOTHING: Final[Mapping[str, str]] = {}
+
 
 class Ancestry:
     """The commits that a commit descends from, itself included."""
 
-    def __init__(self, parents: Mapping[str, tuple[str, ...]], trees: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        parents: Mapping[str, tuple[str, ...]],
+        trees: Mapping[str, str],
+        brought: Mapping[str, str] = _NOTHING,
+    ) -> None:
         """Take the commits, youngest first, so that each comes before its parents.
 
         Args:
             parents: of each commit.
             trees: of each commit.
+            brought: the commit that brought the record of a commit into the tree.
         """
         self._parents = parents
         self._trees = trees
+        self._brought = brought
         self._number = {commit: len(parents) - index for index, commit in enumerate(parents)}
 
     @classmethod
@@ -42,17 +51,26 @@ class Ancestry:
         return found
 
     def place(self, record: Record) -> str:
-        """The commit that a record stands for here: its own, that of its tree, or `onto`; or none.
+        """The commit that a record stands for here, or none.
 
-        What was merged as one commit is the first of its tree since `onto`. A later one that brings the tree
-        back, as a revert does, is none that anybody accepted.
+        That is its own; or that of its tree; or the one that brought the record; or `onto`. What was merged
+        as one commit is the first of its tree since `onto`. A later one that brings the tree back, as a
+        revert does, is none that anybody accepted.
         """
         if record.commit in self._number:
             return record.commit
         onto = record.onto if record.onto in self._number else ""
         same = self._of_tree.get(record.tree, [])
         since = (one for one in same if self.number(one) >= self.number(onto))
-        return next(since, same[-1] if same else onto)
+        return next(since, same[-1] if same else self._brought.get(record.commit, onto))
+
+    def has_own(self, record: Record) -> bool:
+        """Whether a record's commit is one of these, or has the tree of one."""
+        return record.commit in self._number or record.tree in self._of_tree
+
+    def told_of(self, brought: Mapping[str, str]) -> Self:
+        """The same history, with what brought records whose commits are no part of it."""
+        return type(self)(self._parents, self._trees, brought)
 
     def number(self, commit: str) -> int:
         """Greater than that of all its ancestors; 0: it is none of these commits."""

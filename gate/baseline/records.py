@@ -331,6 +331,13 @@ def joined(one: SuiteRecords, other: SuiteRecords) -> SuiteRecords:
     )
 
 
+def removed_before(known: Memory, fresh: Memory) -> Removal | None:
+    """The removal of a record that is to be accepted anew: it would be removed at once."""
+    gone = {one.removes: one for suite in known.suites for one in suite.removals}
+    new = (record.identity for suite in fresh.suites for record in suite.records)
+    return next((gone[identity] for identity in new if identity in gone), None)
+
+
 def replaced(known: Memory, fresh: Memory, reason: str) -> Memory:
     """The memory after some suites were begun anew where they were measured: the rest there is removed."""
     gone: list[SuiteRecords] = []

@@ -152,12 +152,14 @@ def _keep(candidate: Candidate, directory: Path, thresholds: Path) -> tuple[Admi
 
 def _admitted(candidate: Candidate, memory: Memory) -> Admitted:
     """What is let in; a subject that names nothing is wrong usage."""
-    from gate.pipeline.accept import NoSuchSubjectError, admit
+    from gate.pipeline.accept import NoSuchSubjectError, RemovedBeforeError, admit
 
     try:
         return admit(candidate, memory)
     except NoSuchSubjectError as error:
         raise click.UsageError(f"--subject {error}; nothing was accepted") from None
+    except RemovedBeforeError as error:
+        raise click.UsageError(f"{error}; nothing was accepted; run the suites again") from None
 
 
 def _without_mended(
@@ -262,25 +264,21 @@ def _refuse_unusable(run: Run) -> None:
 
 def _refuse_uncommitted(run: Run, thresholds: Path, directory: Path) -> None:
     """End the command if the code that was measured is in no commit: nobody could measure it again."""
-    from gate.git import GitError, changed_files, top_level
+    from gate.git import GitError, top_level
 
-    root = thresholds.absolute().parent
-    for suite in (suite for suite in run.suites.values() if suite.dirty):
+    for suite in (suite for suite in run.suites.values() if suite.uncommitted):
         try:
-            top, names = top_level(root), changed_files(root, "HEAD")
+            top = top_level(thresholds.absolute().parent)
         except GitError:
             continue
-        paths = [(top / name).resolve() for name in names]
-        code = [
-            path.relative_to(top.resolve()).as_posix()
-            for path in paths
-            if not path.is_relative_to(directory.resolve()) and path != thresholds.resolve()
-        ]
+        own = directory.resolve(), thresholds.resolve()
+        paths = ((name, (top / name).resolve()) for name in suite.uncommitted)
+        code = [name for name, path in paths if path not in own and own[0] not in path.parents]
         if code:
             more = f" and {len(code) - 1} more files" if len(code) > 1 else ""
             raise click.UsageError(
-                f"{suite.source} measured uncommitted changes, as of {code[0]}{more}; commit them, and run "
-                "the suites again"
+                f"{suite.source} measured uncommitted changes of {code[0]}{more}; commit them, and run the "
+                "suites again"
             )
 
 

@@ -37,7 +37,7 @@ def rebuild(
     DIR is what gate calibrate --new-baseline wrote. Other suites and environments stay as they are.
     """
     from gate.baseline.files import alone, read_baseline, write_suite
-    from gate.baseline.records import Memory, replaced
+    from gate.baseline.records import Memory, removed_before, replaced
     from gate.pipeline.load import load_policy
     from gate.publish import Update
 
@@ -55,20 +55,29 @@ def rebuild(
         f"{suite.records[-1].commit[:12]}"
         for suite in fresh.suites
     ]
+
+    def begin_anew(known: Memory) -> Memory:
+        if gone := removed_before(known, fresh):
+            raise click.UsageError(
+                f"{runs} holds a run of {gone.commit[:12]} that was removed before ({gone.reason}); nothing "
+                "was changed; measure again: gate calibrate --new-baseline DIR"
+            )
+        return replaced(known, fresh, permission.why)
+
     if branch:
         measured = list(dict.fromkeys(run.commit for suite in fresh.suites for run in suite.records))
         commits = ", ".join(commit[:12] for commit in measured)
         figures = "\n".join((*lines, f"rebuilt by {permission.by}: {permission.why}"))
         target = Target(directory, policy.baseline_branch or branch, remote, thresholds)
 
-        def begin_anew(known: Memory, _rules: bytes | None) -> Update:
-            return Update(replaced(known, fresh, permission.why), figures=figures)
+        def update(known: Memory, _rules: bytes | None) -> Update:
+            return Update(begin_anew(known), figures=figures)
 
         message = Message(f"chore(baseline): rebuild from runs of {commits}", measured)
-        lines.append(push(target, message, begin_anew, by_pull=by_pull)[1])
+        lines.append(push(target, message, update, by_pull=by_pull)[1])
     else:
         with alone(directory):
-            for suite in replaced(read_baseline(directory), fresh, permission.why).suites:
+            for suite in begin_anew(read_baseline(directory)).suites:
                 write_suite(directory, suite)
     for line in () if quiet else lines:
         say(line, console_for(no_color))

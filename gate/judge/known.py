@@ -19,8 +19,6 @@ WARNED: Final = 14
 """Days before the end of an entry from which on everybody is told."""
 GRACE: Final = 14
 """Days that an entry may stay after the first accepted run in which its tests passed."""
-_LAST_SECOND: Final = 253_402_300_799.0
-"""Of the year 9999; a report may say anything."""
 _SHOWN: Final = 5
 
 
@@ -208,4 +206,4 @@ def _finding(
 def _day(run: Run) -> date:
     """When the run was made, UTC."""
     created = max(suite.created for suite in run.suites.values())
-    return datetime.fromtimestamp(min(created, _LAST_SECOND), UTC).date()
+    return datetime.fromtimestamp(created, UTC).date()

@@ -17,6 +17,7 @@ from gate.baseline.records import (
     Where,
     hash_of,
     record_of,
+    removed_before,
     united,
     without_removed,
 )
@@ -36,6 +37,8 @@ _HELD: Final = frozenset({"flaky", "known-failure", "unaccounted"})
 
 _LOST: Final = frozenset({"missing-test", "missing-metric", "newly-skipped"})
 """Kinds that are facts, whoever is to blame."""
+_ALSO: Final = frozenset({"policy-change", "known-failure"})
+"""Kinds that a permission can be about though they keep nothing out."""
 _NAMED: Final = 5
 
 
@@ -105,6 +108,7 @@ def admit(candidate: Candidate, memory: Memory) -> Admitted:
     Raises:
         LocatedError: an entry's unit does not fit its metric.
         GitError: the history is too shallow to tell what is expected.
+        RemovedBeforeError: a rebuild removed this run.
         NoSuchSubjectError: a subject of the permission names nothing that got worse.
     """
     baseline = _expected_without(candidate, memory)
@@ -146,10 +150,16 @@ def admit(candidate: Candidate, memory: Memory) -> Admitted:
         permitted |= dict.fromkeys(waived)
         if not _is_known(known, memory):
             new.append(known)
+    if gone := removed_before(memory, Memory(tuple(new))):
+        raise RemovedBeforeError(f"this run of {gone.commit[:12]} was removed ({gone.reason})")
     after = without_removed(united([memory, Memory(tuple(new))]))
     after = pruned(after, ancestry_at(after, candidate.root, candidate.commit))
     added = {suite.suite: suite.records[0] for suite in new}
     return Admitted(after, tuple(permitted), tuple(held), added, flaky)
+
+
+class RemovedBeforeError(ValueError):
+    """A rebuild removed the run; what was removed never comes back."""
 
 
 class NoSuchSubjectError(ValueError):
@@ -157,7 +167,7 @@ class NoSuchSubjectError(ValueError):
 
 
 def _refuse_unknown(candidate: Candidate, findings: Iterable[Finding]) -> None:
-    worse = [f for f in findings if _keeps_out(f, candidate) or f.kind == "policy-change"]
+    worse = [f for f in findings if _keeps_out(f, candidate) or f.kind in _ALSO]
     for subject in candidate.subjects:
         if not any(_is_about(finding, subject) for finding in worse):
             names = sorted({finding.subject for finding in worse})
@@ -265,8 +275,10 @@ def _permissions(
 ) -> Iterator[Permission]:
     """What goes into the record as permitted: by this command, or by the waivers of the verdict."""
     if given := candidate.permission:
-        changed = [f for f in findings if f.kind == "policy-change" and f.subject in suite.metrics]
-        worse = [f for f in findings if _keeps_out(f, candidate)] + changed
+        names_of_suite = suite.metrics.keys() | suite.tests.keys()
+        also = _ALSO if candidate.subjects else {"policy-change"}
+        more = [f for f in findings if f.kind in also and {f.subject, *f.nodeids} & names_of_suite]
+        worse = [f for f in findings if _keeps_out(f, candidate)] + more
         worse = [f for f in worse if _permits(candidate, f)]
         names = dict.fromkeys(name for f in worse for name in subjects_of(f))
         for name in names or ([] if candidate.subjects else ["run"]):

@@ -21,6 +21,7 @@ from gate.git import (
     deepen,
     file_at,
     files_at,
+    first_holding,
     head_commit,
     history_of,
     inside_repository,
@@ -147,6 +148,7 @@ def ancestry_at(memory: Memory, root: Path, commit: str = "") -> Ancestry | None
     except GitError:
         return None
     records = [record for suite in memory.suites for record in suite.records]
+    ancestry = ancestry.told_of(_brought(memory, ancestry, root, commit or "HEAD"))
     lost = next((record for record in records if not ancestry.place(record)), None)
     if lost and is_shallow(root):
         if deepen(root):
@@ -159,6 +161,22 @@ def ancestry_at(memory: Memory, root: Path, commit: str = "") -> Ancestry | None
             "(actions/checkout: fetch-depth: 0)"
         )
     return ancestry
+
+
+def _brought(memory: Memory, ancestry: Ancestry, root: Path, commit: str) -> dict[str, str]:
+    """The commits that brought accepted runs of changes that were merged as another commit."""
+    found: dict[str, str] = {}
+    for suite in () if is_shallow(root) else memory.suites:
+        texts = {
+            f'"commit":"{one.commit}","created":"{one.created}"': one.commit
+            for one in suite.records
+            if not ancestry.has_own(one)
+        }
+        with suppress(GitError):
+            name = f"{suite.environment.id}/{suite.suite}.jsonl"
+            for text, first in first_holding(root, commit, name, texts.keys()).items():
+                found.setdefault(texts[text], first)
+    return found
 
 
 def memory_of(file: Path, policy: Policy, directory: Path | None = None) -> Memory:
@@ -283,9 +301,11 @@ def _accepted(sources: Sources, suite: SuiteRun, root: Path) -> str:
 
 
 def _witness(latest: SuiteBaseline, suite: SuiteRun) -> str:
-    """The nearest commit by which all that a suite ran was accepted; else the nearest of all."""
+    """The nearest commit by which all that a suite ran or lost was accepted; else the nearest of all."""
     ran = (nodeid for nodeid, test in suite.tests.items() if not test.silent)
-    return latest.accepted_by((*suite.metrics, *ran)) or latest.runs[-1].place
+    elsewhere = latest.lacks.get(suite.environment.id, frozenset())
+    lost = latest.tests.keys() - suite.tests.keys() - elsewhere
+    return latest.accepted_by((*suite.metrics, *ran, *lost)) or latest.runs[-1].place
 
 
 def _changed(sources: Sources, root: Path, commit: str) -> bool:

@@ -81,7 +81,7 @@ def merged(parts: Sequence[SuiteRun]) -> SuiteRun:
         loads=_by_name(item for part in ordered for item in part.loads.items()),
         executed=_by_name(executed.items()),
         seconds=max(part.seconds for part in ordered),
-        dirty=any(part.dirty for part in ordered),
+        uncommitted=tuple(sorted({name for part in ordered for name in part.uncommitted})),
         uses=_agreed(part.uses for part in ordered),
     )
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from gate.model import Metric, Outcome, Shard, SuiteRun, TestOutcome
+from gate.model import LAST_SECOND, Metric, Outcome, Shard, SuiteRun, TestOutcome
 from gate.policy import Policy, is_suite
 from gate.readers.errors import ReportError, position
 from gate.readers.failures import describe
@@ -128,13 +128,15 @@ class _RunMetadata(msgspec.Struct):
     suite: str = ""
     commit: str = ""
     dirty: bool = False
+    """Earlier gates said this alone."""
+    uncommitted: tuple[str, ...] = ()
     environment: Environment | None = None
     shard: Shard | None = None
     uses: dict[str, str] = {}
 
 
 class _Report(msgspec.Struct):
-    created: float
+    created: Annotated[float, msgspec.Meta(ge=0, lt=LAST_SECOND)]
     exitcode: int
     summary: _Summary
     duration: Annotated[float, msgspec.Meta(ge=0)] = 0.0
@@ -194,7 +196,7 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
         environment=_environment(report),
         commit=report.gate.commit if report.gate else "",
         uses=report.gate.uses if report.gate else {},
-        dirty=report.gate.dirty if report.gate else False,
+        uncommitted=report.gate.uncommitted or ("?",) * report.gate.dirty if report.gate else (),
         created=report.created,
         tests=tests,
         metrics=metrics,

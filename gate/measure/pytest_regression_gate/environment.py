@@ -25,15 +25,15 @@ def this_environment(libraries: Sequence[str] = ()) -> Environment:
     )
 
 
-def checked_out_commit(directory: Path) -> tuple[str, bool]:
-    """Return the commit checked out in a directory and whether tracked files differ from it.
+def checked_out_commit(directory: Path) -> tuple[str, list[str]]:
+    """Return the commit checked out in a directory, and tracked files that differ from it, from the top.
 
-    Outside a repository, or without git: `("", False)`.
+    Outside a repository, or without git: `("", [])`.
     """
     head = _git(directory, "rev-parse", "HEAD")
-    if os.environ.get(SIDE):  # git would open what differs, and in a comparison it is seen who opens it
-        return head, False
-    return head, bool(head and _git(directory, "status", "--porcelain", "--untracked-files=no"))
+    if not head or os.environ.get(SIDE):  # git would open what differs, and it is seen who opens it
+        return head, []
+    return head, [name for name in _git(directory, "diff", "--name-only", "-z", "HEAD").split("\0") if name]
 
 
 def _git(directory: Path, *arguments: str) -> str:

@@ -6,7 +6,7 @@ the JSON report it adds one key per run, `gate`, with the environment and the co
 
 import json
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -92,8 +92,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # of a distributed run only the controller writes the report
         if not nested:
             _begin_session(config)
-        commit, dirty = checked_out_commit(config.rootpath)
-        config.pluginmanager.register(_RunMetadata(commit, uses, dirty=dirty), "gate-run-metadata")
+        commit, uncommitted = checked_out_commit(config.rootpath)
+        config.pluginmanager.register(_RunMetadata(commit, uses, uncommitted), "gate-run-metadata")
         if (address := os.environ.get(PROGRESS_VARIABLE)) and not nested:
             config.pluginmanager.register(_Progress(Address.from_text(address)), "gate-progress")
 
@@ -272,10 +272,10 @@ class _Subtests:
 class _RunMetadata:
     """Adds to the JSON report what holds for the whole run."""
 
-    def __init__(self, commit: str, uses: Uses, *, dirty: bool) -> None:
+    def __init__(self, commit: str, uses: Uses, uncommitted: Sequence[str]) -> None:
         self._commit = commit
         self._uses = uses
-        self._dirty = dirty
+        self._uncommitted = uncommitted
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_json_modifyreport(self, json_report: dict[str, Any]) -> None:
@@ -283,7 +283,7 @@ class _RunMetadata:
             "schema": RUN_SCHEMA,
             "suite": os.environ.get(SUITE_VARIABLE, ""),
             "commit": self._commit,
-            "dirty": self._dirty,
+            "uncommitted": self._uncommitted,
             "environment": msgspec.to_builtins(
                 this_environment(os.environ.get(LIBRARIES_VARIABLE, "").split())
             ),

@@ -99,7 +99,7 @@ def test_a_pin_is_shown_and_outlives_the_window(project: Project):
     history.report(1)
     history.accept()
     assert project.gate("baseline", "pin", "0000001", "--reason", "release 1").code == 0
-    for _ in range(31):
+    for _ in range(KEPT + 1):
         history.report(1)
         history.accept()
     shown = project.gate("baseline", "show")

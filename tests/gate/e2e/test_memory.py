@@ -291,19 +291,31 @@ def test_a_flaky_warning_is_no_permission(year: Year, tmp_path_factory: pytest.T
     assert year.red("--base", "HEAD~1", confirm=True)[0] == {OK: "new-failure"}
 
 
-def test_a_history_that_was_written_anew_passes_nothing(year: Year):
+@pytest.mark.parametrize("brought", [True, False], ids=["with the accepted runs", "without"])
+def test_a_history_that_was_written_anew_passes_nothing_worse(year: Year, *, brought: bool):
     year.accept()
+    where: tuple[str, ...] = ()
+    if not brought:
+        (year.root / "tests" / "baseline").rename(year.root / ".gate" / "kept")
+        where = ("--baseline", ".gate/kept")
     git(year.root, "checkout", "--quiet", "--orphan", "anew")
-    year.commit("the same files, another history")
+    (year.root / "other.py").write_text("ONE = 1\n")
+    year.commit("the same code, another history")
     for branch in ("main",):
         git(year.root, "branch", "--quiet", "-D", branch)
     git(year.root, "reflog", "expire", "--expire=now", "--all")
     git(year.root, "gc", "--quiet", "--prune=now")
     year.run()
-    assert year.red()[0] == {"baseline": "environment"}
+    undecided = {} if brought else {"baseline": "environment"}
+    assert year.red(*where)[0] == undecided
     year.change("CALLS = 3", "CALLS = 9")
     year.run()
-    assert year.red()[0] == {"baseline": "environment", "db.calls": "regression"}
+    assert year.red(*where)[0] == undecided | {"db.calls": "regression"}
+    if not brought:  # what an update holds back is not forgotten
+        assert year.gate("baseline", "update", *where).code == 1
+        year.commit("next")
+        year.run()
+        assert year.red(*where)[0] == {"db.calls": "regression"}
 
 
 @pytest.mark.parametrize("workers", ["", " -n 2"])
@@ -339,3 +351,80 @@ def test_a_red_names_what_else_changed_since_the_last_accepted_run(
     messages = [finding["message"] for finding in json.loads((year.root / "v.json").read_text())["findings"]]
     said = "since the last accepted run, beside the code: variable MODE changed, dep 1.0 → 2.0"
     assert f"{said}; not by this change" in messages
+
+
+def test_what_a_squashed_change_brought_along_counts_where_it_was_merged(year: Year):
+    year.accept()
+    git(year.root, "checkout", "--quiet", "-b", "topic")
+    year.change("CALLS = 3", "CALLS = 9")
+    year.accept(1, "--reason", "nine are wanted")
+    git(year.root, "checkout", "--quiet", "main")
+    (year.root / "other.py").write_text("ONE = 1\n")
+    year.commit("main moves on")
+    year.accept()
+    git(year.root, "checkout", "--quiet", "topic")
+    git(year.root, "merge", "--quiet", "--no-edit", "main", "-X", "ours")
+    assert year.gate("baseline", "repair").code == 0
+    year.commit("merge main")
+    git(year.root, "checkout", "--quiet", "main")
+    git(year.root, "merge", "--quiet", "--squash", "topic")
+    year.commit("topic (#1)")
+    git(year.root, "branch", "--quiet", "-D", "topic")
+    year.run()
+    assert year.red()[0] == {}
+    year.change("CALLS = 9", "CALLS = 10")
+    year.run()
+    assert year.red("--base", "HEAD~1")[0] == {"db.calls": "regression"}
+
+
+def test_uncommitted_code_is_not_accepted(year: Year):
+    year.accept()
+    year.edit("CALLS = 3", "CALLS = 2")
+    year.run()
+    refused = year.gate("baseline", "update")
+    assert refused.code == 2
+    assert "measured uncommitted changes of app.py; commit them" in refused.err
+    year.commit()
+    year.accept()
+
+
+def test_what_a_permission_was_given_for_lasts_through_plain_runs(year: Year):
+    year.change("def ok(): return True", "def ok(): return False")
+    year.gate("run", "--quiet")
+    assert (
+        year.gate("baseline", "accept", "--by", "kim", "--reason", "old", "--until", "2999-01-01").code == 0
+    )
+    for _ in range(2):
+        year.commit("accept")
+        year.gate("run", "--quiet")
+        assert year.red()[0] == {}
+        assert year.gate("baseline", "update").code == 0
+    longer = ("accept", "--by", "kim", "--subject", OK, "--reason", "longer", "--until", "2999-02-01")
+    assert year.gate("baseline", *longer).code == 0
+    assert "longer" in year.gate("baseline", "show").out
+
+
+def test_a_suite_that_the_rules_forgot_is_missed_on_the_branch(year: Year):
+    year.accept()
+    year.edit("suites: {api:", "suites: {web:", "thresholds.yaml")
+    year.commit("another name")
+    (year.root / ".gate" / "api.json").unlink()
+    year.run()
+    assert year.red()[0] == {"api": "missing-test"}
+    (kept,) = (year.root / "tests" / "baseline").rglob("api.jsonl")
+    kept.unlink()
+    year.commit("and without what was accepted")
+    year.run()
+    assert year.red()[0] == {}
+
+
+def test_what_was_removed_before_is_not_accepted_again(year: Year):
+    year.accept()
+    for name in ("x", "y"):
+        year.run()
+        into = ("calibrate", "--runs", "2", "--quiet", "--new-baseline", f".gate/{name}")
+        assert year.gate(*into).code == 0
+        assert year.gate("baseline", "rebuild", f".gate/{name}", "--by", "kim", "--reason", name).code == 0
+    again = year.gate("baseline", "rebuild", ".gate/x", "--by", "kim", "--reason", "back")
+    assert again.code == 2
+    assert "was removed before (y); nothing was changed" in again.err

@@ -66,6 +66,7 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "failed without a failing test": (lambda d: d.update(exitcode=1), "although no test failed"),
     "a test is missing": (lambda d: d["tests"].pop(), "only 2 of 3 tests"),
     "wrong type": (lambda d: d.update(created="yesterday"), "created"),
+    "created after all years": (lambda d: d.update(created=1e20), "created"),
     "no created": (lambda d: d.pop("created"), "created"),
     "unknown outcome": (lambda d: d["tests"][1].update(outcome="fine"), "test_other"),
     "tests is an object": (lambda d: d.update(tests={}), "tests"),

@@ -265,11 +265,6 @@ def test_another_failure_is_not_told_as_an_expired_one():
     assert found(verdict) == [("changed-failure", "fail", NODEID)]
 
 
-def test_a_time_beyond_all_years_is_no_crash():
-    run = run_of(suite_run(tests=[failing()], created=1e300))
-    assert judge(run, Baseline(), policy_of(entry())).verdict == "passed"
-
-
 def test_a_second_look_does_not_excuse_what_expired():
     again = Confirmation(reruns={NODEID: Rerun((4, 4), (3, 3))})
     verdict = judged(policy_of(entry(-1)), failing(), confirmation=again, **TOUCHES_TEST)
