@@ -275,10 +275,10 @@ def _refuse_uncommitted(run: Run, thresholds: Path, directory: Path) -> None:
         paths = ((name, (top / name).resolve()) for name in suite.uncommitted)
         code = [name for name, path in paths if path not in own and own[0] not in path.parents]
         if code:
-            more = f" and {len(code) - 1} more files" if len(code) > 1 else ""
+            more = f" and {amount(len(code) - 1, 'more file')}" if len(code) > 1 else ""
+            of = f" of {code[0]}{more}" if code[0] != "?" else ""
             raise click.UsageError(
-                f"{suite.source} measured uncommitted changes of {code[0]}{more}; commit them, and run the "
-                "suites again"
+                f"{suite.source} measured uncommitted changes{of}; commit them, and run the suites again"
             )
 
 
