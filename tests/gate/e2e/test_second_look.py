@@ -37,12 +37,13 @@ def add_test(project: Project, body: str, *, accepted: bool) -> None:
     file.write_text(file.read_text() + body)
     if not accepted:
         return
+    git(project.root, "commit", "-q", "-a", "-m", "another test")
     (project.root / "pass").touch()
     assert project.gate("run").code == 0
     project.accept(1)
     (project.root / "pass").unlink()
     git(project.root, "add", ".")
-    git(project.root, "commit", "-q", "-m", "another test")
+    git(project.root, "commit", "-q", "-m", "accepted")
 
 
 def of_test(verdict: dict[str, Any], name: str) -> dict[str, Any]:
