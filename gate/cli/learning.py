@@ -121,7 +121,7 @@ def calibrate(
 def selftest(thresholds: Path, quiet: bool, no_color: bool) -> None:
     """Prove in a throw-away copy of this repository that the gate can turn red, and green.
 
-    Exit code: 0 every case turned out as it must, 1 the gate is blind somewhere, 3 not everything could be
+    Exit code: 0 every case turned out as it must, 1 the gate missed a case, 3 not everything could be
     checked, 4 the suites do not run in the copy.
     """
     from gate.pipeline.load import load_policy
