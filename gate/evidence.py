@@ -32,6 +32,7 @@ ONE_SHOT_ERROR: Final = 0.02
 """Standard error that is assumed for what a launch measures only once, since no rounds show it."""
 _EFFICIENCY: Final = 0.37
 """Of the median absolute deviation: a spread of n rounds is known as from 0.37 n with the usual estimate."""
+_NINE_OF_TEN: Final = 0.9
 _ALL_SHARES: Final = 2.10974
 """The sum of 1 / (n ln(n)^2) over n = 2, 3, ..."""
 
@@ -69,6 +70,8 @@ class Evidence:
     """The base times the estimated ratio: what is shown of both never contradicts it."""
     last: float = 0.0
     """What the margin around the estimate will be when all the launches there may be are made."""
+    likely: float = 0.0
+    """What is left of the estimate's distance in nine of ten cases: the margin of a one-sided 90 % bound."""
 
     @property
     def change(self) -> float:
@@ -94,6 +97,24 @@ class Evidence:
         if estimate > max(acceptable, margin):
             return "confirmed"
         return "cleared" if estimate + margin < acceptable else "inconclusive"
+
+    def grave(self, better: Better, tolerance: float, floor: float = 0.0) -> bool:
+        """Whether what is undecided may not pass: probably worse, or estimated far beyond what is acceptable.
+
+        See `decide` for the arguments.
+        """
+        estimate, _, acceptable = self._worsening(better, tolerance, floor)
+        return estimate > self.likely or estimate > 2 * acceptable
+
+    def worse(self, better: Better) -> bool:
+        """Whether the head is surely worse, by however little."""
+        estimate, margin, _ = self._worsening(better, 0.0, 0.0)
+        return len(self.ratios) >= MIN_LAUNCHES and estimate > margin
+
+    def excludes(self, better: Better, share: float) -> bool:
+        """Whether it is surely not worse by more than a share."""
+        estimate, margin, acceptable = self._worsening(better, share, 0.0)
+        return len(self.ratios) >= MIN_LAUNCHES and estimate + margin < acceptable
 
     def hopeless(self, better: Better, tolerance: float, floor: float = 0.0) -> bool:
         """Whether all the launches there may be would hardly decide it.
@@ -271,6 +292,7 @@ def weigh(metric: str, pairs: Sequence[Pair], rank: int) -> Evidence:
         base,
         base * math.exp(estimate),
         last,
+        t_quantile(_NINE_OF_TEN, degrees) * math.sqrt(scale / total),
     )
 
 

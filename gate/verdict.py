@@ -21,6 +21,7 @@ Kind = Literal[
     "newly-skipped",
     "missing-metric",
     "limit",
+    "known-limit",
     "invalid-load",
     "unaccounted",
     "regression",
@@ -78,6 +79,7 @@ KINDS: Final[Mapping[Kind, KindRow]] = {
         "missing metric", "missing metrics", "missing metrics", waivable=True, refused=True
     ),
     "limit": KindRow("limit broken", "limits broken", "limits", waivable=True),
+    "known-limit": KindRow("known limit", "known limits", "limits"),
     "invalid-load": KindRow("invalid load", "invalid loads", "loads", unclean=True),
     "unaccounted": KindRow("unaccounted difference", "unaccounted differences", "other", waivable=True),
     "regression": KindRow("regression", "regressions", "regressions", waivable=True, refused=True),

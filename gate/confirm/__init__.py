@@ -177,11 +177,13 @@ def _questions(
     run: Run, verdict: Verdict, policy: Policy, changed: frozenset[str], names: Sequence[str]
 ) -> list[Question]:
     """What to measure again: where the change looks like prose, only what history suspects."""
+    limits = [f.subject for f in verdict.findings if f.kind == "limit" and f.level == "fail"]
     suspects = [f.subject for f in verdict.findings if f.state == "suspect" or f.kind == "limit"]
-    void = {finding.subject for finding in verdict.findings if finding.kind == "invalid-load"}
+    # in turns a busy machine is busy for both sides; what a load did to itself no turn can mend
+    void = {f.subject for f in verdict.findings if f.kind == "invalid-load" and f.state is None}
     questions = [
         question
-        for question in in_order_of_suspicion(run, policy, suspects, changed)
+        for question in in_order_of_suspicion(run, policy, suspects, changed, limits)
         if question.subject not in void and question.metric not in void
     ]
     prose = policy.confirm == "budget" and all(map(PROSE.fullmatch, names))

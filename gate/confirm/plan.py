@@ -143,7 +143,11 @@ def questions_about(
 
 
 def in_order_of_suspicion(
-    run: Run, policy: Policy, suspects: Sequence[str], changed: frozenset[str]
+    run: Run,
+    policy: Policy,
+    suspects: Sequence[str],
+    changed: frozenset[str],
+    limits: Collection[str] = (),
 ) -> list[Question]:
     """Everything that can be asked: what runs changed functions, then other suspects, then the rest.
 
@@ -154,10 +158,13 @@ def in_order_of_suspicion(
         policy: says what may be asked, and how much worse is acceptable.
         suspects: metrics that history suspects, strongest first.
         changed: what `changed_functions` found.
+        limits: metrics that break a limit; they are compared even where the policy compares none.
     """
     strength = {name: place for place, name in enumerate(suspects)}
     executed = {name: code for suite in run.suites.values() for name, code in suite.executed.items()}
-    asked = (_question(metric, policy, run.seconds) for metric in run.metrics.values())
+    asked = (
+        _question(metric, policy, run.seconds, named=metric.name in limits) for metric in run.metrics.values()
+    )
     questions = [question for question in asked if question]
     places: dict[str, tuple[int, int, int]] = {}
     for question in questions:

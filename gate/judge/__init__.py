@@ -68,7 +68,7 @@ def judge(
     account = confirmation.account if confirmation else NO_ACCOUNT
     untouched = untouched_tests(run, inputs.untouched, account)
     for suite in run.suites.values():
-        loads = judge_loads(suite, policy, untouched=untouched)
+        loads = judge_loads(suite, policy, untouched=untouched, confirmation=confirmation)
         void |= loads.void
         findings += judge_outcomes(
             suite,
@@ -84,7 +84,15 @@ def judge(
         )
         findings += loads.findings
         accepted = baseline.comparable(suite.name, suite.environment)
-        findings += judge_limits(suite, policy, loads.void, untouched=untouched, accepted=accepted)
+        findings += judge_limits(
+            suite,
+            policy,
+            loads.void,
+            untouched=untouched,
+            accepted=accepted,
+            confirmation=confirmation,
+            of_branch=inputs.of_branch,
+        )
         findings += _comparability(suite, baseline)
     findings += judge_known_failures(
         run,

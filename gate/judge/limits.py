@@ -3,15 +3,26 @@
 import shlex
 from collections.abc import Collection
 from statistics import median
+from typing import Final
 
 import msgspec
 
 from gate.baseline import SuiteBaseline
+from gate.evidence import Confirmation, Evidence
+from gate.judge.accounting import said
 from gate.judge.screening import depends_on_speed
 from gate.model import Metric, Run, SuiteRun
 from gate.policy import LIMITS, Policy, Rule
-from gate.units import Quantity, format_value
+from gate.units import Quantity, format_change, format_value
 from gate.verdict import Finding, Level
+
+_SLACK: Final = 0.05
+"""How much worse than the base a metric may be whose limit is broken already, and count as no worse."""
+_LIKE: Final = 3.0
+"""How many times the figure beside the base that of the suite may be, to be that of a busier machine."""
+_NOTHING: Final = 1e-300
+_ITS_FIRST_CALLS: Final = "the suite measured more than its operation alone, as first calls do: look at these"
+_MORE_TIME: Final = "give the comparison more time: defaults.budget"
 
 
 def judge_limits(
@@ -21,6 +32,8 @@ def judge_limits(
     *,
     untouched: Collection[str] = (),
     accepted: SuiteBaseline | None = None,
+    confirmation: Confirmation | None = None,
+    of_branch: bool = False,
 ) -> list[Finding]:
     """One finding for every metric beyond a limit: a missed target or critical fails, a warning warns.
 
@@ -34,14 +47,21 @@ def judge_limits(
         untouched: tests that reach nothing that differs (nodeids). A limit on a time or a rate is then broken
             by the machine, which is told, unless the accepted runs break it as well.
         accepted: the accepted runs of machines like this one.
+        confirmation: what base and head showed beside each other; None: nobody asked. A limit on a time or a
+            rate that the head breaks is then judged like a test: by whether the base keeps it.
+        of_branch: the base is what was accepted, so a limit that it breaks as well is no excuse.
 
     Raises:
         LocatedError: a limit's unit does not fit its metric.
     """
     findings: list[Finding] = []
-    for metric in suite.metrics.values():
+    for measured in suite.metrics.values():
+        metric = measured
         if metric.name in void and metric.statistic != "error_rate":
-            continue
+            shown = confirmation.evidence.get(metric.name) if confirmation else None
+            if shown is None:
+                continue
+            metric = msgspec.structs.replace(metric, value=shown.head)
         rule = policy.rule(metric)
         levels: tuple[tuple[str, Level], ...] = (
             ("critical", "fail"),
@@ -52,9 +72,13 @@ def judge_limits(
             limit: Quantity | None = getattr(rule, name)
             if limit is not None and passed_over(metric, rule, limit):
                 found = _finding(metric, rule, name, limit, level)
-                same = metric.nodeid in untouched and depends_on_speed(metric)
-                if same and not _was_broken(metric, rule, limit, accepted):
-                    found = _of_the_machine(found)
+                broken = _was_broken(metric, rule, limit, accepted)
+                if depends_on_speed(metric) and metric.nodeid in untouched:
+                    found = found if broken else _of_the_machine(found)
+                elif depends_on_speed(metric) and level == "fail" and confirmation:
+                    found = _beside_the_base(
+                        found, metric, rule, limit, confirmation, excuse=not (of_branch and broken)
+                    )
                 findings.append(found)
                 break
     return findings
@@ -72,6 +96,51 @@ def _of_the_machine(found: Finding) -> Finding:
         f"{found.message}; nothing that it runs has changed since it was accepted, so this is the machine"
     )
     return msgspec.structs.replace(found, level="info", state="machine", message=message)
+
+
+def _beside_the_base(
+    found: Finding,
+    metric: Metric,
+    rule: Rule,
+    limit: Quantity,
+    confirmation: Confirmation,
+    *,
+    excuse: bool,
+) -> Finding:
+    """A limit that the head breaks: new where the base keeps it, known where the head is no worse."""
+    if shared := confirmation.account.unaccounted(metric.nodeid):
+        return _undecided(found, said(shared), shared[0].remedy)
+    shown = confirmation.evidence.get(metric.name)
+    if shown is None:
+        return _undecided(found, "it was not measured beside the base", _MORE_TIME)
+    slack = min(_SLACK, rule.tolerance.to("ratio"))
+    beside = _beside(metric, shown)
+    base, head = (
+        passed_over(msgspec.structs.replace(metric, value=value), rule, limit)
+        for value in (shown.base, shown.head)
+    )
+    if shown.worse(rule.better) and ((head and not base) or shown.decide(rule.better, slack) == "confirmed"):
+        return msgspec.structs.replace(found, message=f"{found.message}; {beside}")
+    like = head or 1 / _LIKE <= metric.value / max(shown.head, _NOTHING) <= _LIKE
+    if not like or not shown.excludes(rule.better, slack):
+        why = beside if like else f"another figure than {beside}"
+        return _undecided(found, why, _MORE_TIME if like else _ITS_FIRST_CALLS)
+    if excuse:
+        message = f"{found.message}; not by this change: {beside}"
+        return msgspec.structs.replace(found, kind="known-limit", level="warn", message=message)
+    message = f"{found.message}; the accepted runs break it, too: {beside}"
+    return msgspec.structs.replace(found, message=message)
+
+
+def _undecided(found: Finding, why: str, remedy: str) -> Finding:
+    message = f"{found.message}; undecided: {why}"
+    return msgspec.structs.replace(found, state="inconclusive", message=message, remedy=remedy)
+
+
+def _beside(metric: Metric, shown: Evidence) -> str:
+    low, high = (format_change(bound) for bound in shown.interval)
+    base, head = (format_value(value, metric.unit) for value in (shown.base, shown.head))
+    return f"beside the base {base} → {head} ({low} to {high})"
 
 
 def passed_over(metric: Metric, rule: Rule, limit: Quantity) -> bool:

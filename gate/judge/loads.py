@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from gate.evidence import Confirmation
+from gate.judge.screening import depends_on_speed
 from gate.model import Metric, SuiteRun
 from gate.policy import LIMITS, OFF, Policy, Rule, split_pattern
 from gate.statistics import needed_for
@@ -62,7 +64,13 @@ class Loads:
     """Metrics of loads that were no measurement: not to be compared, and of limits only those on errors."""
 
 
-def judge_loads(suite: SuiteRun, policy: Policy, *, untouched: Collection[str] = ()) -> Loads:
+def judge_loads(
+    suite: SuiteRun,
+    policy: Policy,
+    *,
+    untouched: Collection[str] = (),
+    confirmation: Confirmation | None = None,
+) -> Loads:
     """Judge every load of a suite: one that was no measurement is a finding, and its metrics are void.
 
     Of a report that does not say how a load was driven, requests and errors are judged.
@@ -72,6 +80,8 @@ def judge_loads(suite: SuiteRun, policy: Policy, *, untouched: Collection[str] =
         policy: the limits on errors.
         untouched: tests that reach nothing that differs (nodeids); what the machine kept from being measured
             in them is told and does not fail.
+        confirmation: what base and head showed in turns, where the machine is the same for both; a load that
+            the machine made invalid and that was decided there is told and does not fail.
 
     Raises:
         LocatedError: a limit's unit does not fit its metric.
@@ -83,7 +93,11 @@ def judge_loads(suite: SuiteRun, policy: Policy, *, untouched: Collection[str] =
         reasons = why_invalid(load, series, policy, suite.environment.cores)
         if reasons:
             same = any(metric.nodeid in untouched for metric in series.values())
-            findings.append(_invalid(subject, series, reasons, load.attempts, untouched=same))
+            found = _invalid(subject, series, reasons, load.attempts, untouched=same)
+            if found.state == "inconclusive" and confirmation and _is_decided(series, policy, confirmation):
+                message = f"{found.message}; base and head were compared in turns instead"
+                found = msgspec.structs.replace(found, level="info", state="cleared", message=message)
+            findings.append(found)
             void |= {metric.name for metric in series.values()}
         else:
             findings += _thin_percentiles(series, policy)
@@ -202,9 +216,22 @@ def _invalid(
         f"no measurement{tried}: {why}. Its latencies and throughput were not judged",
         "; ".join(dict.fromkeys(reason.remedy for reason in reasons)),
     )
-    if untouched and all(reason.machine for reason in reasons):
+    if not all(reason.machine for reason in reasons):
+        return found
+    if untouched:
         return msgspec.structs.replace(found, level="info", state="machine")
-    return found
+    return msgspec.structs.replace(found, state="inconclusive")
+
+
+def _is_decided(series: Series, policy: Policy, confirmation: Confirmation) -> bool:
+    """Whether all that the policy compares of a load was decided beside the base."""
+    asked = [m for m in series.values() if depends_on_speed(m) and policy.rule(m).tolerance != OFF]
+    asked = [m for m in asked if m.count >= needed_for(m.statistic)] if asked else []
+    for metric in asked:
+        rule, shown = policy.rule(metric), confirmation.evidence.get(metric.name)
+        if shown is None or shown.decide(rule.better, rule.tolerance.to("ratio")) == "inconclusive":
+            return False
+    return bool(asked)
 
 
 def _thin_percentiles(series: Series, policy: Policy) -> list[Finding]:

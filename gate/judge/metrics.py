@@ -74,7 +74,11 @@ def judge_metrics(
         comparable = baseline.comparable(suite.name, suite.environment)
         for metric in suite.metrics.values():
             rule = policy.rule(metric)
-            if rule.tolerance == OFF or metric.name in void:
+            if rule.tolerance == OFF:
+                continue
+            if metric.name in void:
+                if confirmation and (shown := confirmation.evidence.get(metric.name)):
+                    findings += _without_history(metric, rule, shown)
                 continue
             if metric.exact:
                 accepted = latest.exact.get(metric.name) if latest else None
@@ -193,7 +197,7 @@ def _judge(
         # A ratio to nothing, or of nothing, is none: history alone can tell.
         has_ratio = metric.value > 0 and screened.centre > 0
         return (
-            _asked_again(found, metric, rule, confirmation)
+            _asked_again(found, metric, rule, confirmation, screened.runs)
             if confirmation and changed and has_ratio
             else found
         )
@@ -203,14 +207,21 @@ def _judge(
     return None
 
 
-def _asked_again(found: Finding, metric: Metric, rule: Rule, confirmation: Confirmation) -> Finding:
+def _asked_again(
+    found: Finding, metric: Metric, rule: Rule, confirmation: Confirmation, runs: int
+) -> Finding:
     """A suspect that base and head were to be compared for."""
     if shared := confirmation.account.unaccounted(metric.nodeid):
         return _not_told_apart(found, shared)
     if shown := confirmation.evidence.get(metric.name):
-        decision = shown.decide(rule.better, rule.tolerance.to("ratio"), rule.floor.to(metric.unit))
-        return _after_confirmation(found, metric, decision, shown)
-    return _not_measured(found, confirmation)
+        bounds = rule.better, rule.tolerance.to("ratio"), rule.floor.to(metric.unit)
+        found = _after_confirmation(found, metric, shown.decide(*bounds), shown)
+        if found.state == "inconclusive" and not shown.grave(*bounds):
+            return msgspec.structs.replace(
+                found, level="info", message=f"not decided, passed: {found.message}"
+            )
+        return found
+    return _not_measured(found, confirmation, runs)
 
 
 def _without_history(metric: Metric, rule: Rule, shown: Evidence) -> list[Finding]:
@@ -235,12 +246,15 @@ def _by_history_alone(found: Finding, runs: int) -> Finding:
     return msgspec.structs.replace(found, state=state, level=level, message=message, remedy=_ASK_THE_BASE)
 
 
-def _not_measured(found: Finding, confirmation: Confirmation) -> Finding:
-    """A suspect that the comparison did not reach, or that it cannot compare: neither red nor green."""
+def _not_measured(found: Finding, confirmation: Confirmation, runs: int) -> Finding:
+    """A suspect that the comparison did not reach, or cannot compare: history must be long enough to tell."""
     why = "not measured again within the budget"
     if found.subject in confirmation.not_comparable:
         why = "base and head gave nothing to compare (a new or failing test, a percentile of too few calls)"
     message = f"{why}; history alone: {found.message}"
+    if runs < ENOUGH_RUNS:
+        message = f"not judged yet ({runs} of {ENOUGH_RUNS} accepted runs): {message}"
+        return msgspec.structs.replace(found, level="warn", message=message)
     return msgspec.structs.replace(found, state="inconclusive", message=message)
 
 

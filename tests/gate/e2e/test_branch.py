@@ -97,8 +97,10 @@ def test_a_limit_that_committed_code_may_break_fails(branch: Project, change: Ca
     assert branch.gate("run").code == 0
     branch.edit(hours)
     result, findings = judged(branch)
-    assert result.code == 1, result.text
-    assert [f["level"] for f in findings if f["kind"] == "limit"] == ["fail"]
+    assert result.code == 3, result.text
+    (limit,) = (f for f in findings if f["kind"] == "limit")
+    assert (limit["level"], limit["state"]) == ("fail", "inconclusive")
+    assert "another figure than beside the base" in limit["message"]
 
 
 def test_a_test_that_was_committed_failing_is_red_and_its_own_commit_is_no_excuse(branch: Project):

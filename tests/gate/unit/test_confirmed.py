@@ -45,9 +45,79 @@ def test_a_suspect_that_the_machine_clears_is_not_red():
     assert (one(verdict, "regression").state, verdict.exit_code) == ("cleared", 0)
 
 
-def test_a_suspect_that_stays_open_is_inconclusive():
-    verdict = judged(200, Confirmation(shown("x.p50", [0.4, -0.2, 0.3], error=0.2)))
-    assert (one(verdict, "regression").state, verdict.exit_code) == ("inconclusive", 3)
+@pytest.mark.parametrize(
+    ("ratios", "code"),
+    [
+        ([0.4, -0.2, 0.3], 0),  # +18 %, and nothing excludes that nothing changed
+        ([0.5, -0.1, 0.4], 3),  # +31 %, more than twice the tolerance
+        ([0.1, 0.05, 0.11], 3),  # +9 %, and probably worse
+    ],
+)
+def test_a_suspect_that_stays_open_is_inconclusive_if_it_is_probably_worse_or_far_beyond(
+    ratios: list[float], code: int
+):
+    verdict = judged(200, Confirmation(shown("x.p50", ratios, error=0.2 if max(ratios) > 0.2 else 0.01)))
+    finding = one(verdict, "regression")
+    assert (finding.state, verdict.exit_code) == ("inconclusive", code)
+    assert finding.message.startswith("not decided, passed: ") is (code == 0)
+
+
+@pytest.mark.parametrize(("runs", "code"), [(4, 0), (5, 3)])
+def test_a_suspect_that_was_not_reached_waits_for_five_accepted_runs(runs: int, code: int):
+    run = run_of(suite_run([metric("x.p50", 400)]))
+    known = history("x.p50", STEADY[:runs])
+    verdict = judge(run, known, policy_of(), confirmation=Confirmation(not_reached=("x.p50",)))
+    assert verdict.exit_code == code
+    assert (f"not judged yet ({runs} of 5 accepted runs)" in one(verdict, "regression").message) is (
+        code == 0
+    )
+
+
+LIMITED = policy_of({"x.p50": "{critical: 150 ms}"})
+LIMIT_ROWS = {
+    "kept": (140, [0.0] * 4, 100, "", 0),
+    "the base keeps it, the head is worse": (160, [0.2] * 4, 140, "limit", 1),
+    "no worse than the base": (160, [0.0] * 4, 160, "known-limit", 0),
+    "both break it, the head is worse by more": (190, [0.2] * 4, 160, "limit", 1),
+    "cannot be told": (160, [0.2, -0.2, 0.1], 155, "limit", 3),
+    "not asked": (160, None, 0, "limit", 3),
+}
+
+
+@pytest.mark.parametrize(("value", "ratios", "base", "kind", "code"), LIMIT_ROWS.values(), ids=LIMIT_ROWS)
+@pytest.mark.parametrize("of_branch", [False, True])
+def test_a_limit_on_a_time_is_judged_beside_the_base(value, ratios, base, kind, code, *, of_branch):
+    pairs = [Pair(ratio, 0.001 if len(set(ratios)) == 1 else 0.2, base, 20) for ratio in ratios or ()]
+    asked = Confirmation({"x.p50": weigh("x.p50", pairs, 1)} if pairs else {})
+    run = run_of(suite_run([metric("x.p50", value)]))
+    verdict = judge(run, Baseline(), LIMITED, confirmation=asked, base="b" * 40, of_branch=of_branch)
+    found = [f for f in verdict.findings if f.kind in {"limit", "known-limit"}]
+    assert [f.kind for f in found] == ([kind] if kind else [])
+    assert verdict.exit_code == code
+
+
+def test_a_limit_that_the_accepted_runs_break_is_known_to_a_change_alone():
+    run = run_of(suite_run([metric("x.p50", 160)]))
+    asked = Confirmation({"x.p50": weigh("x.p50", [Pair(0.0, 0.001, 160, 20)] * 4, 1)})
+    broken = history("x.p50", [160] * 6)
+    for of_branch, code in ((False, 0), (True, 1)):
+        given = {"confirmation": asked, "base": "b" * 40, "of_branch": of_branch}
+        assert judge(run, broken, LIMITED, **given).exit_code == code
+
+
+def test_a_limit_that_both_sides_may_share_is_undecided():
+    run = run_of(suite_run([metric("x.p50", 160)]))
+    shared = Difference("service", "127.0.0.1:8000", "unaccounted", "why")
+    account = Account((shared,), {NODEID: Reached(touched=True, unaccounted=(0,))})
+    asked = Confirmation({"x.p50": weigh("x.p50", [Pair(0.0, 0.001, 160, 20)] * 4, 1)}, account=account)
+    verdict = judge(run, history("x.p50", [140] * 6), LIMITED, confirmation=asked, base="b" * 40)
+    assert one(verdict, "limit").state == "inconclusive"
+
+
+def test_a_limit_on_what_no_machine_moves_fails_as_it_is():
+    run = run_of(suite_run([metric("x.memory", 160, "MB")]))
+    policy = policy_of({"x.memory": "{critical: 150 MB}"})
+    assert judge(run, Baseline(), policy, confirmation=Confirmation(), base="b" * 40).exit_code == 1
 
 
 def test_a_suspect_that_was_not_reached_is_inconclusive():

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.baseline import Baseline
+from gate.evidence import Confirmation, Pair, weigh
 from gate.judge import loads
 from gate.judge.loads import judge_loads
 from gate.model import SuiteRun
@@ -266,3 +267,28 @@ def test_more_waiting_never_makes_a_load_valid(first: float, second: float):
     less, more = sorted((first, second))
     invalid = [bool(judge_loads(load(but(waited=share)), policy_of()).void) for share in (less, more)]
     assert invalid == sorted(invalid)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "code"),
+    [([0.0] * 4, 0), ([0.3] * 4, 1), ([0.4, -0.3, 0.2], 3), (None, 3)],
+    ids=["no worse", "worse", "open", "not compared"],
+)
+def test_a_load_that_a_busy_machine_made_invalid_is_decided_in_turns(ratios, code):
+    suite = load(but(waited=0.3))
+    policy = policy_of({"*.p95": "{tolerance: off}", "*.throughput": "{tolerance: off}"})
+    name = next(metric.name for metric in suite.metrics.values() if metric.statistic == "p50")
+    pairs = [Pair(ratio, 0.001 if len(set(ratios)) == 1 else 0.2, 10.0, 20) for ratio in ratios or ()]
+    asked = Confirmation({name: weigh(name, pairs, 1)} if pairs else {})
+    verdict = judge(run_of(suite), Baseline(), policy, confirmation=asked, base="b" * 40)
+    assert verdict.exit_code == code
+    assert judge(run_of(suite), Baseline(), policy).exit_code == 3, "and without the base it is undecided"
+
+
+def test_a_load_that_failed_by_itself_is_decided_by_no_turns():
+    suite = load(but(errors=500))
+    asked = Confirmation(
+        {m.name: weigh(m.name, [Pair(0.0, 0.001, 10, 20)] * 4, 1) for m in suite.metrics.values()}
+    )
+    verdict = judge(run_of(suite), Baseline(), policy_of(), confirmation=asked, base="b" * 40)
+    assert one(verdict, "invalid-load").level == "fail"
