@@ -90,12 +90,19 @@ def first_holding(directory: Path, commit: str, name: str, texts: Collection[str
     log = ["log", "--reverse", "--topo-order", "--format=commit %H", "-p", "-U0", "--no-renames", commit]
     changes = _run(top_level(directory), [*log, "--", f":(glob)**/{name}"]).stdout.decode(errors="replace")
     found: dict[str, str] = {}
-    where = ""
-    for line in changes.splitlines():
+    where, removed = "", set[str]()
+    for line in (*changes.splitlines(), "commit "):
         if line.startswith("commit "):
+            for text in removed:  # and not moved: a revert took it out again
+                found.pop(text, None)
             where = line.removeprefix("commit ")
+            removed = set[str]()
+        elif line.startswith("-"):
+            removed |= {text for text in texts if text in line}
         elif line.startswith("+"):
-            found |= {text: where for text in texts if text in line and text not in found}
+            here = {text for text in texts if text in line}
+            removed -= here
+            found = {**dict.fromkeys(here, where), **found}
     return found
 
 

@@ -34,6 +34,8 @@ class Permission(msgspec.Struct, frozen=True, omit_defaults=True):
     why: str
     until: str = ""
     """The last day, ISO 8601; empty: as long as the record is the nearest."""
+    given: str = ""
+    """The commit of the record that it was given with, if it goes on from there; empty: this one."""
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.by}: {self.why}"

@@ -27,7 +27,7 @@ from gate.baseline import (
     level_of,
 )  # fmt: skip
 from gate.baseline.ancestry import Ancestry, Order, Placed
-from gate.baseline.records import FLAKY, ID, Kind, Memory, Record, SuiteRecords, each_once, short_id
+from gate.baseline.records import FLAKY, Kind, Memory, Record, SuiteRecords, each_once
 from gate.units import UnitError, convert
 from pytest_regression_gate.metrics import duration_name, subject_of
 
@@ -59,13 +59,14 @@ def expected(memory: Memory, ancestry: Ancestry | None = None) -> Baseline:
 def _suite(files: Sequence[SuiteRecords], order: Order) -> tuple[list[SuiteBaseline], SuiteBaseline]:
     """A suite as each environment knows it, and as all of them do."""
     owners = {owner for file in files for owner in file.owners}
-    renames, everything = _by_their_last_names([one for file in files for one in order.of(file)])
+    renames, everything = _by_their_last_names([one for file in files for one in order.of(file)], order)
     facts = _Facts(everything, owners, order, renames)
     metrics, tests = facts.metrics(), facts.tests()
     exact = facts.exact(metrics)
     if unknown := _held_by(everything) - tests.keys() - metrics.keys():
         # the history was rewritten since: what was expected then is all that is known of them
-        _, before = _by_their_last_names([one for file in files for one in order.of(file, lost=True)])
+        before = [one for file in files for one in order.of(file, lost=True)]
+        _, before = _by_their_last_names(before, Order(None))
         lost = _Facts(before, owners, Order(None), renames)
         metrics |= {n: m for n, m in lost.metrics().items() if not unknown.isdisjoint({n, subject_of(n)})}
         tests |= {n: test for n, test in lost.tests().items() if n in unknown}
@@ -124,14 +125,25 @@ def _held_by(everything: Iterable[Placed]) -> set[str]:
     return {name for one in everything for name in one.record.held}
 
 
-def _by_their_last_names(placed: Sequence[Placed]) -> tuple[dict[str, str], list[Placed]]:
-    """Records, the nearest last, with tests by their names of now; and these names, by older ones."""
-    names: dict[str, str] = {}
-    found: list[Placed] = []
-    for one in sorted(placed, key=lambda one: one.key, reverse=True):
-        found.append(_with_last_names(one, names))
-        names |= {old: names.get(new, new) for new, old in one.record.moved.items()}
-    return names, found[::-1]
+def _by_their_last_names(placed: Sequence[Placed], order: Order) -> tuple[dict[str, str], list[Placed]]:
+    """Records, the nearest last, with tests by their names of now; and these names, by older ones.
+
+    A rename holds for all records that do not descend from it, on whichever branch they are.
+    """
+    found = sorted(placed, key=lambda one: one.key)
+    renaming = [one for one in reversed(found) if one.record.moved]
+    if not renaming:
+        return {}, found
+    nearer = order.nearer(found)
+
+    def names_for(one: Placed | None) -> dict[str, str]:
+        names: dict[str, str] = {}
+        for other in renaming:
+            if one is None or (other is not one and not nearer(one, other)):
+                names |= {old: names.get(new, new) for new, old in other.record.moved.items()}
+        return names
+
+    return names_for(None), [_with_last_names(one, names_for(one)) for one in found]
 
 
 def _with_last_names(one: Placed, names: Mapping[str, str]) -> Placed:
@@ -144,7 +156,10 @@ def _with_last_names(one: Placed, names: Mapping[str, str]) -> Placed:
         values=_grouped_by_last_names(one.record.values, durations),
         failures={old.get(n, n): signature for n, signature in one.record.failures.items()},
         held=tuple(old.get(n, durations.get(n, n)) for n in one.record.held),
-        waived=tuple(replace(p, subject=old.get(p.subject, p.subject)) for p in one.record.waived),
+        waived=tuple(
+            replace(p, subject=old.get(p.subject, durations.get(p.subject, p.subject)))
+            for p in one.record.waived
+        ),
         improved=tuple(durations.get(n, n) for n in one.record.improved),
     )
     outcomes = {old.get(nodeid, nodeid): outcome for nodeid, outcome in one.outcomes.items()}
@@ -199,14 +214,26 @@ class _Facts:
         """Whether what a record tells of was accepted as gone since.
 
         In the same environment a nearer record that lacks it says so. For all environments, and for
-        branches that do not know of it, somebody must have permitted it.
+        branches that do not know of it, somebody must have permitted it by name where it was known.
         """
         if any(not other.record.partial and lacks(other) and self._nearer(other, one) for other in before):
             return True
         return any(
-            _permission(other.record, *subjects) and lacks(other) and not self._nearer(one, other)
+            other is not one
+            and any(permission.subject in subjects for permission in other.record.waived)
+            and lacks(other)
+            and not self._nearer(one, other)
+            and self._knew(other, subjects)
             for other in self._removing
-            if other is not one
+        )
+
+    def _knew(self, other: Placed, subjects: Collection[str]) -> bool:
+        """Whether an environment ever had what one of its records says is gone."""
+        return any(
+            one.environment == other.environment
+            and self._nearer(other, one)
+            and not one.outcomes.keys().isdisjoint(subjects)
+            for one in self._nearest_first
         )
 
     def metrics(self) -> dict[str, KnownMetric]:
@@ -323,37 +350,53 @@ class _Facts:
                     self.places[nodeid] = one.place
                     here = weak.get(nodeid, {}).get(one.environment)
                     skipped = here and here[1] != FLAKY and self._nearer(here[0], one)
-                    told[nodeid] = [here if here and skipped else (one, outcome)]
+                    told[nodeid] = [(one, here[1] if here and skipped else outcome)]
                 elif all(self._apart(one, other) for other, _ in claims):
                     claims.append((one, outcome))
             before.append(one)
         for nodeid, by_environment in weak.items():
-            if nodeid not in told:
-                claim = next(iter(by_environment.values()))
-                if not is_gone(claim[0], nodeid):
-                    told[nodeid] = [claim]
+            claim = next(iter(by_environment.values()))
+            if nodeid not in told and not is_gone(claim[0], nodeid):
+                told[nodeid] = [claim]
         somewhere = {n for n, outcomes in last.items() if not _FAILED.isdisjoint(outcomes.values())}
-        return {n: _known(n, told[n], [] if n in somewhere else passes.get(n, [])) for n in sorted(told)}
+        passes = {nodeid: when for nodeid, when in passes.items() if nodeid not in somewhere}
+        return {n: _known(n, self._in_force(n, told[n]), passes.get(n, ())) for n in sorted(told)}
+
+    def _in_force(self, nodeid: str, claims: Sequence[tuple[Placed, str]]) -> Sequence[tuple[Placed, str]]:
+        """Of equally near records of a test those whose permission holds, if there are any.
+
+        A permission is over where the test has passed since it was given.
+        """
+        passing = [one for one, outcome in claims if outcome not in _FAILED and outcome not in _SILENT]
+        permitted: list[tuple[Placed, str]] = []
+        for one, outcome in claims:
+            if permission := _permission(one.record, nodeid):
+                given = [o for o in self._removing if o.record.commit == permission.given]
+                if not any(self._nearer(other, first) for other in passing for first in given):
+                    permitted.append((one, outcome))
+        return permitted or claims
 
 
 _STRICTEST: Final = ("passed", "xpassed", FLAKY, "failed", "error", "xfailed", "skipped")
 
 
 def _known(nodeid: str, claims: Sequence[tuple[Placed, str]], passes: Sequence[str]) -> KnownTest:
-    """A test by what equally near records say: what somebody permitted, or else the strictest."""
-    permitted = [claim for claim in claims if _permission(claim[0].record, nodeid)]
-    one, outcome = min(permitted or claims, key=lambda claim: _STRICTEST.index(claim[1]))
+    """A test by what equally near records say: the strictest."""
+    one, outcome = min(claims, key=lambda claim: _STRICTEST.index(claim[1]))
+    permission = _permission(one.record, nodeid) if outcome in _FAILED else None
     return KnownTest(
         nodeid=nodeid,
         outcome="passed" if outcome == FLAKY else outcome,  # pyright: ignore[reportArgumentType]
         signature=one.record.failures.get(nodeid, ""),
-        permitted=_permission(one.record, nodeid) if outcome in _FAILED else None,
+        permitted=replace(permission, given=permission.given or one.record.commit) if permission else None,
         passes=tuple(sorted(set(passes))) if outcome in {"passed", "xpassed"} else (),
     )
 
 
 def _permission(record: Record, *subjects: str) -> Permission | None:
-    return next((one for one in record.waived if one.subject in {*subjects, EVERYTHING}), None)
+    """What permits one of some subjects; of several the one that lasts longest."""
+    about = (one for one in record.waived if one.subject in {*subjects, EVERYTHING})
+    return max(about, key=lambda one: (not one.until, one.until), default=None)
 
 
 def _ran(everything: Sequence[Placed]) -> dict[str, frozenset[str]]:
@@ -383,7 +426,7 @@ def _lacks(everything: Sequence[Placed], tests: Mapping[str, KnownTest]) -> dict
             elsewhere = [
                 other.outcomes
                 for other in everything
-                if other.environment != environment and other.key <= one.key
+                if other.environment != environment and other.number <= one.number
             ]
         found[environment] = frozenset(n for n in absent if any(n in outcomes for outcomes in elsewhere))
     return found
@@ -519,11 +562,21 @@ def pruned(memory: Memory, ancestry: Ancestry | None = None) -> Memory:
     """
     order = Order(ancestry)
     baseline = expected(memory, ancestry)
-    return Memory(tuple(_without_old(file, order, baseline) for file in memory.suites))
+    placed: dict[str, list[Placed]] = {}
+    for file in memory.suites:
+        placed.setdefault(file.suite, []).extend(order.of(file))
+    named = {suite: _by_their_last_names(records, order)[1] for suite, records in placed.items()}
+    return Memory(
+        tuple(
+            _without_old(
+                file, [one for one in named[file.suite] if one.environment == file.environment.id], baseline
+            )
+            for file in memory.suites
+        )
+    )
 
 
-def _without_old(file: SuiteRecords, order: Order, baseline: Baseline) -> SuiteRecords:
-    placed = order.of(file)
+def _without_old(file: SuiteRecords, placed: Sequence[Placed], baseline: Baseline) -> SuiteRecords:
     old = placed[:-KEPT]
     overall, view = baseline.latest(file.suite), baseline.exactly_on(file.suite, file.environment)
     if not overall or not view:
@@ -540,24 +593,19 @@ def _without_old(file: SuiteRecords, order: Order, baseline: Baseline) -> SuiteR
         wanted -= _told(one)
     gone: set[str] = set()
     for one in reversed(old):
-        if _told(one).isdisjoint(wanted):
+        if _told(one).isdisjoint(wanted) and not _decides_for_others(one.record):
             gone.add(one.record.measurement)
         wanted -= _told(one)
-    records = tuple(one for one in file.records if one.measurement not in gone)
-    kept = {name for record in records for group in record.values.values() for name in group}
-    ids = {
-        joined[at : at + ID]
-        for r in records
-        for joined in r.tests.values()
-        for at in range(0, len(joined), ID)
-    }
+    # the lines of names stay: another branch may hold records that need them
     return replace(
         file,
-        records=records,
-        owners=frozenset(owner for owner in file.owners if owner[0] in kept),
-        nodeids=frozenset(nodeid for nodeid in file.nodeids if short_id(nodeid) in ids),
-        uses={key: uses for key, uses in file.uses.items() if any(one.uses == key for one in records)},
+        records=tuple(one for one in file.records if one.measurement not in gone),
     )
+
+
+def _decides_for_others(record: Record) -> bool:
+    """Whether it says what other environments and branches need: that something was renamed or removed."""
+    return bool(record.moved) or any(not permission.given for permission in record.waived)
 
 
 def _told(one: Placed) -> set[str]:

@@ -134,6 +134,15 @@ CONFLICT: Final = (b"<<<<<<< ", b"=======", b">>>>>>> ", b"||||||| ")
 """How git marks what it could not merge."""
 
 
+def is_baseline_file(path: Path) -> bool:
+    """Whether a file holds accepted runs."""
+    try:
+        with path.open("rb") as file:
+            return path.suffix == ".jsonl" and file.readline().startswith(b'{"kind":"baseline"')
+    except OSError:
+        return False
+
+
 class _AnyHeader(msgspec.Struct):
     schema: str = SCHEMA
 

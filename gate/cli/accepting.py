@@ -264,6 +264,7 @@ def _refuse_unusable(run: Run) -> None:
 
 def _refuse_uncommitted(run: Run, thresholds: Path, directory: Path) -> None:
     """End the command if the code that was measured is in no commit: nobody could measure it again."""
+    from gate.baseline.files import is_baseline_file
     from gate.git import GitError, top_level
 
     for suite in (suite for suite in run.suites.values() if suite.uncommitted):
@@ -273,7 +274,11 @@ def _refuse_uncommitted(run: Run, thresholds: Path, directory: Path) -> None:
             continue
         own = directory.resolve(), thresholds.resolve()
         paths = ((name, (top / name).resolve()) for name in suite.uncommitted)
-        code = [name for name, path in paths if path not in own and own[0] not in path.parents]
+        code = [
+            name
+            for name, path in paths
+            if path not in own and own[0] not in path.parents and not is_baseline_file(path)
+        ]
         if code:
             more = f" and {amount(len(code) - 1, 'more file')}" if len(code) > 1 else ""
             of = f" of {code[0]}{more}" if code[0] != "?" else ""
@@ -336,7 +341,11 @@ def _read(file: Path) -> Verdict:
         verdict = read_verdict(file.read_bytes())
     except ValueError as error:
         raise click.UsageError(f"--verdict {file}: {error}") from None
-    whole = [f for f in verdict.findings if f.level == "fail" and f.kind in {"report-error", "environment"}]
+    whole = [
+        f
+        for f in verdict.findings
+        if f.level == "fail" and f.kind in {"report-error", "environment"} and f.subject != "baseline"
+    ]
     if whole:
         complain_of(whole)
         complain(f"nothing was accepted: the check ended with {verdict.verdict!r}")

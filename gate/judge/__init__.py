@@ -252,7 +252,8 @@ def _not_judged(run: Run, policy: Policy) -> list[Finding]:
 
 def _forgotten(run: Run, baseline: Baseline, policy: Policy) -> list[Finding]:
     """Suites that were accepted and that the rules do not name any more: nobody would miss their tests."""
-    lost = {known.suite for known in baseline.overall} - policy.suites.keys() - run.suites.keys()
+    known = {known.suite for known in baseline.overall} - baseline.unplaced
+    lost = known - policy.suites.keys() - run.suites.keys()
     return [
         Finding(
             kind="missing-test",
@@ -260,7 +261,7 @@ def _forgotten(run: Run, baseline: Baseline, policy: Policy) -> list[Finding]:
             subject=name,
             suite=name,
             message=f"has accepted runs, but {policy.source or 'thresholds.yaml'} does not name this suite",
-            remedy=f"restore it, or remove its accepted runs: {policy.baseline}/*/{name}.jsonl",
+            remedy=f"restore it, or remove its accepted runs, the files {name}.jsonl of the baseline",
         )
         for name in sorted(lost)
     ]

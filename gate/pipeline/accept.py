@@ -29,6 +29,7 @@ from gate.pipeline.align import align
 from gate.pipeline.load import ancestry_at, expected_at, moves_of
 from gate.policy import Policy
 from gate.verdict import KINDS, Finding, Verdict
+from gate.waivers import permission_for
 from pytest_regression_gate.metrics import subject_of
 
 _HELD: Final = frozenset({"flaky", "known-failure", "unaccounted"})
@@ -169,7 +170,10 @@ class NoSuchSubjectError(ValueError):
 def _refuse_unknown(candidate: Candidate, findings: Iterable[Finding]) -> None:
     worse = [f for f in findings if _keeps_out(f, candidate) or f.kind in _ALSO]
     for subject in candidate.subjects:
-        if not any(_is_about(finding, subject) for finding in worse):
+        found = [finding for finding in worse if _is_about(finding, subject)]
+        if found and all(f.suite and f.suite not in candidate.run.suites for f in found):
+            raise NoSuchSubjectError(f"{subject!r} is not part of this run; {found[0].remedy}")
+        if not found:
             names = sorted({finding.subject for finding in worse})
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             there = ", ".join(map(repr, names[:_NAMED])) + more if names else "nothing"
@@ -177,15 +181,21 @@ def _refuse_unknown(candidate: Candidate, findings: Iterable[Finding]) -> None:
 
 
 def _expected_without(candidate: Candidate, memory: Memory) -> Baseline:
-    """What was expected before the run was accepted, whether it has been or not."""
+    """What was expected before the run was accepted, whether it has been or not.
+
+    What other machines say of the same commit is no past: it must not matter which of them ended first.
+    """
     measured = {hash_of(suite) for suite in candidate.run.suites.values()}
-    before = Memory(
-        tuple(
-            replace(known, records=tuple(one for one in known.records if one.report not in measured))
-            for known in memory.suites
+    commit, here = candidate.where.commit, {s.name: s.environment for s in candidate.run.suites.values()}
+    before: list[SuiteRecords] = []
+    for known in memory.suites:
+        other = known.suite in here and here[known.suite].differences(known.environment)
+        records = [one for one in known.records if one.report not in measured]
+        before.append(
+            replace(known, records=tuple(one for one in records if not (other and one.commit == commit)))
         )
-    )
-    return expected_at(before, candidate.root, candidate.commit)
+    before_all = Memory(tuple(before))
+    return expected_at(before_all, candidate.root, candidate.commit)
 
 
 def _findings(candidate: Candidate, baseline: Baseline, moved: Mapping[str, str]) -> tuple[Finding, ...]:
@@ -214,7 +224,8 @@ def _lasting(baseline: Baseline, suite: SuiteRun, without: Collection[str]) -> I
     known = baseline.latest(suite.name)
     for nodeid, test in suite.tests.items() if known else ():
         before = known.tests.get(nodeid) if known else None
-        if before and before.permitted and test.failed and nodeid not in without:
+        same = before and test.failure and test.failure.signature == before.signature
+        if before and before.permitted and same and nodeid not in without:
             yield before.permitted
 
 
@@ -294,8 +305,9 @@ def _permissions(
             if finding.kind == "unaccounted"
             else finding.suite == suite.name and not (finding.shared and rests)
         ):
-            by, _, why = finding.message.rpartition("; waived by ")[2].partition(": ")
-            yield Permission(finding.subject, by, why)
+            waiver = permission_for(finding, candidate.verdict.waivers if candidate.verdict else ())
+            if waiver:
+                yield Permission(finding.subject, waiver.by, waiver.reason)
 
 
 def _unjudged(verdict: Verdict | None, suite: SuiteRun) -> frozenset[str]:

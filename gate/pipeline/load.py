@@ -149,7 +149,8 @@ def ancestry_at(memory: Memory, root: Path, commit: str = "") -> Ancestry | None
         return None
     records = [record for suite in memory.suites for record in suite.records]
     ancestry = ancestry.told_of(_brought(memory, ancestry, root, commit or "HEAD"))
-    lost = next((record for record in records if not ancestry.place(record)), None)
+    # where history is cut off, a tree or a tip that is found need not be the first
+    lost = next((record for record in records if not ancestry.number(record.commit)), None)
     if lost and is_shallow(root):
         if deepen(root):
             return ancestry_at(memory, root, commit)

@@ -433,7 +433,9 @@ def test_an_earlier_format_means_the_same():
     assert overall.exact == {"a.calls": 4}
     assert [run.values["a.p50"] for run in overall.runs] == [10, 11]
     assert overall.tests["t::a"].passes == ("2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z")
-    assert overall.tests["t::b"] == KnownTest("t::b", "failed", "S", Permission("t::b", "kim", "ticket 7"))
+    assert overall.tests["t::b"] == KnownTest(
+        "t::b", "failed", "S", Permission("t::b", "kim", "ticket 7", given="c2")
+    )
     assert overall.runs[1].began("a.p50")
     assert [str(one) for one in overall.runs[1].waived] == ["a.calls: kim: one more", "t::b: kim: ticket 7"]
     assert parse_baseline({PLACE: to_lines(known)}).suites == (known,)

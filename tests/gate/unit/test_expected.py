@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gate.baseline import Permission
 from gate.baseline.ancestry import Ancestry
@@ -114,7 +115,7 @@ def test_that_a_record_holds_a_failure_permits_nothing():
     assert (known.tests[TEST].failed, known.tests[TEST].permitted) == (True, None)
     reason = Permission(TEST, "kim", "ticket 7", "2026-12-24")
     known = seen([calls(0, "c1", result="failed", signature="S", waived=(reason,))])
-    assert known.tests[TEST].permitted == reason
+    assert known.tests[TEST].permitted == structs.replace(reason, given="c1")
 
 
 def test_a_flaky_test_is_expected_to_do_what_it_did_before():
@@ -211,7 +212,7 @@ def test_that_one_branch_does_not_know_a_test_says_nothing_of_the_other(merged):
 
 @pytest.mark.parametrize("merged", MERGES, ids=["one order", "the other"])
 def test_a_removal_that_somebody_permitted_holds_for_branches_that_left_before(merged):
-    known = seen([two(3, "c1"), two(None, "a", waived=PERMITTED), two(3, "b")], merged)
+    known = seen([two(3, "c1"), two(None, "a", waived=PERMITTED), two(3, "b", at=5)], merged)
     assert (known.exact, known.tests.keys()) == ({}, {"t.py::test_new"})
 
 
@@ -289,3 +290,70 @@ def test_the_window_is_of_values_not_of_runs():
     (kept,) = pruned(united([Memory((one,)) for one in records * 1]), LINE).suites
     (suite,) = expected(Memory((kept,)), LINE).suites
     assert suite.history("page")
+
+
+@pytest.mark.parametrize("merged", MERGES, ids=["one order", "the other"])
+def test_a_rename_reaches_the_branches_that_left_before(merged):
+    renamed = two(None, "a", "t.py::new", at=1, moved={"t.py::new": "t.py::old"})
+    known = seen([two(None, "c1", "t.py::old"), renamed, two(None, "b", "t.py::old", at=2)], merged)
+    assert known.tests.keys() == {"t.py::new"}
+
+
+def test_a_new_test_by_the_old_name_of_another_is_a_test_of_its_own():
+    renamed = two(None, "c2", "t.py::new", at=1, moved={"t.py::new": "t.py::old"})
+    both = suite_run(tests=[outcome("t.py::new"), outcome("t.py::old")], created=CREATED + 2)
+    known = seen([two(None, "c1", "t.py::old"), renamed, record_of(both, Where("c3"))])
+    assert known.tests.keys() == {"t.py::new", "t.py::old"}
+
+
+def test_what_a_rebuild_does_not_have_is_not_gone_elsewhere():
+    everything = (Permission("*", "kim", "new machines"),)
+    elsewhere = two(3, "c1", environment=OTHER_MACHINE)
+    assert seen([elsewhere, two(None, "c2", waived=everything)]).exact == {"db.calls": 3}
+
+
+def test_a_machine_that_never_had_a_test_cannot_give_it_up_for_others():
+    elsewhere = two(3, "c1", environment=OTHER_MACHINE)
+    assert seen([elsewhere, two(None, "c2", waived=PERMITTED)]).exact == {"db.calls": 3}
+
+
+def failing(commit: str, at: float, *permissions: Permission) -> SuiteRecords:
+    return calls(0, commit, at=at, result="failed", signature="S", waived=permissions)
+
+
+def test_a_permission_that_goes_on_is_over_where_the_test_has_passed_since_it_was_given():
+    merged = history("m a b", "a c1", "b c1", "c1")
+    first = Permission(TEST, "kim", "ticket 7")
+    lasting = structs.replace(first, given="c1")
+    permitted = [failing("c1", 1, first), failing("a", 2, lasting)]
+    assert seen(permitted, merged).tests[TEST].permitted == lasting
+    assert not seen([*permitted, calls(3, "b", at=3)], merged).tests[TEST].failed
+    anew = structs.replace(first, why="ticket 8")
+    assert seen([permitted[0], failing("a", 2, anew), calls(3, "b", at=3)], merged).tests[TEST].permitted
+
+
+def test_of_two_permissions_the_one_that_lasts_longer_counts():
+    short, long = (
+        Permission(TEST, "kim", why, until) for why, until in (("a", "2026-01-01"), ("b", "2027-01-01"))
+    )
+    for order in ((short, long), (long, short)):
+        known = seen([failing("c1", 1, *order)]).tests[TEST]
+        assert known.permitted
+        assert known.permitted.until == "2027-01-01"
+
+
+def test_a_skip_on_one_machine_does_not_hide_that_another_ran_the_test():
+    ran = [calls(3, "c1", at=1), calls(3, "c1", at=2, environment=OTHER_MACHINE)]
+    skipped = calls(0, "c2", at=3, result="skipped", environment=OTHER_MACHINE)
+    known = seen([*ran, skipped])
+    assert known.tests[TEST].outcome == "passed"
+    assert known.skips[OTHER_MACHINE.id] == {TEST}
+
+
+def test_what_decides_for_others_is_not_pruned():
+    renamed = two(None, "c1", "t.py::new", moved={"t.py::new": "t.py::old"})
+    removal = two(None, "c1", at=1, waived=PERMITTED)
+    many = [two(None, "c2", "t.py::new", at=10 + n) for n in range(KEPT + 5)]
+    (kept,) = pruned(united([Memory((one,)) for one in (renamed, removal, *many)]), LINE).suites
+    assert len(kept.records) == KEPT + 2
+    assert kept.nodeids == {"t.py::new", "t.py::test_new"}
