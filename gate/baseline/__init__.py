@@ -34,6 +34,8 @@ class Permission(msgspec.Struct, frozen=True, omit_defaults=True):
     why: str
     until: str = ""
     """The last day, ISO 8601; empty: as long as the record is the nearest."""
+    alone: bool = False
+    """It is about this environment, which never had what is gone."""
     given: str = ""
     """The commit of the record that it was given with, if it goes on from there; empty: this one."""
 

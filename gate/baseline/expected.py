@@ -214,26 +214,16 @@ class _Facts:
         """Whether what a record tells of was accepted as gone since.
 
         In the same environment a nearer record that lacks it says so. For all environments, and for
-        branches that do not know of it, somebody must have permitted it by name where it was known.
+        branches that do not know of it, somebody must have permitted it by name.
         """
         if any(not other.record.partial and lacks(other) and self._nearer(other, one) for other in before):
             return True
         return any(
             other is not one
-            and any(permission.subject in subjects for permission in other.record.waived)
+            and any(p.subject in subjects and not p.alone for p in other.record.waived)
             and lacks(other)
             and not self._nearer(one, other)
-            and self._knew(other, subjects)
             for other in self._removing
-        )
-
-    def _knew(self, other: Placed, subjects: Collection[str]) -> bool:
-        """Whether an environment ever had what one of its records says is gone."""
-        return any(
-            one.environment == other.environment
-            and self._nearer(other, one)
-            and not one.outcomes.keys().isdisjoint(subjects)
-            for one in self._nearest_first
         )
 
     def metrics(self) -> dict[str, KnownMetric]:
@@ -365,14 +355,15 @@ class _Facts:
     def _in_force(self, nodeid: str, claims: Sequence[tuple[Placed, str]]) -> Sequence[tuple[Placed, str]]:
         """Of equally near records of a test those whose permission holds, if there are any.
 
-        A permission is over where the test has passed since it was given.
+        A permission is over where the test has passed in its environment since it was given.
         """
         passing = [one for one, outcome in claims if outcome not in _FAILED and outcome not in _SILENT]
         permitted: list[tuple[Placed, str]] = []
         for one, outcome in claims:
             if permission := _permission(one.record, nodeid):
                 given = [o for o in self._removing if o.record.commit == permission.given]
-                if not any(self._nearer(other, first) for other in passing for first in given):
+                mended = [other for other in passing if other.environment == one.environment]
+                if not any(self._nearer(other, first) for other in mended for first in given):
                     permitted.append((one, outcome))
         return permitted or claims
 

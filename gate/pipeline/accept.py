@@ -130,7 +130,10 @@ def admit(candidate: Candidate, memory: Memory) -> Admitted:
             for f in about
             if _keeps_out(f, candidate) and not (_permits(candidate, f) or set(subjects_of(f)) <= earlier)
         ]
-        waived = tuple(_permissions(candidate, about, suite))
+        foreign = _never_here(baseline, memory, suite)
+        waived = tuple(
+            replace(one, alone=one.subject in foreign) for one in _permissions(candidate, about, suite)
+        )
         names = {name for f in out for name in subjects_of(f)}
         known = record_of(
             suite,
@@ -217,6 +220,15 @@ def _findings(candidate: Candidate, baseline: Baseline, moved: Mapping[str, str]
         and (f.kind in _LOST or (f.kind == "regression" and f.subject in counts))
     ]
     return (*candidate.verdict.findings, *lost)
+
+
+def _never_here(baseline: Baseline, memory: Memory, suite: SuiteRun) -> frozenset[str]:
+    """Tests that are expected of a suite and that never ran in the environment of a run."""
+    known, here = baseline.latest(suite.name), memory.of(suite.name, suite.environment)
+    if known is None or here is None:
+        return frozenset()
+    ran = known.ran.get(here.environment.id, frozenset())
+    return frozenset(known.tests.keys() - ran - suite.tests.keys())
 
 
 def _lasting(baseline: Baseline, suite: SuiteRun, without: Collection[str]) -> Iterator[Permission]:

@@ -428,3 +428,43 @@ def test_what_was_removed_before_is_not_accepted_again(year: Year):
     again = year.gate("baseline", "rebuild", ".gate/x", "--by", "kim", "--reason", "back")
     assert again.code == 2
     assert "was removed before (y); nothing was changed" in again.err
+
+
+def test_what_a_revert_took_out_counts_again_where_it_is_landed_again(year: Year):
+    year.accept()
+    git(year.root, "checkout", "--quiet", "-b", "topic")
+    year.change("CALLS = 3", "CALLS = 9")
+    year.accept(1, "--reason", "nine are wanted")
+    git(year.root, "checkout", "--quiet", "main")
+    (year.root / "other.py").write_text("ONE = 1\n")
+    year.commit("main moves on")
+    git(year.root, "merge", "--quiet", "--squash", "topic")
+    squashed = year.commit("topic (#1)")
+    git(year.root, "branch", "--quiet", "-D", "topic")
+    git(year.root, "revert", "--no-edit", squashed)
+    year.run()
+    assert year.red()[0] == {}
+    year.accept()
+    git(year.root, "revert", "--no-edit", "HEAD~1")
+    year.run()
+    assert year.red()[0] == {}
+
+
+def test_a_shallow_clone_knows_what_the_whole_one_does(year: Year, tmp_path_factory: pytest.TempPathFactory):
+    """A revert at the tip has the tree of what was accepted long ago; where history is cut off it looks like it."""
+    kept = tmp_path_factory.mktemp("kept")
+    where = ("--baseline", str(kept))
+    first = year.change("CALLS = 3", "CALLS = 9")
+    year.run()
+    assert year.gate("baseline", "accept", "--by", "kim", "--reason", "nine", *where).code == 0
+    year.change("CALLS = 9", "CALLS = 3")
+    year.run()
+    assert year.gate("baseline", "update", *where).code == 0
+    year.change("CALLS = 3", "CALLS = 9")
+    assert git(year.root, "diff", first, "HEAD") == ""
+    clone = tmp_path_factory.mktemp("clone")
+    git(clone, "clone", "--quiet", "--depth", "2", f"file://{year.root}", ".")
+    for root in (year.root, clone):
+        again = Year(root)
+        again.run()
+        assert again.red(*where)[0] == {"db.calls": "regression"}

@@ -314,7 +314,10 @@ def test_what_a_rebuild_does_not_have_is_not_gone_elsewhere():
 
 def test_a_machine_that_never_had_a_test_cannot_give_it_up_for_others():
     elsewhere = two(3, "c1", environment=OTHER_MACHINE)
-    assert seen([elsewhere, two(None, "c2", waived=PERMITTED)]).exact == {"db.calls": 3}
+    alone = [structs.replace(one, alone=True) for one in PERMITTED]
+    known = seen([elsewhere, two(None, "c2", waived=tuple(alone))])
+    assert known.exact == {"db.calls": 3}
+    assert known.lacks[MACHINE.id] == {TEST}
 
 
 def failing(commit: str, at: float, *permissions: Permission) -> SuiteRecords:
