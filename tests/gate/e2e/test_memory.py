@@ -431,6 +431,8 @@ def test_what_was_removed_before_is_not_accepted_again(year: Year):
 
 
 def test_what_a_revert_took_out_counts_again_where_it_is_landed_again(year: Year):
+    (year.root / ".gitattributes").write_text("*.jsonl merge=union\n")
+    year.commit("attributes")
     year.accept()
     git(year.root, "checkout", "--quiet", "-b", "topic")
     year.change("CALLS = 3", "CALLS = 9")
@@ -451,7 +453,7 @@ def test_what_a_revert_took_out_counts_again_where_it_is_landed_again(year: Year
 
 
 def test_a_shallow_clone_knows_what_the_whole_one_does(year: Year, tmp_path_factory: pytest.TempPathFactory):
-    """A revert at the tip has the tree of what was accepted long ago; where history is cut off it looks like it."""
+    """A revert at the tip has the tree of what was accepted long ago: it is not that commit."""
     kept = tmp_path_factory.mktemp("kept")
     where = ("--baseline", str(kept))
     first = year.change("CALLS = 3", "CALLS = 9")
