@@ -9,7 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from gate.baseline import Baseline, KnownMetric, Permission, SuiteBaseline
-from gate.baseline.expected import pruned
+from gate.baseline.pruning import pruned
 from gate.baseline.records import (
     Memory,
     Record,

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from gate.baseline.expected import pruned
 from gate.baseline.files import to_lines
+from gate.baseline.pruning import pruned
 from gate.baseline.records import Memory, Where, record_of, united
 from gate.readers.pytest_json import read
 from gate.thresholds import parse_policy

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from gate.baseline.expected import KEPT
+from gate.baseline.pruning import KEPT
 from tests.gate.e2e.conftest import Project
 
 STEPS = 10

@@ -4,8 +4,8 @@ import random
 import pytest
 
 from gate.baseline import Permission
-from gate.baseline.expected import KEPT, pruned
 from gate.baseline.files import parse_baseline, to_lines
+from gate.baseline.pruning import KEPT, pruned
 from gate.baseline.records import Memory, joined
 from gate.judge.drift import drifts
 from tests.gate.build import (

@@ -9,7 +9,8 @@ from msgspec import structs
 
 from gate.baseline import Permission
 from gate.baseline.ancestry import Ancestry
-from gate.baseline.expected import KEPT, expected, pruned
+from gate.baseline.expected import expected
+from gate.baseline.pruning import KEPT, pruned
 from gate.baseline.records import Memory, SuiteRecords, Where, record_of, united
 from gate.model import Outcome
 from tests.gate.build import CREATED, MACHINE, OTHER_MACHINE, metric, outcome, suite_run

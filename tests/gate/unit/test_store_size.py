@@ -1,6 +1,6 @@
 """How large the memory gets: bounded by its window, however many runs were accepted."""
 
-from gate.baseline.expected import KEPT
+from gate.baseline.pruning import KEPT
 from tests.gate.bench.year import ENVIRONMENTS, METRICS, TESTS, files_of, remembered
 
 

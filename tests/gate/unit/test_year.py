@@ -15,8 +15,9 @@ from msgspec import structs
 
 from gate.baseline import Permission
 from gate.baseline.ancestry import Ancestry
-from gate.baseline.expected import expected, pruned
+from gate.baseline.expected import expected
 from gate.baseline.files import parse_baseline, to_lines
+from gate.baseline.pruning import pruned
 from gate.baseline.records import Memory, SuiteRecords, Where, record_of, united
 from gate.evidence import Confirmation, Rerun
 from gate.judge import Inputs, judge
