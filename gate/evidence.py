@@ -32,6 +32,8 @@ ONE_SHOT_ERROR: Final = 0.02
 """Standard error that is assumed for what a launch measures only once, since no rounds show it."""
 _EFFICIENCY: Final = 0.37
 """Of the median absolute deviation: a spread of n rounds is known as from 0.37 n with the usual estimate."""
+LIMIT_SLACK: Final = 0.05
+"""How much worse than the base a metric may be whose limit is broken already, and count as no worse."""
 _NINE_OF_TEN: Final = 0.9
 _ALL_SHARES: Final = 2.10974
 """The sum of 1 / (n ln(n)^2) over n = 2, 3, ..."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from gate.evidence import MIN_LAUNCHES
+from gate.evidence import LIMIT_SLACK, MIN_LAUNCHES
 from gate.located import Place
 from gate.model import Metric, Run
 from gate.policy import OFF, Entry, Policy, Suite
@@ -165,7 +165,13 @@ def in_order_of_suspicion(
     asked = (
         _question(metric, policy, run.seconds, named=metric.name in limits) for metric in run.metrics.values()
     )
-    questions = [question for question in asked if question]
+    questions = [
+        replace(question, tolerance=min(question.tolerance, LIMIT_SLACK))
+        if question.metric in limits
+        else question
+        for question in asked
+        if question
+    ]
     places: dict[str, tuple[int, int, int]] = {}
     for question in questions:
         runs = executed.get(question.subject, frozenset[str]())

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from gate.baseline import SuiteBaseline
-from gate.evidence import Confirmation, Evidence
+from gate.evidence import LIMIT_SLACK, Confirmation, Evidence
 from gate.judge.accounting import said
 from gate.judge.screening import depends_on_speed
 from gate.model import Metric, Run, SuiteRun
@@ -16,8 +16,6 @@ from gate.policy import LIMITS, Policy, Rule
 from gate.units import Quantity, format_change, format_value
 from gate.verdict import Finding, Level
 
-_SLACK: Final = 0.05
-"""How much worse than the base a metric may be whose limit is broken already, and count as no worse."""
 _LIKE: Final = 3.0
 """How many times the figure beside the base that of the suite may be, to be that of a busier machine."""
 _NOTHING: Final = 1e-300
@@ -113,7 +111,7 @@ def _beside_the_base(
     shown = confirmation.evidence.get(metric.name)
     if shown is None:
         return _undecided(found, "it was not measured beside the base", _MORE_TIME)
-    slack = min(_SLACK, rule.tolerance.to("ratio"))
+    slack = min(LIMIT_SLACK, rule.tolerance.to("ratio"))
     beside = _beside(metric, shown)
     base, head = (
         passed_over(msgspec.structs.replace(metric, value=value), rule, limit)

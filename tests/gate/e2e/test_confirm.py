@@ -99,6 +99,29 @@ def test_unchanged_code_is_the_machines_and_never_red(repository: Project):
     assert {finding["state"] for finding in findings if finding["kind"] == "regression"} == {"machine"}
 
 
+@pytest.mark.parametrize(("change", "kind", "code"), [("neutral", "known-limit", 0), ("slower", "limit", 1)])
+def test_a_limit_that_is_broken_is_judged_beside_the_base(
+    repository: Project, change: str, kind: str, code: int
+):
+    """On a slow machine a limit is broken before the change as well; a slower head is red for it."""
+    rules = repository.root / "thresholds.yaml"
+    limit = """metrics:
+  "*": {tolerance: off}
+  app.work.p50: {critical: 1 ns}
+"""
+    rules.write_text(rules.read_text().partition("defaults:")[0] + limit)
+    git(repository.root, "commit", "-q", "-a", "-m", "a limit")
+    edited = CODE.replace("20_000", "30_000 - 10_000) if sum(range(20_000)) else (1", 1)
+    edited = edited if change == "slower" else CODE.replace("def work", "one = 1\n\n\ndef work", 1)
+    (repository.root / "app.py").write_text(edited)
+    assert repository.gate("run").code == 0
+    result = repository.gate("check", "--base", "main", "--json", "verdict.json")
+    findings = json.loads((repository.root / "verdict.json").read_text())["findings"]
+    (found,) = (f for f in findings if f["kind"] in {"limit", "known-limit"})
+    assert (found["kind"], result.code) == (kind, code), result.text
+    assert "beside the base" in found["message"]
+
+
 UNTIDY = """
 @pytest.fixture(autouse=True)
 def tidy():
