@@ -68,7 +68,6 @@ class Facts:
     def metrics(self) -> dict[str, KnownMetric]:
         """What each metric is, by the nearest record that has it, without those accepted as gone."""
         told: dict[str, KnownMetric] = {}
-        gone: set[str] = set()
         nearer: dict[str, list[Placed]] = {}
         for one in self._nearest_first:
             before = nearer.setdefault(one.environment, [])
@@ -79,7 +78,6 @@ class Facts:
                     if self._is_gone(
                         one, before, subjects, lambda other, name=name: self._lacks(other, name)
                     ):
-                        gone.add(name)
                         continue
                     self.places[name] = one.place
                     told[name] = KnownMetric(name, kind.unit, kind.better, self._owner(name, one), kind.exact)
