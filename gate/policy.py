@@ -175,6 +175,7 @@ class Policy:
     budget: Quantity = DEFAULT_BUDGET
     """Time for the comparison of base and head."""
     flaky: Literal["warn", "fail"] = "warn"
+    inconclusive: Literal["fail", "warn"] = "fail"
     """What a test means that fails only sometimes."""
     install: str = ""
     """Installs the dependencies; used for the base where its lock file is another one."""

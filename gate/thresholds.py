@@ -203,6 +203,11 @@ DEFAULTS: Final = {
     ),
     "budget": _quantity(f"Time for measuring again (default {DEFAULT_BUDGET}).", dimensions=("time",)),
     "flaky": _choice("What a test means that fails only sometimes.", {"warn": "warn", "fail": "fail"}),
+    "inconclusive": _choice(
+        "What a suspect means that the comparison left open and that is at most twice the tolerance worse "
+        "(default: fail).",
+        {"fail": "fail", "warn": "warn"},
+    ),
 }
 GITHUB: Final = {
     "comment": _choice(

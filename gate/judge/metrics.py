@@ -96,7 +96,13 @@ def judge_metrics(
             elif confirmation and (shown := confirmation.evidence.get(metric.name)):
                 findings += _without_history(metric, rule, shown)
     screened, found = _screen(candidates, confirmation, untouched=untouched, changed=changed, liberal=liberal)
-    findings += [_by_history_alone(f, screened[f.subject].runs) for f in found] if alone else found
+    if alone:
+        found = [_by_history_alone(f, screened[f.subject].runs) for f in found]
+    elif policy.inconclusive == "warn":
+        lost = confirmation.not_comparable if confirmation else ()
+        rules = {f.subject: policy.rule(run.metrics[f.subject]) for f in found if f.subject in run.metrics}
+        found = [_let_pass(f, rules[f.subject]) if f.subject in rules.keys() - {*lost} else f for f in found]
+    findings += found
     if confirmation:
         told = {finding.subject for finding in findings}
         findings += _reach(run, confirmation, screened, new) + _left_open(run, policy, confirmation, told)
@@ -244,6 +250,14 @@ def _by_history_alone(found: Finding, runs: int) -> Finding:
     else:
         state, level, message = "suspect", "warn", f"{found.message}; history can tell from {ENOUGH_RUNS} on"
     return msgspec.structs.replace(found, state=state, level=level, message=message, remedy=_ASK_THE_BASE)
+
+
+def _let_pass(found: Finding, rule: Rule) -> Finding:
+    """An undecided suspect where the policy lets noise pass: not what both sides share or is far beyond."""
+    open_ = found.state == "inconclusive" and found.level == "fail" and not found.shared
+    if open_ and abs(found.change or 0.0) <= 2 * rule.tolerance.to("ratio"):
+        return msgspec.structs.replace(found, level="warn")
+    return found
 
 
 def _not_measured(found: Finding, confirmation: Confirmation, runs: int) -> Finding:

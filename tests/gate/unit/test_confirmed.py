@@ -62,6 +62,20 @@ def test_a_suspect_that_stays_open_is_inconclusive_if_it_is_probably_worse_or_fa
     assert finding.message.startswith("not decided, passed: ") is (code == 0)
 
 
+@pytest.mark.parametrize(
+    ("ratios", "code"),
+    [([0.1, 0.05, 0.11], 0), ([0.5, -0.1, 0.4], 3)],
+    ids=["probably worse", "far beyond"],
+)
+def test_a_policy_may_let_pass_what_stays_open(ratios: list[float], code: int):
+    asked = Confirmation(shown("x.p50", ratios, error=0.2 if max(ratios) > 0.2 else 0.01))
+    run, known = run_of(suite_run([metric("x.p50", 200)])), history("x.p50", STEADY)
+    lenient = policy_of(defaults="{inconclusive: warn}")
+    assert judge(run, known, policy_of(), confirmation=asked).exit_code == 3
+    verdict = judge(run, known, lenient, confirmation=asked)
+    assert (one(verdict, "regression").state, verdict.exit_code) == ("inconclusive", code)
+
+
 @pytest.mark.parametrize(("runs", "code"), [(4, 0), (5, 3)])
 def test_a_suspect_that_was_not_reached_waits_for_five_accepted_runs(runs: int, code: int):
     run = run_of(suite_run([metric("x.p50", 400)]))
