@@ -17,6 +17,7 @@ from gate.cli.shared import (
     complain_of,
     console_for,
     remembered_runs,
+    run_attempt,
     write_file,
 )
 from gate.policy import Policy
@@ -156,7 +157,9 @@ def _keep(
 
     file.unlink(missing_ok=True)  # what an earlier call measured is no answer to this one
     event = os.environ.get("GITHUB_EVENT_NAME", "")
-    case = open_case(Request(thresholds, reports or (REPORTS,), baseline, base, event, complete=False))
+    case = open_case(
+        Request(thresholds, reports or (REPORTS,), baseline, base, event, run_attempt(), complete=False)
+    )
     complain_of(case.run.problems)
     if case.run.problems:
         complain("nothing was measured again")

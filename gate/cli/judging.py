@@ -19,6 +19,7 @@ from gate.cli.shared import (
     complain_of,
     console_for,
     render,
+    run_attempt,
     shard_of,
     waivers_of,
     write_file,
@@ -101,7 +102,12 @@ def check(
     from gate.verdict import to_json
 
     request = Request(
-        thresholds, reports or (REPORTS,), baseline, base, os.environ.get("GITHUB_EVENT_NAME", "")
+        thresholds,
+        reports or (REPORTS,),
+        baseline,
+        base,
+        os.environ.get("GITHUB_EVENT_NAME", ""),
+        run_attempt(),
     )
     console = console_for(no_color)
     case = open_case(request, waivers=waivers_of(waivers), strict=strict, confirms=not no_confirm)

@@ -188,6 +188,12 @@ def say(text: str, console: Console) -> None:
     console.print(log_line(text), soft_wrap=True, highlight=False, markup=False)
 
 
+def run_attempt() -> int:
+    """Which attempt of a workflow's run this is, as GitHub says; elsewhere the first."""
+    text = os.environ.get("GITHUB_RUN_ATTEMPT", "")
+    return int(text) if text.isdecimal() else 1
+
+
 def amount(number: int, noun: str) -> str:
     """A number and what it counts, `2 files`."""
     return f"{number} {noun}{'s' * (number != 1)}"

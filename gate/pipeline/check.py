@@ -1,7 +1,7 @@
 """Load, read, align, judge, confirm, judge: the way of a run to its verdict, the same for all commands."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from gate.pipeline.load import (
 from gate.pipeline.read import read_reports
 from gate.policy import Policy
 from gate.sides.manifests import equips
+from gate.units import Quantity
 from gate.verdict import Verdict
 from gate.waivers import NO_WAIVERS, Waivers
 
@@ -31,6 +32,7 @@ _SCHEDULE: Final = "schedule"
 _OF_THE_BRANCH: Final = frozenset({"push", _SCHEDULE})
 """Events of GitHub that judge the branch itself: what nobody has accepted there stays red. So does a manual
 run of a commit that is its own base; of another branch it judges the change."""
+_MOST_TIMES: Final = 3
 _MANUAL: Final = "workflow_dispatch"
 _UNCONFIRMED: Final = "suspects were not measured again on this machine, so none of them is confirmed"
 
@@ -47,6 +49,8 @@ class Request:
     """Judge by the merge base with this ref; None: by the work tree."""
     event: str = ""
     """What GitHub calls the event; empty elsewhere."""
+    attempt: int = 1
+    """Which attempt of a workflow's run it is: a further one gets twice, then three times the budget."""
     complete: bool = True
     """Whether a shard of a suite that is not there is a problem."""
 
@@ -158,10 +162,13 @@ def measure(case: Case, listen: Callable[[str], None], *, apart: bool = False) -
     """
     history = judge(case.run, case.inputs, liberal=True)
     sources = case.sources
+    times = min(max(case.request.attempt, 1), _MOST_TIMES)
+    if times > 1 and sources.policy.confirm != "all":
+        listen(f"confirm: attempt {case.request.attempt} of this run, so {times} times the budget")
     return confirm(
         case.run,
         history,
-        sources.policy,
+        replace(sources.policy, budget=_times(sources.policy.budget, times)),
         case.request.root,
         sources.beside,
         listen=listen,
@@ -169,6 +176,10 @@ def measure(case: Case, listen: Callable[[str], None], *, apart: bool = False) -
         first=sources.first,
         behind=() if case.inputs.of_branch else sources.behind,
     )
+
+
+def _times(quantity: Quantity, number: int) -> Quantity:
+    return Quantity(number * quantity.value, quantity.unit)
 
 
 def by_history(run: Run, baseline: Baseline, policy: Policy) -> Verdict:

@@ -122,6 +122,22 @@ def test_a_limit_that_is_broken_is_judged_beside_the_base(
     assert "beside the base" in found["message"]
 
 
+@pytest.mark.parametrize(("attempt", "said"), [("1", ""), ("9", "3 times the budget")])
+def test_a_further_attempt_of_a_workflow_has_more_time(
+    repository: Project, monkeypatch: pytest.MonkeyPatch, attempt: str, said: str
+):
+    monkeypatch.setenv("GITHUB_RUN_ATTEMPT", attempt)
+    rules = repository.root / "thresholds.yaml"
+    rules.write_text(
+        rules.read_text().replace("tolerance: 20 %", "tolerance: 20 %, budget: 1 s, confirm: suspects")
+    )
+    git(repository.root, "commit", "-q", "-a", "-m", "a budget")
+    (repository.root / "app.py").write_text(CODE.replace("def work", "one = 1\n\n\ndef work", 1))
+    assert repository.gate("run").code == 0
+    result = repository.gate("check", "--base", "main")
+    assert (said in result.text) if said else ("times the budget" not in result.text), result.text
+
+
 UNTIDY = """
 @pytest.fixture(autouse=True)
 def tidy():
