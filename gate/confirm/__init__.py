@@ -180,7 +180,9 @@ def _questions(
     limits = [f.subject for f in verdict.findings if f.kind == "limit" and f.level == "fail"]
     suspects = [f.subject for f in verdict.findings if f.state == "suspect" or f.kind == "limit"]
     # in turns a busy machine is busy for both sides; what a load did to itself no turn can mend
-    void = {f.subject for f in verdict.findings if f.kind == "invalid-load" and f.state is None}
+    loads = {f.subject: f.state for f in verdict.findings if f.kind == "invalid-load"}
+    suspects += [m.name for m in run.metrics.values() if loads.get(m.subject) == "inconclusive"]
+    void = {subject for subject, state in loads.items() if state is None}
     questions = [
         question
         for question in in_order_of_suspicion(run, policy, suspects, changed, limits)

@@ -50,6 +50,10 @@ class Overlay:
     """The environment that it was made for."""
 
 
+RULER: Final = "ruler"
+"""Directory beside the scratches of both sides that holds what measures, the same for both."""
+
+
 @dataclass(frozen=True)
 class Side:
     """Where one side runs."""
@@ -77,7 +81,7 @@ class Side:
     def places(self) -> tuple[Path, ...]:
         """The directories that are its own."""
         overlay = (self.overlay.packages.parents[2],) if self.overlay else ()
-        return (self.tree, self.scratch, *overlay)
+        return (self.tree, self.scratch, self.scratch.parent / RULER, *overlay)
 
     def moved(self, text: str) -> str:
         """A text in which paths inside the work tree lead to this side's tree."""

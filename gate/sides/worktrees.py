@@ -16,7 +16,7 @@ import pytest_regression_gate
 from gate.git import add_worktree, prune_worktrees, remove_worktree, top_level, worktrees
 from gate.imports import link_environment, moved_imports
 from gate.sides.compiled import compiled_elsewhere
-from gate.sides.side import Side
+from gate.sides.side import RULER, Side
 
 _PREFIX: Final = "gate-confirm-"
 _LOCK: Final = ".lock"
@@ -110,7 +110,7 @@ def _side(name: str, root: Path, top: Path, tree: Path, ruler: Path) -> Side:
 
 def _ruler(directory: Path) -> Path:
     """A directory for the import path that makes this gate the one that measures both sides."""
-    ruler = directory / "ruler"
+    ruler = directory / RULER
     ruler.mkdir()
     package = Path(pytest_regression_gate.__file__).resolve().parent
     (ruler / package.name).symlink_to(package, target_is_directory=True)
