@@ -180,3 +180,8 @@ def _digits(value: float) -> str:
     if value == int(value) or magnitude >= 2:
         return f"{value:,.0f}"
     return f"{value:.{2 - magnitude}f}".rstrip("0").rstrip(".")
+
+
+def amount(number: int, noun: str) -> str:
+    """A number and what it counts, `2 files`."""
+    return f"{number} {noun}{'s' * (number != 1)}"

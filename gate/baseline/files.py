@@ -20,13 +20,13 @@ import msgspec
 from gate.baseline import Permission, Pin
 from gate.baseline.records import (
     FLAKY,
-    ID,
     Kind,
     Memory,
     Record,
     Removal,
     SuiteRecords,
     each_once,
+    ids_in,
     in_order,
     short_id,
     uses_id,
@@ -254,7 +254,7 @@ def _check_names(path: str, records: Iterable[Record], metrics: set[str], nodeid
     """Refuse records whose names are lost: what they say would be forgotten without a word."""
     names = {short_id(nodeid) for nodeid in nodeids}
     for joined in {joined for record in records for joined in record.tests.values()}:
-        if lost := sum(joined[at : at + ID] not in names for at in range(0, len(joined), ID)):
+        if lost := sum(one not in names for one in ids_in(joined)):
             raise BaselineError(path, f"the names of {lost} tests are lost", _FROM_GIT)
     for record in records:
         if words := record.tests.keys() - _OUTCOMES:

@@ -109,7 +109,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", 
     def outcomes(self, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         """(nodeid, outcome) of its tests, given their nodeids by `short_id`."""
         for outcome, joined in self.tests.items():
-            for one in _ids(joined):
+            for one in ids_in(joined):
                 if nodeid := names.get(one):
                     yield nodeid, outcome
 
@@ -180,7 +180,7 @@ class SuiteRecords(msgspec.Struct, frozen=True):
         """What a record says of some metrics and tests alone."""
         ids = {short_id(name) for name in names}
         tests = {
-            outcome: "".join(one for one in _ids(joined) if one in ids)
+            outcome: "".join(one for one in ids_in(joined) if one in ids)
             for outcome, joined in record.tests.items()
         }
         values = {
@@ -206,7 +206,8 @@ class Memory(msgspec.Struct, frozen=True):
         return next((s for s in found if s.environment == environment), found[0] if found else None)
 
 
-def _ids(joined: str) -> Iterator[str]:
+def ids_in(joined: str) -> Iterator[str]:
+    """The tests that a record names one after the other, each by its `short_id`."""
     return (joined[at : at + ID] for at in range(0, len(joined), ID))
 
 

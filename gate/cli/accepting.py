@@ -18,7 +18,6 @@ from gate.cli.shared import (
     BASELINE,
     REPORT_FILES,
     REPORTS,
-    amount,
     baseline_directory,
     common,
     complain,
@@ -30,6 +29,7 @@ from gate.cli.shared import (
 )
 from gate.model import Run, SuiteRun
 from gate.report.words import as_one, gathered
+from gate.units import amount
 from gate.verdict import EXIT_CODES, KINDS
 
 if TYPE_CHECKING:
@@ -203,15 +203,11 @@ def _lines(candidate: Candidate, admitted: Admitted) -> Iterator[tuple[str, Suit
         if suite.name in admitted.added:
             record = admitted.added[suite.name]
             failed = f", {amount(len(record.failures), 'known failure')}"
-            yield (
-                (
-                    f"{suite.name}: accepted {candidate.commit[:12]} on {_figures(suite, record)}"
-                    f"{failed if record.failures else ''}{tail}"
-                ),
-                known,
-            )
+            figures = f"{_figures(suite, record)}{failed if record.failures else ''}"
+            line = f"{suite.name}: accepted {candidate.commit[:12]} on {figures}"
         else:
-            yield f"{suite.name}: {candidate.commit[:12]} was accepted before, nothing changed{tail}", known
+            line = f"{suite.name}: {candidate.commit[:12]} was accepted before, nothing changed"
+        yield line + tail, known
 
 
 def _figures(suite: SuiteRun, record: Record) -> str:

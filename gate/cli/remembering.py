@@ -12,7 +12,6 @@ from gate.cli.rebuilding import rebuild
 from gate.cli.shared import (
     BASELINE,
     accepted_runs,
-    amount,
     baseline_directory,
     common,
     complain,
@@ -20,6 +19,7 @@ from gate.cli.shared import (
     remembered_runs,
     say,
 )
+from gate.units import amount
 
 if TYPE_CHECKING:
     from rich.console import Console

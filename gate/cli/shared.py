@@ -194,11 +194,6 @@ def run_attempt() -> int:
     return int(text) if text.isdecimal() else 1
 
 
-def amount(number: int, noun: str) -> str:
-    """A number and what it counts, `2 files`."""
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
 def complain(text: str) -> None:
     """Print to the standard error, harmless for a log."""
     from gate.report.text import log_line

@@ -24,6 +24,7 @@ from gate.sides.impact import changed_functions
 from gate.sides.prepare import prepare
 from gate.sides.side import LaunchError
 from gate.sides.worktrees import two_sides
+from gate.units import amount
 from gate.verdict import Verdict
 
 __all__ = [
@@ -79,7 +80,7 @@ def confirm(
     if not questions and not failed and not asked and not counted:
         return Confirmation(base=base, head=run.commit)
     budget = math.inf if policy.confirm == "all" else policy.budget.to("s")
-    amounts = f"{_amount(len(questions), 'metric')}, {_amount(len(failed), 'failing test')}"
+    amounts = f"{amount(len(questions), 'metric')}, {amount(len(failed), 'failing test')}"
     listen(f"confirm: {amounts}, base {base[:12]} beside the head")
     reruns, counts = dict[str, Rerun](), dict[str, float]()
     notes: tuple[str, ...] = ()
@@ -192,7 +193,3 @@ def _questions(
     if policy.confirm == "suspects" or prose:
         return [question for question in questions if question.metric in suspects]
     return questions
-
-
-def _amount(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"

@@ -112,12 +112,12 @@ def admit(candidate: Candidate, memory: Memory) -> Admitted:
         RemovedBeforeError: a rebuild removed this run.
         NoSuchSubjectError: a subject of the permission names nothing that got worse.
     """
-    baseline = _expected_without(candidate, memory)
+    where = candidate.where
+    baseline = _expected_without(candidate, memory, where.commit)
     moved = moves_of(candidate.run, baseline, candidate.root)
     findings = [*candidate.held, *_findings(candidate, baseline, moved)]
     baseline = followed(baseline, moved)
     flaky = frozenset(nodeid for f in findings if f.kind == "flaky" for nodeid in f.nodeids)
-    where = candidate.where
     _refuse_unknown(candidate, findings)
     new: list[SuiteRecords] = []
     held: dict[Finding, None] = {}
@@ -183,22 +183,21 @@ def _refuse_unknown(candidate: Candidate, findings: Iterable[Finding]) -> None:
             raise NoSuchSubjectError(f"{subject!r} matches nothing that got worse in this run ({there} did)")
 
 
-def _expected_without(candidate: Candidate, memory: Memory) -> Baseline:
+def _expected_without(candidate: Candidate, memory: Memory, commit: str) -> Baseline:
     """What was expected before the run was accepted, whether it has been or not.
 
     What other machines say of the same commit is no past: it must not matter which of them ended first.
     """
     measured = {hash_of(suite) for suite in candidate.run.suites.values()}
-    commit, here = candidate.where.commit, {s.name: s.environment for s in candidate.run.suites.values()}
+    here = {suite.name: suite.environment for suite in candidate.run.suites.values()}
     before: list[SuiteRecords] = []
     for known in memory.suites:
         other = known.suite in here and here[known.suite].differences(known.environment)
-        records = [one for one in known.records if one.report not in measured]
-        before.append(
-            replace(known, records=tuple(one for one in records if not (other and one.commit == commit)))
+        records = (
+            r for r in known.records if r.report not in measured and not (other and r.commit == commit)
         )
-    before_all = Memory(tuple(before))
-    return expected_at(before_all, candidate.root, candidate.commit)
+        before.append(replace(known, records=tuple(records)))
+    return expected_at(Memory(tuple(before)), candidate.root, candidate.commit)
 
 
 def _findings(candidate: Candidate, baseline: Baseline, moved: Mapping[str, str]) -> tuple[Finding, ...]:

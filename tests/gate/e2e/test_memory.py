@@ -353,14 +353,19 @@ def test_a_red_names_what_else_changed_since_the_last_accepted_run(
     assert f"{said}; not by this change" in messages
 
 
-def test_what_a_squashed_change_brought_along_counts_where_it_was_merged(year: Year):
-    year.accept()
+def accepted_on_a_topic(year: Year) -> None:
+    """A branch asks more often, and brings along that this is accepted; main has moved on."""
     git(year.root, "checkout", "--quiet", "-b", "topic")
     year.change("CALLS = 3", "CALLS = 9")
     year.accept(1, "--reason", "nine are wanted")
     git(year.root, "checkout", "--quiet", "main")
     (year.root / "other.py").write_text("ONE = 1\n")
     year.commit("main moves on")
+
+
+def test_what_a_squashed_change_brought_along_counts_where_it_was_merged(year: Year):
+    year.accept()
+    accepted_on_a_topic(year)
     year.accept()
     git(year.root, "checkout", "--quiet", "topic")
     git(year.root, "merge", "--quiet", "--no-edit", "main", "-X", "ours")
@@ -434,12 +439,7 @@ def test_what_a_revert_took_out_counts_again_where_it_is_landed_again(year: Year
     (year.root / ".gitattributes").write_text("*.jsonl merge=union\n")
     year.commit("attributes")
     year.accept()
-    git(year.root, "checkout", "--quiet", "-b", "topic")
-    year.change("CALLS = 3", "CALLS = 9")
-    year.accept(1, "--reason", "nine are wanted")
-    git(year.root, "checkout", "--quiet", "main")
-    (year.root / "other.py").write_text("ONE = 1\n")
-    year.commit("main moves on")
+    accepted_on_a_topic(year)
     git(year.root, "merge", "--quiet", "--squash", "topic")
     squashed = year.commit("topic (#1)")
     git(year.root, "branch", "--quiet", "-D", "topic")

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -163,6 +164,13 @@ def test_a_dispatch_rebuilds_the_baseline_from_fresh_runs(rig):
     assert runs[0]["waived"][0]["why"] == "new machines"
 
 
+def ended(commit: str, conclusion: str) -> dict[str, Any]:
+    """The event that the gate's run of a push to main has ended."""
+    run = {"id": 42, "event": "push", "conclusion": conclusion, "head_sha": commit, "head_branch": "main",
+           "head_repository": {"full_name": "acme/shop"}}  # fmt: skip
+    return {"action": "completed", "workflow_run": run}
+
+
 def test_a_push_to_main_that_passes_is_accepted_and_committed(rig):
     rig.git("checkout", "--quiet", "main")
     (rig.root / "service.py").write_text(SERVICE + "\n# merged\n")
@@ -170,10 +178,7 @@ def test_a_push_to_main_that_passes_is_accepted_and_committed(rig):
     rig.git("push", "--quiet", str(rig.remote), "main")
     pushed = rig.act("push", {"ref": "refs/heads/main", "before": rig.base, "after": head})
     assert pushed.check == "success", pushed.log
-    run = {"id": 42, "event": "push", "conclusion": "success", "head_sha": head, "head_branch": "main",
-           "head_repository": {"full_name": "acme/shop"}}  # fmt: skip
-    event = {"action": "completed", "workflow_run": run}
-    updated = rig.act("workflow_run", event, workflow="regression-baseline.yml")
+    updated = rig.act("workflow_run", ended(head, "success"), workflow="regression-baseline.yml")
     assert updated.jobs == {"update": "success"}, updated.log
     log = git(rig.remote, "log", "--format=%s by %an", "--max-count=2", "main").splitlines()
     assert log[0] == f"chore(baseline): accept {head[:12]} [skip ci] by github-actions[bot]"
@@ -188,10 +193,7 @@ def test_of_a_push_to_main_that_fails_all_but_what_got_worse_is_accepted(rig):
     head = rig.commit("merge")
     rig.git("push", "--quiet", str(rig.remote), "main")
     assert rig.act("push", {"ref": "refs/heads/main", "before": rig.base, "after": head}).check == "failure"
-    run = {"id": 42, "event": "push", "conclusion": "failure", "head_sha": head, "head_branch": "main",
-           "head_repository": {"full_name": "acme/shop"}}  # fmt: skip
-    event = {"action": "completed", "workflow_run": run}
-    updated = rig.act("workflow_run", event, workflow="regression-baseline.yml")
+    updated = rig.act("workflow_run", ended(head, "failure"), workflow="regression-baseline.yml")
     assert updated.jobs == {"update": "success"}, updated.log
     files = git(rig.remote, "show", "--name-only", "--format=", "main").splitlines()
     assert {Path(file).name for file in files} == {"performance.jsonl", "load.jsonl", "integration.jsonl"}
@@ -203,11 +205,8 @@ def test_of_a_push_to_main_that_fails_all_but_what_got_worse_is_accepted(rig):
 
 
 def test_a_push_to_main_that_was_not_judged_teaches_nothing(rig):
-    run = {"id": 42, "event": "push", "conclusion": "failure", "head_sha": rig.base, "head_branch": "main",
-           "head_repository": {"full_name": "acme/shop"}}  # fmt: skip
-    event = {"action": "completed", "workflow_run": run}
     before = git(rig.remote, "rev-parse", "main")
-    updated = rig.act("workflow_run", event, workflow="regression-baseline.yml")
+    updated = rig.act("workflow_run", ended(rig.base, "failure"), workflow="regression-baseline.yml")
     assert updated.jobs == {"update": "success"}, updated.log
     assert "the run was not judged: nothing was accepted" in updated.log
     assert git(rig.remote, "rev-parse", "main") == before
