@@ -28,6 +28,8 @@ class Metric(msgspec.Struct, frozen=True):
     suite: str
     nodeid: str
     """The test that measured it."""
+    method: int = 1
+    """Version of how it was measured: values of different ones are not compared."""
 
     @property
     def statistic(self) -> str:

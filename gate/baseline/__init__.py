@@ -4,7 +4,7 @@ How accepted runs are kept is in `records`, where they stand in git's history in
 a baseline of both, and `files` reads and writes them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Final
 
@@ -56,10 +56,13 @@ class KnownMetric(msgspec.Struct, frozen=True):
     better: Better
     nodeid: str
     exact: bool = False
+    method: int = 1
 
     def as_metric(self, suite: str, value: float) -> Metric:
         """The metric of a run that it was taken from, with one of its values."""
-        return Metric(self.name, self.unit, self.better, value, 1, self.exact, suite, self.nodeid)
+        return Metric(
+            self.name, self.unit, self.better, value, 1, self.exact, suite, self.nodeid, self.method
+        )
 
 
 class KnownTest(msgspec.Struct, frozen=True):
@@ -218,11 +221,28 @@ class Baseline(msgspec.Struct, frozen=True):
         """What is expected of a suite in all environments; None: no run of it was accepted."""
         return next((known for known in self.overall if known.suite == suite), None)
 
+    def without_values(self, suite: str, names: Collection[str]) -> "Baseline":
+        """The same without history and references of some metrics of a suite."""
+        return msgspec.structs.replace(
+            self, suites=tuple(_without(b, names) if b.suite == suite else b for b in self.suites)
+        )
+
     def passes(self, suite: str, nodeid: str) -> tuple[str, ...]:
         """When a test passed without a failure in between, in any environment, oldest first."""
         known = self.latest(suite)
         test = known.tests.get(nodeid) if known else None
         return test.passes if test else ()
+
+
+def _without(suite: SuiteBaseline, names: Collection[str]) -> SuiteBaseline:
+    def others(values: Mapping[str, float]) -> dict[str, float]:
+        return {name: value for name, value in values.items() if name not in names}
+
+    return msgspec.structs.replace(
+        suite,
+        runs=tuple(msgspec.structs.replace(run, values=others(run.values)) for run in suite.runs),
+        pins=tuple(msgspec.structs.replace(pin, values=others(pin.values)) for pin in suite.pins),
+    )
 
 
 def level_of(runs: Sequence[AcceptedRun], names: Iterable[str], reason: str) -> Pin:

@@ -158,19 +158,19 @@ def _nearest(everything: Sequence[Placed]) -> dict[str, Placed]:
 
 @dataclass(frozen=True)
 class _Units:
-    """The units that hold now."""
+    """The units and methods that hold now."""
 
-    of: Mapping[str, str]
+    of: Mapping[str, KnownMetric]
     """By metric."""
-    named: Mapping[str, AbstractSet[str]]
-    """The metrics in each unit."""
+    named: Mapping[tuple[str, int], AbstractSet[str]]
+    """The metrics of each unit and method."""
 
 
 def _units(metrics: Mapping[str, KnownMetric]) -> _Units:
-    named: dict[str, set[str]] = {}
+    named: dict[tuple[str, int], set[str]] = {}
     for name, known in metrics.items():
-        named.setdefault(known.unit, set()).add(name)
-    return _Units({name: known.unit for name, known in metrics.items()}, named)
+        named.setdefault((known.unit, known.method), set()).add(name)
+    return _Units(metrics, named)
 
 
 def _run(one: Placed, units: _Units, *, exact: bool) -> AcceptedRun:
@@ -190,14 +190,17 @@ def _run(one: Placed, units: _Units, *, exact: bool) -> AcceptedRun:
     )
 
 
-def _converted(values: Mapping[str, float], unit: str, units: _Units) -> Mapping[str, float]:
-    """Values in the units that hold now; those that measured something else are left out."""
-    if values.keys() <= units.named.get(unit, frozenset()):
+def _converted(values: Mapping[str, float], kind: Kind, units: _Units) -> Mapping[str, float]:
+    """Values in the units that hold now; what measured something else, or in another way, is left out."""
+    if values.keys() <= units.named.get((kind.unit, kind.method), frozenset()):
         return values
     found: dict[str, float] = {}
     for name, value in values.items():
+        known = units.of.get(name)
+        if known and known.method != kind.method:
+            continue
         with suppress(UnitError):
-            found[name] = convert(value, unit, units.of.get(name, unit))
+            found[name] = convert(value, kind.unit, known.unit if known else kind.unit)
     return found
 
 
@@ -263,14 +266,14 @@ def kept_level(level: Pin, metrics: Mapping[str, KnownMetric]) -> Pin:
     groups: dict[str, dict[str, float]] = {}
     for name, value in level.values.items():
         if metric := metrics.get(name):
-            kind = str(Kind(metric.unit, metric.better, metric.exact))
+            kind = str(Kind(metric.unit, metric.better, metric.exact, metric.method))
             groups.setdefault(kind, {})[name] = value
     return replace(level, values={}, groups=groups)
 
 
 def _flat(groups: Mapping[str, Mapping[str, float]], units: _Units) -> Mapping[str, float]:
     """The values of all kinds, in the units that hold now."""
-    converted = [_converted(group, Kind.read(kind).unit, units) for kind, group in groups.items()]
+    converted = [_converted(group, Kind.read(kind), units) for kind, group in groups.items()]
     if len(converted) == 1:
         return converted[0]
     return {name: value for group in converted for name, value in group.items()}

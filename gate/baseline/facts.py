@@ -80,7 +80,9 @@ class Facts:
                     ):
                         continue
                     self.places[name] = one.place
-                    told[name] = KnownMetric(name, kind.unit, kind.better, self._owner(name, one), kind.exact)
+                    told[name] = KnownMetric(
+                        name, kind.unit, kind.better, self._owner(name, one), kind.exact, kind.method
+                    )
                 if kind.exact:
                     for name in values.keys() & told.keys():
                         claims = self._counts.setdefault(name, [])

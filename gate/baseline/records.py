@@ -17,6 +17,7 @@ ID: Final = 10
 """Characters by which a record names a test: enough for a million tests."""
 _SAME: Final[Mapping[str, str]] = {}
 _NONE: Final[Mapping[str, KnownMetric]] = {}
+_METHOD: Final = "method-"
 FLAKY: Final = "flaky"
 """The outcome of a test that failed now and then."""
 
@@ -27,15 +28,24 @@ class Kind(msgspec.Struct, frozen=True):
     unit: str
     better: Better = "lower"
     exact: bool = False
+    method: int = 1
 
     def __str__(self) -> str:
-        return " ".join((self.unit, *(["higher"] * (self.better == "higher")), *(["exact"] * self.exact)))
+        words = (
+            self.unit,
+            *(["higher"] * (self.better == "higher")),
+            *(["exact"] * self.exact),
+            *([f"{_METHOD}{self.method}"] * (self.method != 1)),
+        )
+        return " ".join(words)
 
     @staticmethod
     def read(text: str) -> "Kind":
         """The kind that a record names."""
         unit, *words = text.split(" ")
-        return Kind(unit, "higher" if "higher" in words else "lower", "exact" in words)
+        versions = [word.removeprefix(_METHOD) for word in words if word.startswith(_METHOD)]
+        method = next((int(version) for version in versions if version.isdecimal()), 1)
+        return Kind(unit, "higher" if "higher" in words else "lower", "exact" in words, method)
 
 
 class Where(msgspec.Struct, frozen=True):
@@ -54,7 +64,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", 
     created: str
     """ISO 8601, UTC, when the report was written."""
     values: dict[str, dict[str, float]] = {}
-    """By kind (`ms`, `count exact`, `rps higher`), by metric."""
+    """By kind (`ms`, `count exact`, `rps higher method-2`), by metric."""
     tests: dict[str, str] = {}
     """By outcome: the tests, by `short_id`, one after the other."""
     failures: dict[str, str] = {}
@@ -255,7 +265,7 @@ def record_of(
     for name, metric in sorted(run.metrics.items()):
         if not _is_out(metric, out):
             known = like.get(name, metric)
-            kind = str(Kind(metric.unit, known.better, known.exact))
+            kind = str(Kind(metric.unit, known.better, known.exact, metric.method))
             values.setdefault(kind, {})[name] = _rounded(metric)
     tests: dict[str, list[str]] = {}
     for nodeid, test in sorted(run.tests.items()):

@@ -79,7 +79,9 @@ class Child:
     waits: bool = False
     """There, for the baton."""
     seconds: float = 0.0
-    """What one call of the operation there takes, roughly."""
+    """What one call of the operation there takes, roughly; timed together: all of them."""
+    group: int = 1
+    """Calls that are timed together."""
     each: int = 1
     """Latencies that a call gives."""
     errors: float = 0.0
@@ -106,6 +108,7 @@ class Child:
                     self.course.arrive(self.stop)
                     self.waits = True
                     self.seconds, self.each, self.errors = message.seconds, message.each, message.errors
+                    self.group = 1
                     return self.stop
                 case Whole():  # of a test that went on alone: nobody asked
                     self._say(0)
@@ -119,11 +122,16 @@ class Child:
                     pass
         return None
 
+    def time_together(self, calls: int) -> None:
+        """Let each latency be the mean of so many calls."""
+        self.seconds *= calls / self.group
+        self.group = calls
+
     def ask(self, calls: int, answer: type[_A], *, close: bool = False) -> _A | None:
         """Hand the baton over and wait for the figures.
 
         Args:
-            calls: of the operation; any number for a test that is measured as a whole.
+            calls: or groups of calls; any number for a test that is measured as a whole.
             answer: what is expected.
             close: whether a block of rounds ends with this one.
 
@@ -154,7 +162,8 @@ class Child:
     def _say(self, calls: int, *, close: bool = False) -> None:
         """Hand the baton over for a round of calls; 0: go on with the test."""
         if self.stop is not None:
-            self.commands.send(msgspec.json.encode(Command(*self.stop, calls=calls, close=close)))
+            command = Command(*self.stop, calls=calls, group=self.group, close=close)
+            self.commands.send(msgspec.json.encode(command))
 
     def _hear(self) -> Answer | None:
         """The next message; None when pytest, or what was started, is over."""

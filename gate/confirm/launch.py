@@ -18,6 +18,7 @@ from gate.evidence import Pair
 from gate.sides.side import Side
 from gate.statistics import least_in_block
 from gate.units import UnitError, convert
+from pytest_regression_gate.latency import group_of
 from pytest_regression_gate.protocol import Round, Whole
 from pytest_regression_gate.worker import SPREAD
 
@@ -188,6 +189,7 @@ def _alone(side: Side, task: Task, pace: Pace, course: Course) -> _Alone:
 def _own_rounds(child: Child, subject: str, task: Task, pace: Pace) -> dict[str, float]:
     """The median of each statistic over the rounds of one side; nothing where a round fails."""
     asked = task.subjects.get(subject, frozenset[str]())
+    child.time_together(group_of(child.seconds))
     child.ask(_calls(child.seconds), Round, close=True)
     calls = _calls(child.seconds)
     block = _block(asked, calls * child.each, calls * child.seconds)
@@ -235,6 +237,9 @@ def _rounds(subject: str, order: tuple[Child, Child], task: Task, pace: Pace) ->
         return {}
     asked = task.subjects.get(subject, frozenset[str]())
     each = order[0].each
+    group = group_of(min(child.seconds for child in order))
+    for child in order:
+        child.time_together(group)
     guess = [child.seconds for child in order]
     # Not counted: it warms the caches that the wait has cooled, and tells what a call takes.
     for child in order:
@@ -270,7 +275,7 @@ def _named(subject: str, found: Mapping[str, _T], latencies: int) -> dict[str, _
 
 
 def _calls(seconds: float) -> int:
-    """Calls of a round: as many as fit, but an odd number, so that its median is one of them."""
+    """Latencies of a round: as many as fit, but an odd number, so that its median is one of them."""
     return round(ROUND_SECONDS / max(seconds, 1e-7)) | 1
 
 

@@ -1,6 +1,6 @@
 """A run and the memory it is judged by, brought to the same names and units, once. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -21,6 +21,10 @@ def align(run: Run, inputs: Inputs) -> tuple[Run, Inputs]:
     """
     baseline = followed(inputs.baseline, inputs.moved)
     run, unlike = as_remembered(run, baseline)
+    for name, suite in run.suites.items():
+        if other := _of_other_methods(suite, baseline):
+            baseline = baseline.without_values(name, other)
+            unlike.append(_measured_anew(name, other))
     return run, replace(inputs, baseline=baseline, notes=(*inputs.notes, *unlike))
 
 
@@ -80,6 +84,26 @@ def _not_for_a_change(metric: Metric, message: str) -> Finding:
         message=message,
         nodeids=(metric.nodeid,),
         remedy="once it is merged, accept it: gate baseline accept --subject METRIC --reason TEXT",
+    )
+
+
+def _of_other_methods(suite: SuiteRun, baseline: Baseline) -> list[str]:
+    """Metrics that the accepted runs have measured in another way."""
+    latest = baseline.latest(suite.name)
+    known: Mapping[str, KnownMetric] = latest.metrics if latest else {}
+    return sorted(m.name for m in suite.metrics.values() if known.get(m.name, m).method != m.method)
+
+
+def _measured_anew(suite: str, names: Sequence[str]) -> Finding:
+    others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return Finding(
+        kind="policy-change",
+        level="warn",
+        subject=names[0],
+        suite=suite,
+        message=f"this version of the gate measures it{others} in another way than the accepted runs; their "
+        "values are not compared",
+        remedy="accept a run that this version has measured: gate run, gate baseline update",
     )
 
 

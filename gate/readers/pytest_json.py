@@ -362,6 +362,7 @@ def _metrics(path: Path, test: _Test, suite: str) -> Iterator[Metric]:
                 exact=measurement.exact,
                 suite=suite,
                 nodeid=test.nodeid,
+                method=measurement.method,
             )
 
 

@@ -42,8 +42,9 @@ def metric(
     count: int = 5000,
     suite: str = "api",
     nodeid: str = NODEID,
+    method: int = 1,
 ) -> Metric:
-    return Metric(name, unit, better, value, count, exact, suite, nodeid)
+    return Metric(name, unit, better, value, count, exact, suite, nodeid, method)
 
 
 def outcome(

@@ -1,6 +1,7 @@
 """Latencies of one operation: the recorder and the loop that fills it."""
 
 import gc
+import math
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,11 @@ from typing import Final
 
 from pytest_regression_gate.metrics import MAX_SAMPLES, summarise
 
+GROUP_SECONDS: Final = 10e-6
+"""Shorter calls are timed in groups that take this long: the timer itself takes up to 0.1 µs."""
+_ATTEMPTS: Final = 3
+_LONG: Final = 1e-3
+"""Seconds that are no accident of the machine: one attempt is enough."""
 _AROUND: Final = 4
 """Calls before and after one that tell how fast the machine was then; with two more, more noise was left."""
 
@@ -83,6 +89,11 @@ def without_spells(latencies: Sequence[float]) -> list[float]:
     ]
 
 
+def group_of(seconds: float) -> int:
+    """How many calls are timed together, if one takes so long."""
+    return max(1, math.ceil(GROUP_SECONDS / max(seconds, 1e-9)))
+
+
 @contextmanager
 def settled_heap() -> Generator[None]:
     """Collect rubbish now, and keep what is alive out of the collections to come.
@@ -104,6 +115,7 @@ class Turns:
 
     After the warm-up at least `iterations` turns are measured; short operations go on until `seconds`
     have passed or `most` turns are done, so that their percentiles rest on more than a handful of values.
+    A turn is one call, or a group of calls under 10 µs; its latency is that of one call.
     """
 
     iterations: int = 10
@@ -115,19 +127,48 @@ class Turns:
         if self.iterations < 1 or self.warmup < 0:
             raise ValueError("measure: iterations must be at least 1 and warmup at least 0")
 
-    def fill(self, recorder: PerformanceBaseline) -> Iterator[None]:
-        """Yield once per turn; what the caller does until it asks for the next turn is the operation.
+    def fill(self, recorder: PerformanceBaseline) -> Iterator[int]:
+        """Yield once per turn how many calls of the operation it has.
 
-        A generator serves sync and async operations alike: `for _ in turns.fill(it): await operation()`.
+        A generator serves sync and async operations alike. The caller makes the calls and nothing else
+        until it asks for the next turn.
         """
+        shortest = math.inf
         for _ in range(self.warmup):
-            yield
+            started = time.perf_counter()
+            yield 1
+            shortest = min(shortest, time.perf_counter() - started)
         with settled_heap():
+            if not GROUP_SECONDS <= shortest < math.inf:
+                shortest = yield from seconds_per_call(GROUP_SECONDS)
+            group = group_of(shortest)
             begun, cpu = time.perf_counter(), time.process_time()
             while recorder.count < self.iterations or (
                 recorder.count < self.most and time.perf_counter() - begun < self.seconds
             ):
                 started = time.perf_counter_ns()
-                yield
-                recorder.add((time.perf_counter_ns() - started) / 1e6)
-            recorder.cpu = (time.process_time() - cpu) * 1e3 / recorder.count
+                yield group
+                recorder.add((time.perf_counter_ns() - started) / group / 1e6)
+            recorder.cpu = (time.process_time() - cpu) * 1e3 / group / recorder.count
+
+
+def seconds_per_call(enough: float) -> Generator[int, None, float]:
+    """What a call takes, by the shortest of a few turns that take long enough to be timed.
+
+    Yields as `Turns.fill`. The turns grow as in `timeit.Timer.autorange`.
+
+    Args:
+        enough: seconds of a turn.
+    """
+    calls = 1
+    while True:
+        shortest = math.inf
+        for _ in range(_ATTEMPTS):
+            started = time.perf_counter()
+            yield calls
+            shortest = min(shortest, time.perf_counter() - started)
+            if shortest >= _LONG:
+                break
+        if shortest >= enough:
+            return shortest / calls
+        calls *= 2

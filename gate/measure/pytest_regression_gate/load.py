@@ -1,4 +1,8 @@
-"""A closed load loop: so many users at once, each sending its requests one after the other."""
+"""A closed load loop: so many users at once, each sending its requests one after the other.
+
+A user wants the next answer as soon as it has the last one. Its latency begins then and not when the event
+loop gets round to sending the request, so that by Little's law users = throughput x mean latency.
+"""
 
 import asyncio
 import time
@@ -82,20 +86,23 @@ async def drive(request: Request, users: int, requests: int, repeat: int = 1) ->
         raise ValueError("measure.load: users, requests and repeat must be at least 1")
     metrics = LoadTestMetrics(users)
 
-    async def user(number: int) -> None:
+    async def user(number: int, wanted: int) -> None:
         for index in range(requests):
-            started = time.perf_counter_ns()
+            await asyncio.sleep(0)  # whoever waits already comes first
             try:
                 good = await request(number, index) is not False
             except Exception as error:  # whatever a request raises is an error of the load run
                 good = False
                 metrics.first_error = metrics.first_error or f"{type(error).__name__}: {error}"
-            metrics.latencies.append((time.perf_counter_ns() - started) / 1e6)
+            answered = time.perf_counter_ns()
+            metrics.latencies.append((answered - wanted) / 1e6)
             metrics.errors += not good
+            wanted = answered
 
     begun = time.perf_counter()
     for _ in range(repeat):
-        await asyncio.gather(*(user(number) for number in range(users)))
+        wanted = time.perf_counter_ns()
+        await asyncio.gather(*(user(number, wanted) for number in range(users)))
     metrics.duration = time.perf_counter() - begun
     return metrics
 

@@ -12,6 +12,13 @@ Better = Literal["lower", "higher"]
 MAX_SAMPLES: Final = 2000
 """How many raw values of one measurement travel in a report; beyond it every k-th is kept."""
 
+METHOD: Final = 2
+"""Version of how times are measured; figures of different versions are not compared.
+
+1: a load's latency began with the request, and each call was timed alone.
+2: a load's latency begins when the user wants the answer, and calls under 10 µs are timed in groups.
+"""
+
 MIXED: Final = "mixed"
 """The CPU of a suite whose shards ran on different machines."""
 
@@ -85,6 +92,8 @@ class Measurement(msgspec.Struct, frozen=True, omit_defaults=True):
     """`systematic`: every k-th of `count` values was kept."""
     exact: bool = False
     """A work count: the same code gives the same number, on every machine."""
+    method: _Positive = 1
+    """Version of how it was measured."""
     load: LoadRun | None = None
     """Beside the latencies of a load: how it was driven."""
 

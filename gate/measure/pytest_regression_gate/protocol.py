@@ -61,7 +61,7 @@ class Round(msgspec.Struct, frozen=True, omit_defaults=True, tag="round"):
     values: dict[str, float]
     """By statistic; latencies and CPU time in ms."""
     seconds: float
-    """What one call took."""
+    """What one call took, or the calls behind one latency."""
     block: dict[str, float] = {}
     """Where the round closes a block: tails and spread of all its calls as multiples of the median, without
     slow spells of the machine."""
@@ -102,7 +102,9 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     test: str
     operation: str
     calls: int = 0
-    """Of the operation, in one round, or any number for a test as a whole; 0: go on."""
+    """Latencies to measure in one round, or any number for a test as a whole; 0: go on."""
+    group: int = 1
+    """Calls of the operation behind each latency: their mean."""
     close: bool = False
     """Whether a block of rounds ends with this one."""
 

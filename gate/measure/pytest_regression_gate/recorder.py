@@ -5,13 +5,22 @@ import math
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
 from pytest_regression_gate.executed import Executed
 from pytest_regression_gate.latency import PerformanceBaseline, Turns
 from pytest_regression_gate.load import LoadTestMetrics, Request, measure_load
-from pytest_regression_gate.metrics import Better, LoadRun, Measurement, join_name, split_name, systematic
+from pytest_regression_gate.metrics import (
+    METHOD,
+    Better,
+    LoadRun,
+    Measurement,
+    join_name,
+    split_name,
+    systematic,
+)
 from pytest_regression_gate.resources import ResourceUsage
 from pytest_regression_gate.worker import Worker
 
@@ -63,17 +72,17 @@ class Measure:
             ValueError: the name is no metric name or was recorded before.
         """
         recorder = PerformanceBaseline(self._claim(name))
-        operation = partial(func, *args, **kwargs)
         executed = Executed(self._root)
         with executed.watch():
-            first = operation()
+            first = func(*args, **kwargs)
         if inspect.isawaitable(first):
             self._unawaited[recorder.name] = None
-            return self._repeat_async(recorder, first, operation, executed)
+            return self._repeat_async(recorder, first, partial(func, *args, **kwargs), executed)
         self.executed[recorder.name] = executed.functions
         result: Any = first
-        for _ in self._turns.fill(recorder):
-            result = operation()
+        for calls in self._turns.fill(recorder):
+            for _ in repeat(None, calls):
+                result = func(*args, **kwargs)
         self._keep(recorder)
         return result
 
@@ -139,6 +148,7 @@ class Measure:
             better="higher",
             value=metrics.throughput,
             count=metrics.total,
+            method=METHOD,
         )
         self._add(f"{base}.error_rate", labels, unit="ratio", value=metrics.error_rate, count=metrics.total)
         return metrics
@@ -181,15 +191,18 @@ class Measure:
         with executed.watch():
             result = await first
         self.executed[recorder.name] = executed.functions
-        for _ in self._turns.fill(recorder):
-            result = await operation()
+        for calls in self._turns.fill(recorder):
+            for _ in repeat(None, calls):
+                result = await operation()
         self._keep(recorder)
         return result
 
     def _keep(self, recorder: PerformanceBaseline) -> None:
         base, labels = split_name(recorder.name)
         self._add_sample(recorder.name, recorder.latencies)
-        self._add(f"{base}.cpu", labels, unit="ms", value=recorder.cpu or 0.0, count=recorder.count)
+        self._add(
+            f"{base}.cpu", labels, unit="ms", value=recorder.cpu or 0.0, count=recorder.count, method=METHOD
+        )
 
     def _add_sample(self, name: str, latencies: list[float], load: LoadRun | None = None) -> None:
         base, labels = split_name(name)
@@ -202,6 +215,7 @@ class Measure:
                 samples=[float(f"{value:.6g}") for value in kept],
                 count=len(latencies),
                 sampling="all" if len(kept) == len(latencies) else "systematic",
+                method=METHOD,
                 load=load,
             )
         )
@@ -216,11 +230,19 @@ class Measure:
         better: Better = "lower",
         count: int = 1,
         exact: bool = False,
+        method: int = 1,
     ) -> None:
         base, own = split_name(self._claim(name, labels))
         self.measurements.append(
             Measurement(
-                name=base, unit=unit, better=better, labels=own, value=value, count=count, exact=exact
+                name=base,
+                unit=unit,
+                better=better,
+                labels=own,
+                value=value,
+                count=count,
+                exact=exact,
+                method=method,
             )
         )
 

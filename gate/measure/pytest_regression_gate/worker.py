@@ -22,7 +22,7 @@ from typing import Final, NoReturn, Self
 
 import msgspec
 
-from pytest_regression_gate.latency import PerformanceBaseline, settled_heap, without_spells
+from pytest_regression_gate.latency import PerformanceBaseline, seconds_per_call, settled_heap, without_spells
 from pytest_regression_gate.load import LoadTestMetrics, Request, drive
 from pytest_regression_gate.metrics import quantile, summarise
 from pytest_regression_gate.pipes import Address
@@ -113,43 +113,36 @@ class Worker:
         """Pytest is over, with this exit status."""
         self._say(Ended(status))
 
-    def fill(self, recorder: PerformanceBaseline) -> Iterator[None]:
-        """Yield once per call, as `Turns.fill` does, for as many rounds as the controller wants."""
+    def fill(self, recorder: PerformanceBaseline) -> Iterator[int]:
+        """Yield as `Turns.fill` does, for as many rounds as the controller wants."""
         if self._turn or recorder.name not in self._subjects:
             started = time.perf_counter()
-            yield
+            yield 1
             recorder.add((time.perf_counter() - started) * 1e3)
             return
         self._settle()
         with settled_heap():
             for _ in range(_WARM_UP):
-                yield
-            calls = 1
-            while True:  # as timeit's autorange does: a block of calls that is long enough to be timed
-                started = time.perf_counter()
-                for _ in range(calls):
-                    yield
-                seconds = time.perf_counter() - started
-                if seconds >= _TIMEABLE:
-                    break
-                calls *= 2
-            recorder.add(seconds / calls * 1e3)
-            self._say(Waiting(self._test, recorder.name, seconds / calls))
+                yield 1
+            seconds = yield from seconds_per_call(_TIMEABLE)
+            recorder.add(seconds * 1e3)
+            self._say(Waiting(self._test, recorder.name, seconds))
             block: list[float] = []
             while (command := self._next(recorder.name)).calls:
                 for _ in range(_cold(command.calls)):
-                    yield
+                    yield command.group
                 latencies: list[float] = []
                 undisturbed: list[float] = []
                 losses = _losses if command.calls <= _WATCHED else int
                 lost, cpu, started = losses(), time.process_time(), time.perf_counter()
                 for _ in range(command.calls):
                     begun = time.perf_counter_ns()
-                    yield
-                    latencies.append((time.perf_counter_ns() - begun) / 1e6)
+                    yield command.group
+                    latencies.append((time.perf_counter_ns() - begun) / command.group / 1e6)
                     if lost == (lost := losses()):
                         undisturbed.append(latencies[-1])
-                cpu = (time.process_time() - cpu) * 1e3 / command.calls
+                calls = command.calls * command.group
+                cpu = (time.process_time() - cpu) * 1e3 / calls
                 seconds = (time.perf_counter() - started) / command.calls
                 block += undisturbed if 2 * len(undisturbed) > len(latencies) else latencies
                 shape = _shape(without_spells(block)) if command.close else {}

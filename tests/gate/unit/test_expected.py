@@ -204,6 +204,24 @@ PERMITTED = (Permission(TEST, "kim", "no use for it"),)
 MERGES = (history("m a b", "a c1", "b c1", "c1"), history("m b a", "b c1", "a c1", "c1"))
 
 
+def test_values_of_another_method_are_not_read():
+    def page(number: int, method: int, **more) -> SuiteRecords:
+        run = suite_run(
+            [metric("page", 10.0 * method, method=method), metric("calls", 3.0)], created=CREATED + number
+        )
+        return record_of(run, Where("c1"), **more)
+
+    records = [page(n, method=1 + (n > 6)) for n in range(9)]
+    memory = united([Memory((one,)) for one in records])
+    for kept in (memory, pruned(memory, LINE)):
+        (suite,) = expected(kept, LINE).suites
+        assert suite.metrics["page"].method == 2
+        assert suite.history("page") == [20.0] * 2
+        assert suite.history("calls") == [3.0] * 9
+        assert suite.reference("page") is None
+        assert suite.reference("calls") is not None
+
+
 @pytest.mark.parametrize("merged", MERGES, ids=["one order", "the other"])
 def test_that_one_branch_does_not_know_a_test_says_nothing_of_the_other(merged):
     known = seen([two(3, "a", at=1), two(None, "b", "t.py::test_old", at=2)], merged)

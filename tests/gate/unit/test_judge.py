@@ -517,6 +517,19 @@ def test_a_metric_in_another_unit_is_not_compared_as_if_nothing_had_happened():
     assert verdict.verdict != "passed"
 
 
+def test_values_of_another_method_are_not_compared_and_that_is_said_once():
+    old = [suite_run([metric("a.p50", 1), metric("a.p95", 1), metric("b.p50", 150)])] * 10
+    head = [metric("a.p50", 1.9, method=2), metric("a.p95", 1.9, method=2), metric("b.p50", 300)]
+    verdict = judged(head, baseline_of(*old))
+    assert one(verdict, "regression").subject == "b.p50"
+    said = one(verdict, "policy-change")
+    assert (said.subject, said.level) == ("a.p50", "warn")
+    assert "it and 1 more in another way" in said.message
+    assert not of_kind(verdict, "new-metric")
+    again = judged(head, baseline_of(*old, *[suite_run(head)] * 5))
+    assert not of_kind(again, "policy-change")
+
+
 def test_a_pull_request_cannot_turn_the_direction_of_a_metric_around():
     verdict = judged([metric("a.p50", 1500, better="higher")], history("a.p50", [150.0] * 10))
     assert verdict.verdict != "passed"

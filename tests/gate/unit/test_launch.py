@@ -28,6 +28,7 @@ from pytest_regression_gate.worker import Worker
 
 launch_module = sys.modules["gate.confirm.launch"]  # the package's name stands for the function
 baton_module = sys.modules["pytest_regression_gate.worker"]
+latency_module = sys.modules["pytest_regression_gate.latency"]
 
 
 def work() -> None:
@@ -73,8 +74,9 @@ def run(tests: list[Test], baton: Worker) -> int:
         try:
             assert not test.fails
             for name, operation in test.operations.items():
-                for _ in baton.fill(PerformanceBaseline(name)):
-                    operation()
+                for calls in baton.fill(PerformanceBaseline(name)):
+                    for _ in range(calls):
+                        operation()
             for name, failing in test.loads.items():
                 asyncio.run(baton.load(name, request_of(failing), users=2, requests=50))
             assert not test.regrets
@@ -311,14 +313,17 @@ Measured = Callable[..., list[Any]]
 def measured(tmp_path: Path) -> Callable[..., list[Answer]]:
     """What a baton says that gets these commands (calls and a stop) for the operation x.a of t.py::a."""
 
-    def measured(operation: Callable[[], None], *commands: tuple[int, tuple[str, str]]) -> list[Answer]:
+    def measured(
+        operation: Callable[[], None], *commands: tuple[int, tuple[str, str]], group: int = 1
+    ) -> list[Answer]:
         with pipes(tmp_path) as (asking, answering):
             baton = baton_of(asking, answering, ["x.a"])
             baton.begin("t.py::a")
             for calls, stop in (*commands, (0, HERE)):
-                asking.send(msgspec.json.encode(Command(*stop, calls, close=True)))
-            for _ in baton.fill(PerformanceBaseline("x.a")):
-                operation()
+                asking.send(msgspec.json.encode(Command(*stop, calls, group, close=True)))
+            for calls in baton.fill(PerformanceBaseline("x.a")):
+                for _ in range(calls):
+                    operation()
             return [answer_from(line) for line in iter(lambda: answering.receive(0), None)]
 
     return measured
@@ -352,7 +357,21 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(baton_module, "time", clock)
+    monkeypatch.setattr(latency_module, "time", clock)
     return clock
+
+
+def test_short_calls_are_timed_together(clock: Clock, measured: Measured):
+    """The clock shows 0.2 µs more than the calls took."""
+
+    def short() -> None:
+        clock.seconds += 1e-6 + (0.2e-6 if len(timed) % 10 == 9 else 0)
+        timed.append(clock.seconds)
+
+    timed: list[float] = []
+    *_, found = measured(short, (30, HERE), group=10)
+    assert found.values["mean"] == pytest.approx(1.02e-3)
+    assert found.seconds == pytest.approx(10.2e-6)
 
 
 def test_the_cold_calls_at_the_beginning_of_a_round_do_not_count(clock: Clock, measured: Measured):

@@ -38,6 +38,30 @@ async def test_the_warm_up_is_a_part_of_the_load_and_in_no_latency():
     assert service.seen[10, 9] == service.seen[9, 10] == 2
 
 
+async def test_users_are_throughput_times_latency():
+    """Little's law: whoever waits for the event loop waits for the answer already."""
+
+    async def request(user: int, index: int) -> None:
+        end = time.perf_counter() + 0.0005
+        while time.perf_counter() < end:
+            pass
+
+    for users in (2, 20):
+        load = await drive(request, users, requests=20)
+        mean = sum(load.latencies) / load.total / 1e3
+        assert load.total / load.duration * mean == pytest.approx(users, rel=0.1)
+
+
+async def test_the_first_request_is_wanted_when_the_load_begins():
+    order: list[int] = []
+
+    async def request(user: int, index: int) -> None:
+        order.append(user)
+
+    await drive(request, 3, requests=2)
+    assert order == [0, 1, 2, 0, 1, 2], "a user that has its answer goes to the end of the queue"
+
+
 async def test_a_small_load_warms_up_with_all_it_has():
     service = Service()
     load = await measure_load(service.request, users=2, requests=3)

@@ -179,10 +179,15 @@ class Scripted:
     ) -> None:
         self.side, self.seconds = SimpleNamespace(name=name), early * seconds
         self.each, self.errors = 1, 0.0
+        self.group = 1
         self.asked: list[tuple[int, bool]] = []
         self._usual, self._slow, self._cold, self._clock = seconds, slow, cold, clock
         self._chance = random.Random(slow)
         self._block: list[float] = []
+
+    def time_together(self, calls: int) -> None:
+        self.seconds *= calls
+        self.group = calls
 
     def ask(self, calls: int, _: type[Round], *, close: bool) -> Round:
         first = not self.asked
@@ -253,6 +258,15 @@ def test_after_the_deadline_only_the_first_few_are_made(monkeypatch: pytest.Monk
     found, side = rounds(monkeypatch, 0.001, *asked, deadline=0.0)
     assert {f"a.{statistic}" for statistic in asked} <= set(found)
     assert len(side.asked) - 1 == launch_module.MIN_ROUNDS * (4 if "p95" in asked else 1)
+
+
+@pytest.mark.parametrize(("seconds", "group"), [(0.3e-6, 34), (4e-6, 3), (10e-6, 1), (0.02, 1)])
+def test_both_sides_time_equally_many_short_calls_together(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, group: int
+):
+    """As many as the faster side needs."""
+    _, side = rounds(monkeypatch, seconds, "p50", early=1.5)
+    assert side.group == group
 
 
 def test_rounds_stay_short_whatever_is_asked(monkeypatch: pytest.MonkeyPatch):
