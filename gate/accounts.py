@@ -76,16 +76,19 @@ NO_ACCOUNT: Final = Account()
 
 def merged(accounts: Iterable[Account]) -> Account:
     """One account of several suites."""
-    differences: list[Difference] = []
+    places: dict[Difference, int] = {}
     tests: dict[str, Reached] = {}
     for one in accounts:
-        moved = {place: len(differences) + place for place in range(len(one.differences))}
-        differences += one.differences
+        moved = {place: places.setdefault(what, len(places)) for place, what in enumerate(one.differences)}
         for test, reached in one.tests.items():
             before = tests.get(test, Reached(touched=False))  # two suites may run the same test
             tests[test] = Reached(
                 reached.touched or before.touched,
-                (*before.unaccounted, *(moved[place] for place in reached.unaccounted)),
-                (*before.seen, *(moved[place] for place in reached.seen)),
+                _each_once((*before.unaccounted, *(moved[place] for place in reached.unaccounted))),
+                _each_once((*before.seen, *(moved[place] for place in reached.seen))),
             )
-    return Account(tuple(differences), tests)
+    return Account(tuple(places), tests)
+
+
+def _each_once(places: Iterable[int]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(places))

@@ -60,9 +60,10 @@ class Evidence:
     """The comparison of one metric after some launches. Ratios are log(head / base)."""
 
     metric: str
-    ratios: tuple[float, ...]
-    errors: tuple[float, ...]
-    """What the rounds of each launch say of its ratio's standard error."""
+    pairs: tuple[Pair, ...]
+    """One per launch."""
+    rank: int
+    """Place of the question in the order of suspicion, from 1."""
     estimate: float
     low: float
     high: float
@@ -74,6 +75,13 @@ class Evidence:
     """What the margin around the estimate will be when all the launches there may be are made."""
     likely: float = 0.0
     """What is left of the estimate's distance in nine of ten cases: the margin of a one-sided 90 % bound."""
+    seconds: float = 0.0
+    """What a further launch of it alone takes; 0: nobody knows."""
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """One per launch."""
+        return tuple(pair.ratio for pair in self.pairs)
 
     @property
     def change(self) -> float:
@@ -93,7 +101,7 @@ class Evidence:
             tolerance: acceptable relative worsening, 0.1 for 10 %.
             floor: acceptable absolute worsening, in the unit of `base`; the wider of the two counts.
         """
-        if len(self.ratios) < MIN_LAUNCHES:
+        if len(self.pairs) < MIN_LAUNCHES:
             return "inconclusive"
         estimate, margin, acceptable = self._worsening(better, tolerance, floor)
         if estimate > max(acceptable, margin):
@@ -111,12 +119,12 @@ class Evidence:
     def worse(self, better: Better) -> bool:
         """Whether the head is surely worse, by however little."""
         estimate, margin, _ = self._worsening(better, 0.0, 0.0)
-        return len(self.ratios) >= MIN_LAUNCHES and estimate > margin
+        return len(self.pairs) >= MIN_LAUNCHES and estimate > margin
 
     def excludes(self, better: Better, share: float) -> bool:
         """Whether it is surely not worse by more than a share."""
         estimate, margin, acceptable = self._worsening(better, share, 0.0)
-        return len(self.ratios) >= MIN_LAUNCHES and estimate + margin < acceptable
+        return len(self.pairs) >= MIN_LAUNCHES and estimate + margin < acceptable
 
     def hopeless(self, better: Better, tolerance: float, floor: float = 0.0) -> bool:
         """Whether all the launches there may be would hardly decide it.
@@ -124,11 +132,29 @@ class Evidence:
         Giving up early confirms nothing, so it costs nothing of the error rate; what it saves is time for
         metrics that can be decided.
         """
-        if len(self.ratios) < _PATIENCE:
-            return False
+        return len(self.pairs) >= _PATIENCE and self.last > _HOPE * self._enough(better, tolerance, floor)
+
+    def launches_left(self, better: Better, tolerance: float, floor: float = 0.0) -> int | None:
+        """How many more launches would probably decide it; None: more than there may be.
+
+        See `decide` for the arguments.
+        """
+        _, margin, _ = self._worsening(better, tolerance, floor)
+        enough, made = self._enough(better, tolerance, floor), len(self.pairs)
+        # the margin shrinks with the root of the launches
+        needed = made * (margin / enough) ** 2 if enough > 0 else math.inf
+        return next((look - made for look in LOOKS if look > made and look >= needed), None)
+
+    def bearable(self, better: Better) -> float:
+        """The smallest tolerance by which it would be cleared: the bound of the relative worsening."""
+        estimate, margin, _ = self._worsening(better, 0.0, 0.0)
+        bound = estimate + margin
+        return -math.expm1(-bound) if better == "higher" else math.expm1(bound)
+
+    def _enough(self, better: Better, tolerance: float, floor: float) -> float:
+        """The margin with which the estimate would be decided."""
         estimate, _, acceptable = self._worsening(better, tolerance, floor)
-        enough = estimate if estimate > acceptable else acceptable - estimate
-        return self.last > _HOPE * enough
+        return estimate if estimate > acceptable else acceptable - estimate
 
     def _worsening(self, better: Better, tolerance: float, floor: float) -> tuple[float, float, float]:
         """Estimate, half the interval and what is acceptable: log ratios, positive when worse."""
@@ -191,12 +217,16 @@ class Confirmation:
     notes: tuple[str, ...] = ()
     """What weakens the comparison, a sentence each."""
     interrupted: bool = False
+    early: bool = False
+    """It ended when a regression was confirmed: what nothing speaks against was left out."""
     account: Account = field(default_factory=Account)
     """What differs between the sides, and whether each used its own."""
     base: str = ""
     """The commit that the head was compared with."""
     head: str = ""
     """The commit that was judged, as its reports name it."""
+    of: str = ""
+    """What was judged: another text where reports or code differ. Empty: nobody asked."""
 
 
 def to_json(confirmation: Confirmation) -> bytes:
@@ -226,6 +256,7 @@ def together(parts: Sequence[Confirmation]) -> Confirmation:
         not_comparable=tuple(metric for part in parts for metric in part.not_comparable),
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         interrupted=any(part.interrupted for part in parts),
+        early=any(part.early for part in parts),
         account=merged(part.account for part in parts),
         base=parts[0].base if parts else "",
         head=parts[0].head if parts else "",
@@ -286,8 +317,8 @@ def weigh(metric: str, pairs: Sequence[Pair], rank: int) -> Evidence:
     base = median(pair.base for pair in pairs)
     return Evidence(
         metric,
-        tuple(pair.ratio for pair in pairs),
-        tuple(pair.error for pair in pairs),
+        tuple(pairs),
+        rank,
         estimate,
         estimate - margin,
         estimate + margin,

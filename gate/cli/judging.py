@@ -12,6 +12,7 @@ import click
 
 from gate.cli.shared import (
     BASELINE,
+    LAST_COMPARISON,
     REPORT_FILES,
     REPORTS,
     chosen_suites,
@@ -66,6 +67,8 @@ def run(
 @REPORT_FILES
 @BASELINE
 @click.option("--base", metavar="REF", help="Take policy and baseline from the merge base with REF.")
+@click.option("--again", is_flag=True,
+              help="Measure only what the last check left open, with three times the budget.")  # fmt: skip
 @click.option("--no-confirm", is_flag=True, help="Judge by the stored baseline alone.")
 @click.option("--confirmation", "kept", type=click.Path(path_type=Path, dir_okay=False),
               multiple=True, metavar="FILE",
@@ -84,6 +87,7 @@ def check(
     reports: tuple[Path, ...],
     baseline: Path | None,
     base: str | None,
+    again: bool,
     no_confirm: bool,
     kept: tuple[Path, ...],
     waivers: Path | None,
@@ -101,6 +105,8 @@ def check(
     from gate.report.terminal import print_verdict
     from gate.verdict import to_json
 
+    if again and (no_confirm or kept):
+        raise click.UsageError("--again measures: it goes with neither --no-confirm nor --confirmation")
     request = Request(
         thresholds,
         reports or (REPORTS,),
@@ -116,7 +122,11 @@ def check(
     elif no_confirm:
         verdict = case.judged()
     else:
-        verdict = checked(case, lambda line: console.print(line, highlight=False, markup=False))
+        earlier = _last_comparison(case) if again else None
+        verdict, found = checked(
+            case, lambda line: console.print(line, highlight=False, markup=False), earlier=earlier
+        )
+        _remember_comparison(found)
     if json_file:
         write_file(json_file, to_json(verdict))
     if markdown or html:
@@ -166,6 +176,40 @@ def report(
         click.echo(render(document, ".md"), nl=False)
     complain_of(case.run.problems)
     sys.exit(EXIT_CODES["error"] if case.run.problems else 0)
+
+
+def _remember_comparison(found: Confirmation | None) -> None:
+    """Keep what was measured for --again, as far as the directory can be written."""
+    from contextlib import suppress
+
+    from gate.evidence import to_json
+
+    with suppress(OSError):
+        LAST_COMPARISON.unlink(missing_ok=True)
+        if found and LAST_COMPARISON.parent.is_dir():
+            LAST_COMPARISON.write_bytes(to_json(found))
+
+
+def _last_comparison(case: Case) -> Confirmation:
+    """What the last check measured, if it was about the same run and code."""
+    from gate.evidence import from_json
+    from gate.pipeline.check import identity
+
+    if not case.comparable:
+        raise click.UsageError("--again compares with a base: say which with --base REF, as before")
+    try:
+        found = from_json(LAST_COMPARISON.read_bytes())
+    except OSError:
+        message = "--again: there is no comparison to go on with; run the same command without it first"
+        raise click.UsageError(message) from None
+    except ValueError as error:
+        raise click.UsageError(f"--again: {LAST_COMPARISON}: {error}") from None
+    if found.of != identity(case):
+        message = (
+            "--again: reports, base or code are no longer those of the last check; run it without --again"
+        )
+        raise click.UsageError(message)
+    return found
 
 
 def _judged_as_kept(case: Case, files: Sequence[Path]) -> Verdict:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 REPORTS: Final = Path(".gate")
 """Where reports are written and looked for when nobody says otherwise."""
+LAST_COMPARISON: Final = REPORTS / "comparison.kept"
+"""What the last check has measured."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

@@ -5,19 +5,20 @@ import os
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from gate.accounts import NO_ACCOUNT
+from gate.accounts import NO_ACCOUNT, merged
 from gate.confirm.accounting import PROSE
 from gate.confirm.base import base_counts, counting_tests
 from gate.confirm.compare import ALL_RANKS, Comparison, compare
 from gate.confirm.plan import Question, in_order_of_suspicion, questions_about
 from gate.confirm.rerun import LONGEST, SHARE, run_again
 from gate.confirm.survey import survey, to_account_for
-from gate.evidence import Confirmation, Rerun
+from gate.evidence import Confirmation, Rerun, together
 from gate.git import changed_files, content_at, top_level
-from gate.model import Run, Shard
+from gate.model import Run, Shard, TestOutcome
 from gate.policy import Policy
 from gate.sides.environments import Equipped, equip_all
 from gate.sides.impact import changed_functions
@@ -29,6 +30,7 @@ from gate.verdict import Verdict
 
 __all__ = [
     "Comparison",
+    "Earlier",
     "LaunchError",
     "Question",
     "changed_in",
@@ -39,6 +41,31 @@ __all__ = [
     "questions_about",
     "two_sides",
 ]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What the same sides showed before."""
+
+    shown: Confirmation
+    open: frozenset[str]
+    """Metrics, their subjects and tests that the verdict by it leaves open."""
+
+    def leaves_open(self, question: Question) -> bool:
+        """Whether a question has no answer yet."""
+        return not self.open.isdisjoint((question.metric, question.subject))
+
+    def and_then(self, found: Confirmation) -> Confirmation:
+        """With what was found of what it left open."""
+        both = together((self.shown, found))
+        measured = both.evidence.keys()
+        return replace(
+            both,
+            not_reached=tuple(name for name in dict.fromkeys(both.not_reached) if name not in measured),
+            not_comparable=tuple(name for name in dict.fromkeys(both.not_comparable) if name not in measured),
+            interrupted=found.interrupted,
+            account=found.account,
+        )
 
 
 def confirm(
@@ -52,6 +79,7 @@ def confirm(
     apart: bool = False,
     first: bool = False,
     behind: Collection[str] = (),
+    earlier: Earlier | None = None,
 ) -> Confirmation:
     """Run failing tests again and compare metrics, base beside head, as the policy says.
 
@@ -65,50 +93,53 @@ def confirm(
         apart: other machines measure the other suites of the policy, each one suite.
         first: the base has no rules yet, so its suites need not run.
         behind: suites whose accepted runs are older than the base.
+        earlier: what the same sides showed before: only what that left open is measured.
 
     Raises:
         GitError: the base cannot be checked out.
         LaunchError: a side crashed or hangs.
     """
-    names = changed_files(root, base)
-    changed = changed_in(root, base, names)
-    questions = _questions(run, verdict, policy, changed, names) if names else []
-    failing = {f.subject for f in verdict.findings if f.kind in {"new-failure", "changed-failure"}}
-    failed = [t for suite in run.suites.values() for t in suite.tests.values() if t.nodeid in failing]
-    asked = to_account_for(run, verdict, policy, () if first else questions, failed) if names else {}
-    counted = {} if first or all(map(PROSE.fullmatch, names)) else counting_tests(run, policy, behind)
-    if not questions and not failed and not asked and not counted:
-        return Confirmation(base=base, head=run.commit)
+    work = _work(run, verdict, policy, root, base, first=first, behind=behind, earlier=earlier)
+    if not work.anything:
+        return earlier.shown if earlier else Confirmation(base=base, head=run.commit)
     budget = math.inf if policy.confirm == "all" else policy.budget.to("s")
-    amounts = f"{amount(len(questions), 'metric')}, {amount(len(failed), 'failing test')}"
+    amounts = f"{amount(len(work.wanted), 'metric')}, {amount(len(work.failed), 'failing test')}"
     listen(f"confirm: {amounts}, base {base[:12]} beside the head")
     reruns, counts = dict[str, Rerun](), dict[str, float]()
     notes: tuple[str, ...] = ()
     known, exclusive = NO_ACCOUNT, dict[str, str]()
     try:
         with two_sides(root, base) as pair:
-            commands = dict.fromkeys(question.command for question in questions)
-            commands |= dict.fromkeys([*asked, *(policy.suites[name].run for name in counted)])
-            commands |= {policy.suites[t.suite].run: None for t in failed if t.suite in policy.suites}
-            equipped = equip_all(pair, commands, policy.install, listen)
+            equipped = equip_all(pair, work.commands(policy), policy.install, listen)
             _prepare(equipped, policy, listen)
-            known, exclusive = survey(equipped, asked, names, policy, listen)
-            questions = [question for question in questions if not known.untouched(question.nodeid)]
+            known, exclusive = survey(equipped, work.asked, work.names, policy, listen)
+            if earlier:
+                known = merged((earlier.shown.account, known))
+            touched = [question for question in work.questions if not known.untouched(question.nodeid)]
+            places = dict(zip(touched, places_of(run, policy) if apart else ALL_RANKS, strict=False))
+            questions = [question for question in touched if question in work.wanted]
             sides = {command: found.sides for command, found in equipped.items()}
             begun = time.monotonic()
-            counts = base_counts(sides, counted, known.untouched, policy, run, listen=listen)
-            reruns = run_again(sides, failed, policy, run.seconds, budget, listen=listen) if failed else {}
+            counts = base_counts(sides, work.counted, known.untouched, policy, run, listen=listen)
+            if work.failed:
+                reruns = run_again(sides, work.failed, policy, run.seconds, budget, listen=listen)
             used = time.monotonic() - begun
             left = min(budget - min(used, budget * SHARE), LONGEST * budget - used)
             measure = partial(
-                compare, sides, questions, listen=listen, ranks=places_of(run, policy) if apart else ALL_RANKS
+                compare,
+                sides,
+                questions,
+                listen=listen,
+                ranks=[places[question] for question in questions],
+                earlier=earlier.shown.evidence if earlier else {},
+                longest=LONGEST * budget - used,
             )
             try:
                 result = measure(left, exclusive=exclusive.keys())
             except LaunchError:
                 # Nobody has looked yet whether both sides of these commands can run at once.
-                tests = {q.command: {q.nodeid: q.patience} for q in questions if q.command not in asked}
-                _, hindered = survey(equipped, tests, names, policy, listen)
+                tests = {q.command: {q.nodeid: q.patience} for q in questions if q.command not in work.asked}
+                _, hindered = survey(equipped, tests, work.names, policy, listen)
                 if not hindered.keys() - exclusive.keys():
                     raise
                 exclusive |= hindered
@@ -119,10 +150,10 @@ def confirm(
     except LaunchError as error:
         if not first or error.side != "base":
             raise
-        result = Comparison(not_comparable=tuple(question.metric for question in questions))
+        result = Comparison(not_comparable=tuple(question.metric for question in work.questions))
         reason = str(error).partition("\n")[0].rstrip(":")
         notes += (f"the base has no rules yet and was not measured: {reason}",)
-    return Confirmation(
+    found = Confirmation(
         evidence=result.evidence,
         reruns=reruns,
         counts=counts,
@@ -130,10 +161,70 @@ def confirm(
         not_comparable=result.not_comparable,
         notes=(*notes, *_notes(result, exclusive)),
         interrupted=result.interrupted,
+        early=result.early,
         account=known,
         base=base,
         head=run.commit,
     )
+    return earlier.and_then(found) if earlier else found
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is to be measured."""
+
+    names: Sequence[str]
+    """Files that differ."""
+    questions: Sequence[Question]
+    """All there are, in order of suspicion."""
+    wanted: frozenset[Question]
+    """Those without an answer."""
+    failed: Sequence[TestOutcome]
+    """Tests to run again."""
+    asked: Mapping[str, Mapping[str, float]]
+    """Tests to account for, as `to_account_for` gives them."""
+    counted: Mapping[str, Sequence[str]]
+    """Tests that tell a work count of the base, by suite."""
+    anything: bool
+
+    def commands(self, policy: Policy) -> dict[str, None]:
+        """Of the suites that are needed."""
+        return dict.fromkeys(
+            (
+                *(question.command for question in self.questions if question in self.wanted),
+                *self.asked,
+                *(policy.suites[name].run for name in self.counted),
+                *(policy.suites[test.suite].run for test in self.failed if test.suite in policy.suites),
+            )
+        )
+
+
+def _work(
+    run: Run,
+    verdict: Verdict,
+    policy: Policy,
+    root: Path,
+    base: str,
+    *,
+    first: bool,
+    behind: Collection[str],
+    earlier: Earlier | None,
+) -> _Work:
+    """What a run leaves open; with `earlier`, what that has not answered. See `confirm` for the arguments."""
+    names = changed_files(root, base)
+    questions = _questions(run, verdict, policy, changed_in(root, base, names), names) if names else []
+    failing = {f.subject for f in verdict.findings if f.kind in {"new-failure", "changed-failure"}}
+    failed = [t for suite in run.suites.values() for t in suite.tests.values() if t.nodeid in failing]
+    if earlier:
+        failed = [test for test in failed if test.nodeid in earlier.open]
+        wanted = [question for question in questions if earlier.leaves_open(question)]
+    else:
+        wanted = questions
+    asked = to_account_for(run, verdict, policy, () if first else wanted, failed) if names else {}
+    counts = not earlier and not first and not all(map(PROSE.fullmatch, names))
+    counted = counting_tests(run, policy, behind) if counts else {}
+    anything = bool(wanted or failed or (not earlier and (asked or counted)))
+    return _Work(names, questions, frozenset(wanted), failed, asked, counted, anything)
 
 
 def _notes(result: Comparison, exclusive: Mapping[str, str]) -> Iterator[str]:

@@ -4,17 +4,18 @@ Launch after launch, strongest suspicion first: one launch carries a batch of te
 leaves the batch, and what the budget does not reach is said.
 """
 
+import math
 import random
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
 
 from gate.confirm.child import Task
 from gate.confirm.course import Course
-from gate.confirm.launch import Pace, launch, launch_apart
+from gate.confirm.launch import LaunchResult, Pace, launch, launch_apart
 from gate.confirm.plan import Costs, Question, next_batch
 from gate.evidence import MAX_LAUNCHES, Decision, Evidence, Pair, weigh
 from gate.sides.side import Side
@@ -22,6 +23,8 @@ from pytest_regression_gate.metrics import statistic_of
 
 _FIRST: Final = 0.5
 """Part of the budget in which nothing else is measured while a suspicion is open."""
+_STRETCH: Final = 2.0
+"""Times the budget that a suspicion gets which would otherwise end undecided."""
 _FEW: Final = 4
 """So many operations make a launch hardly longer than its start: they are measured together."""
 _MISSES: Final = 2
@@ -41,6 +44,8 @@ class Comparison:
     launches: int = 0
     seconds: float = 0.0
     interrupted: bool = False
+    early: bool = False
+    """A regression is confirmed, so what nothing speaks against was left out."""
     not_reached: tuple[str, ...] = ()
     """Metrics that the budget did not suffice for, in order of suspicion."""
     not_comparable: tuple[str, ...] = ()
@@ -49,12 +54,27 @@ class Comparison:
     """Tests of such metrics that fail on the head alone, though they passed in its run (nodeids)."""
 
 
+_NOTHING: Final[Mapping[str, Evidence]] = {}
+
+
+class Launch(Protocol):
+    """Starts both sides once and measures what a task asks for."""
+
+    def __call__(
+        self, sides: tuple[Side, Side], task: Task, pace: Pace, courses: tuple[Course, Course]
+    ) -> LaunchResult:
+        """What they measured."""
+        ...
+
+
 @dataclass
 class _State:
     """What launches have shown so far."""
 
     pairs: dict[str, list[Pair]]
     """By metric."""
+    start: tuple[Launch, Launch]
+    """Makes a launch, of both sides at once or one after the other."""
     costs: Costs = field(default_factory=Costs)
     courses: dict[str, tuple[Course, Course]] = field(
         default_factory=lambda: defaultdict(lambda: (Course(), Course()))
@@ -77,10 +97,18 @@ def compare(
     budget: float,
     listen: Callable[[str], None] = lambda _: None,
     *,
-    ranks: range = ALL_RANKS,
+    ranks: Iterable[int] = ALL_RANKS,
     exclusive: Collection[str] = (),
+    longest: float = 0.0,
+    earlier: Mapping[str, Evidence] = _NOTHING,
+    start: Launch = launch,
+    start_apart: Launch = launch_apart,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Comparison:
     """Compare base and head for some metrics until all are decided or the budget is used.
+
+    A suspicion that would end undecided, and fail for it, may take twice the budget. Once a regression is
+    confirmed, only suspicions are measured.
 
     Args:
         sides: base and head, by the command of their suite.
@@ -90,40 +118,65 @@ def compare(
         ranks: the places of the questions in the order of suspicion. Machines that share a pull request
             take places of their own, so that the error rate holds for all of them together.
         exclusive: commands of which both sides cannot run at once.
+        longest: seconds that no suspicion may go beyond; less than the budget: none goes beyond that.
+        earlier: what an earlier comparison of the same sides showed, by metric: it goes on from there.
+        start: makes one launch.
+        start_apart: makes one, one side after the other.
+        clock: seconds.
 
     Raises:
         LaunchError: a side crashed or hangs.
     """
     result = Comparison()
-    begun = time.monotonic()
-    state = _State({question.metric: [] for question in questions})
-    seeds = random.Random(_SEED)
+    begun = clock()
+    before = {q.metric: list(earlier[q.metric].pairs) if q.metric in earlier else [] for q in questions}
+    state = _State(before, (start, start_apart))
+    places = dict(zip((question.metric for question in questions), ranks, strict=False))
+    # other layouts than an earlier comparison had
+    seeds = random.Random(_SEED + max(map(len, before.values()), default=0))
+    _weigh(result, questions, state, places)
     try:
-        while (left := budget - (time.monotonic() - begun)) > 0:
+        while True:
+            left = budget - (clock() - begun)
             seen = {metric: len(found) for metric, found in state.pairs.items()}
             waiting = {
                 q.metric for q in questions if q.metric not in state.gone and _open(result, q, seen[q.metric])
             }
-            if left > budget * (1 - _FIRST):
+            if left <= 0:
+                left += min(_STRETCH * budget, longest) - budget
+                waiting &= {question.metric for question in questions if _may_not_pass(result, question)}
+            elif left > budget * (1 - _FIRST):
                 waiting = _most_urgent(questions, waiting)
-            batch, share = next_batch(questions, waiting, seen, state.costs, left)
+            if "confirmed" in result.decisions.values() and budget < math.inf:
+                suspected = {question.metric for question in questions if question.suspected}
+                result.early = result.early or not waiting <= suspected
+                waiting &= suspected
+            batch, share = next_batch(questions, waiting, seen, state.costs, left) if left > 0 else ([], 0.0)
             if not batch:
                 break
             result.launches += 1
             # An even and an odd one in turns: the side that begins changes from launch to launch.
             seed = seeds.randrange(1, 2**30) * 2 + result.launches % 2
-            _measure(sides, batch, Pace(seed, share, begun + budget), state, exclusive)
-            _weigh(result, questions, state.pairs, ranks)
-            listen(_line(result, batch, time.monotonic() - begun))
+            _measure(sides, batch, Pace(seed, share, clock() + left), state, exclusive)
+            _weigh(result, questions, state, places)
+            listen(_line(result, batch, clock() - begun))
     except KeyboardInterrupt:
         result.interrupted = True
-    result.seconds = time.monotonic() - begun
+    result.seconds = clock() - begun
     unmeasured = [metric for metric, found in state.pairs.items() if not found]
     result.not_reached = tuple(metric for metric in unmeasured if metric not in state.gone)
     result.not_comparable = tuple(metric for metric in unmeasured if metric in state.gone)
     gone = {q.nodeid: None for q in questions if q.metric in result.not_comparable}
     result.failing = tuple(nodeid for nodeid in gone if nodeid in state.failed)
     return result
+
+
+def _may_not_pass(result: Comparison, question: Question) -> bool:
+    """Whether a question is a suspicion that fails if it stays undecided."""
+    shown = result.evidence.get(question.metric)
+    return question.suspected and (
+        shown is None or shown.grave(question.better, question.tolerance, question.floor)
+    )
 
 
 def _open(result: Comparison, question: Question, launches: int) -> bool:
@@ -169,10 +222,7 @@ def _measure(
             patience=max(question.patience for question in part),
         )
         courses = state.courses[command]
-        if command in exclusive:
-            done = launch_apart(sides[command], task, pace, courses)
-        else:
-            done = launch(sides[command], task, pace, courses)
+        done = state.start[command in exclusive](sides[command], task, pace, courses)
         starts[command] += max(0.5, done.seconds - sum(done.measuring.values()))
         state.costs.starts[command] = starts[command]
         state.costs.subjects |= done.measuring
@@ -193,11 +243,12 @@ def _apart(question: Question, batch: Sequence[Question]) -> bool:
 
 
 def _weigh(
-    result: Comparison, questions: Sequence[Question], pairs: dict[str, list[Pair]], ranks: range
+    result: Comparison, questions: Sequence[Question], state: _State, places: Mapping[str, int]
 ) -> None:
-    for rank, question in zip(ranks, questions, strict=False):
-        if found := pairs[question.metric]:
-            evidence = weigh(question.metric, found, rank)
+    for question in questions:
+        if found := state.pairs[question.metric]:
+            evidence = weigh(question.metric, found, places[question.metric])
+            evidence = replace(evidence, seconds=state.costs.alone(question))
             result.evidence[question.metric] = evidence
             result.decisions[question.metric] = evidence.decide(
                 question.better, question.tolerance, question.floor

@@ -53,7 +53,7 @@ class Question:
     patience: float = 60.0
     """Seconds that its suite may be silent: some times what all of it took, but not beyond its timeout."""
     suspected: bool = False
-    """Whether it runs changed code, or history suspects it."""
+    """Whether it runs changed code, history suspects it, or somebody asks for it."""
 
     @property
     def subject(self) -> str:
@@ -76,6 +76,10 @@ class Costs:
     def subject(self, question: Question, share: float) -> float:
         """The measuring of what a question is about."""
         return max(self.subjects.get(question.subject, share if question.repeatable else _ONE_SHOT), share)
+
+    def alone(self, question: Question) -> float:
+        """A launch for one question."""
+        return self.start(question.command) + self.subject(question, _LONGEST)
 
 
 def _question(
@@ -138,7 +142,7 @@ def questions_about(
     for metric in metrics:
         if entry.matches(metric.name) or entry.matches(metric.subject):
             question = _question(metric, policy, seconds or {}, named=metric.name == subject)
-            found += [question] if question else []
+            found += [replace(question, suspected=True)] if question else []
     return sorted(found, key=_within_subject)
 
 

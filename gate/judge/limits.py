@@ -11,6 +11,7 @@ from gate.baseline import SuiteBaseline
 from gate.evidence import LIMIT_SLACK, Confirmation, Evidence
 from gate.judge.accounting import said
 from gate.judge.screening import depends_on_speed
+from gate.judge.undecided import MORE_TIME, what_decides
 from gate.model import Metric, Run, SuiteRun
 from gate.policy import LIMITS, Policy, Rule
 from gate.units import Quantity, format_change, format_value
@@ -20,7 +21,6 @@ _LIKE: Final = 3.0
 """How many times the figure beside the base that of the suite may be, to be that of a busier machine."""
 _NOTHING: Final = 1e-300
 _ITS_FIRST_CALLS: Final = "the suite measured more than its operation alone, as first calls do: look at these"
-_MORE_TIME: Final = "give the comparison more time: defaults.budget"
 
 
 def judge_limits(
@@ -110,7 +110,7 @@ def _beside_the_base(
         return _undecided(found, said(shared), shared[0].remedy)
     shown = confirmation.evidence.get(metric.name)
     if shown is None:
-        return _undecided(found, "it was not measured beside the base", _MORE_TIME)
+        return _undecided(found, "it was not measured beside the base", MORE_TIME)
     slack = min(LIMIT_SLACK, rule.tolerance.to("ratio"))
     beside = _beside(metric, shown)
     base, head = (
@@ -122,7 +122,8 @@ def _beside_the_base(
     like = head or 1 / _LIKE <= metric.value / max(shown.head, _NOTHING) <= _LIKE
     if not like or not shown.excludes(rule.better, slack):
         why = beside if like else f"another figure than {beside}"
-        return _undecided(found, why, _MORE_TIME if like else _ITS_FIRST_CALLS)
+        decides = what_decides(shown, rule.better, slack, limit=True)
+        return _undecided(found, why, decides if like else _ITS_FIRST_CALLS)
     if excuse:
         message = f"{found.message}; not by this change: {beside}"
         return msgspec.structs.replace(found, kind="known-limit", level="warn", message=message)

@@ -14,6 +14,7 @@ from gate.baseline import ENOUGH_RUNS, Baseline, SuiteBaseline
 from gate.evidence import Confirmation, Decision, Evidence
 from gate.judge.accounting import said
 from gate.judge.screening import Candidate, depends_on_speed, machine_shifts, screen_suite
+from gate.judge.undecided import MORE_TIME, what_decides
 from gate.model import Metric, Run, SuiteRun
 from gate.policy import OFF, Policy, Rule
 from gate.segments import present_level
@@ -222,11 +223,11 @@ def _asked_again(
     if shown := confirmation.evidence.get(metric.name):
         bounds = rule.better, rule.tolerance.to("ratio"), rule.floor.to(metric.unit)
         found = _after_confirmation(found, metric, shown.decide(*bounds), shown)
-        if found.state == "inconclusive" and not shown.grave(*bounds):
-            return msgspec.structs.replace(
-                found, level="info", message=f"not decided, passed: {found.message}"
-            )
-        return found
+        if found.state != "inconclusive":
+            return found
+        if shown.grave(*bounds):
+            return msgspec.structs.replace(found, remedy=what_decides(shown, *bounds))
+        return msgspec.structs.replace(found, level="info", message=f"not decided, passed: {found.message}")
     return _not_measured(found, confirmation, runs)
 
 
@@ -269,7 +270,7 @@ def _not_measured(found: Finding, confirmation: Confirmation, runs: int) -> Find
     if runs < ENOUGH_RUNS:
         message = f"not judged yet ({runs} of {ENOUGH_RUNS} accepted runs): {message}"
         return msgspec.structs.replace(found, level="warn", message=message)
-    return msgspec.structs.replace(found, state="inconclusive", message=message)
+    return msgspec.structs.replace(found, state="inconclusive", message=message, remedy=MORE_TIME)
 
 
 def _not_told_apart(found: Finding, shared: Sequence[Difference]) -> Finding:
@@ -300,6 +301,8 @@ def _reach(
     seen = sorted((screened[name].visible, name) for name in names if name in screened)
     blind = len(names) - len(seen)
     parts = [f"metrics that were not compared with the base on this machine: {len(names)}"]
+    if confirmation.early:
+        parts.append("the comparison ended when a regression was confirmed")
     if apart:
         parts.append(f"{len(apart)} of them because base and head gave nothing to compare")
     if seen:
@@ -316,7 +319,7 @@ def _reach(
             level="info",
             subject="confirmation",
             message="; ".join(parts),
-            remedy="give the comparison more time: defaults.budget" if len(names) > len(apart) else "",
+            remedy="" if confirmation.early or len(names) == len(apart) else MORE_TIME,
         )
     ]
 
@@ -345,7 +348,7 @@ def _left_open(run: Run, policy: Policy, confirmation: Confirmation, told: Colle
             message=f"metrics that were compared with the base and stayed open: {len(hidden)}; "
             f"what is not excluded: {format_change(least)} ({best})"
             + (f" to {format_change(most)} ({worst})" if len(hidden) > 1 else ""),
-            remedy="give the comparison more time: defaults.budget",
+            remedy="" if confirmation.early else MORE_TIME,
         )
     ]
 

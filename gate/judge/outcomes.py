@@ -11,6 +11,7 @@ from gate.baseline import KnownTest, Permission, SuiteBaseline
 from gate.evidence import Rerun
 from gate.judge.accounting import said
 from gate.judge.known import Expected, is_of
+from gate.judge.undecided import MORE_TIME
 from gate.model import SuiteRun, TestOutcome
 from gate.nodeids import above
 from gate.verdict import Finding, Kind, Level
@@ -209,7 +210,7 @@ def _after_rerun(
         return msgspec.structs.replace(
             found,
             message=f"{found.message} ({rerun.unclear})",
-            remedy="raise defaults.budget in thresholds.yaml",
+            remedy=MORE_TIME,
         )
     (failed, runs), (base_failed, base_runs) = rerun.head, rerun.base
     on_base = f"{base_failed} of {base_runs} on the base" if base_runs else "the base did not run it"

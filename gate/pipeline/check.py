@@ -1,5 +1,6 @@
 """Load, read, align, judge, confirm, judge: the way of a run to its verdict, the same for all commands."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,9 +8,9 @@ from typing import Final
 
 from gate.baseline import Baseline
 from gate.baseline.records import hash_of
-from gate.confirm import LaunchError, confirm
+from gate.confirm import Earlier, LaunchError, confirm
 from gate.evidence import Confirmation
-from gate.git import head_commit
+from gate.git import changed_files, head_commit, top_level
 from gate.judge import Inputs, judge
 from gate.model import Problem, Run
 from gate.pipeline.align import align
@@ -132,29 +133,40 @@ def open_case(
     return Case(request, sources, *align(run, inputs))
 
 
-def check(case: Case, listen: Callable[[str], None]) -> Verdict:
+def check(
+    case: Case, listen: Callable[[str], None], *, earlier: Confirmation | None = None
+) -> tuple[Verdict, Confirmation | None]:
     """The one loop of the gate: what history leaves open is measured, base beside head, and judged again.
 
     Args:
         case: what to judge.
         listen: called with a line about the progress.
+        earlier: what an earlier check of the same run showed; only what that leaves open is measured.
+
+    Returns:
+        The verdict, and what it rests on beside history.
     """
     if not case.comparable:
-        return case.judged()
+        return case.judged(), None
     try:
-        return case.judged(measure(case, listen))
+        found = measure(case, listen, earlier=earlier)
     except LaunchError as error:
         remedy = "fix what crashes or hangs, or judge with --no-confirm"
-        return case.judged(None, Problem("confirm", str(error), remedy))
+        return case.judged(None, Problem("confirm", str(error), remedy)), None
+    return case.judged(found), found
 
 
-def measure(case: Case, listen: Callable[[str], None], *, apart: bool = False) -> Confirmation:
+def measure(
+    case: Case, listen: Callable[[str], None], *, apart: bool = False, earlier: Confirmation | None = None
+) -> Confirmation:
     """Measure what history leaves open, base beside head.
 
     Args:
         case: what is to be judged.
         listen: called with a line about the progress.
         apart: other machines measure the other suites of the policy, each one suite.
+        earlier: what an earlier check of the same run showed; only what that leaves open is measured, and has
+            three times the budget.
 
     Raises:
         LaunchError: a side crashed or hangs.
@@ -162,10 +174,11 @@ def measure(case: Case, listen: Callable[[str], None], *, apart: bool = False) -
     """
     history = judge(case.run, case.inputs, liberal=True)
     sources = case.sources
-    times = min(max(case.request.attempt, 1), _MOST_TIMES)
+    times = _MOST_TIMES if earlier else min(max(case.request.attempt, 1), _MOST_TIMES)
     if times > 1 and sources.policy.confirm != "all":
-        listen(f"confirm: attempt {case.request.attempt} of this run, so {times} times the budget")
-    return confirm(
+        why = "what is still open" if earlier else f"attempt {case.request.attempt} of this run"
+        listen(f"confirm: {why}, so {times} times the budget")
+    found = confirm(
         case.run,
         history,
         replace(sources.policy, budget=_times(sources.policy.budget, times)),
@@ -175,7 +188,26 @@ def measure(case: Case, listen: Callable[[str], None], *, apart: bool = False) -
         apart=apart,
         first=sources.first,
         behind=() if case.inputs.of_branch else sources.behind,
+        earlier=Earlier(earlier, _left_open(case, earlier)) if earlier else None,
     )
+    return replace(found, of=identity(case))
+
+
+def _left_open(case: Case, earlier: Confirmation) -> frozenset[str]:
+    """Metrics, loads and tests that a verdict leaves open."""
+    undecided = {f.subject for f in case.judged(earlier).findings if f.state == "inconclusive"}
+    return frozenset(undecided | {test for test, rerun in earlier.reruns.items() if rerun.unclear})
+
+
+def identity(case: Case) -> str:
+    """What tells one case from another: a hash over the reports, the base and all that differs from it."""
+    top = top_level(case.request.root)
+    said = hashlib.sha256(repr((sorted(case.inputs.reports.items()), case.sources.beside)).encode())
+    for name in changed_files(top, case.sources.beside):
+        file = top / name
+        said.update(name.encode() + b"\0")
+        said.update(hashlib.sha256(file.read_bytes() if file.is_file() else b"").digest())
+    return said.hexdigest()
 
 
 def _times(quantity: Quantity, number: int) -> Quantity:
