@@ -114,6 +114,7 @@ def check(
         base,
         os.environ.get("GITHUB_EVENT_NAME", ""),
         run_attempt(),
+        outputs=[path for path in (json_file, markdown, html) if path],
     )
     console = console_for(no_color)
     case = open_case(request, waivers=waivers_of(waivers), strict=strict, confirms=not no_confirm)

@@ -54,6 +54,8 @@ class Request:
     """Which attempt of a workflow's run it is: a further one gets twice, then three times the budget."""
     complete: bool = True
     """Whether a shard of a suite that is not there is a problem."""
+    outputs: Sequence[Path] = ()
+    """Files that the command writes."""
 
     @property
     def root(self) -> Path:
@@ -172,6 +174,10 @@ def measure(
         LaunchError: a side crashed or hangs.
         GitError: the base cannot be checked out.
     """
+    left = _left_open(case, earlier) if earlier else frozenset[str]()
+    if earlier and not left:
+        listen("confirm: the last check left nothing open")
+        return earlier
     history = judge(case.run, case.inputs, liberal=True)
     sources = case.sources
     times = _MOST_TIMES if earlier else min(max(case.request.attempt, 1), _MOST_TIMES)
@@ -188,7 +194,7 @@ def measure(
         apart=apart,
         first=sources.first,
         behind=() if case.inputs.of_branch else sources.behind,
-        earlier=Earlier(earlier, _left_open(case, earlier)) if earlier else None,
+        earlier=Earlier(earlier, left) if earlier else None,
     )
     return replace(found, of=identity(case))
 
@@ -203,9 +209,11 @@ def identity(case: Case) -> str:
     """What tells one case from another: a hash over the reports, the base and all that differs from it."""
     top = top_level(case.request.root)
     said = hashlib.sha256(repr((sorted(case.inputs.reports.items()), case.sources.beside)).encode())
-    for name in changed_files(top, case.sources.beside):
-        file = top / name
-        said.update(name.encode() + b"\0")
+    outputs = {output.resolve() for output in case.request.outputs}
+    for file in (top / name for name in changed_files(top, case.sources.beside)):
+        if file.resolve() in outputs:
+            continue
+        said.update(str(file).encode() + b"\0")
         said.update(hashlib.sha256(file.read_bytes() if file.is_file() else b"").digest())
     return said.hexdigest()
 
