@@ -1,4 +1,4 @@
-"""The tests on every Python and pytest that is promised: `nox`, or one of them, `nox -s "tests(3.13, pytest 9)"`."""
+"""The tests on every Python and pytest that is promised: `nox`; one: `nox -s "tests(3.13, pytest 9)"`."""
 
 import nox
 

@@ -418,7 +418,7 @@ def _finding(
 ) -> Finding:
     return Finding(
         kind=kind,
-        level="info" if kind != "regression" else "warn" if state == "machine" else "fail",
+        level="fail" if kind == "regression" and state != "machine" else "info",
         subject=metric.name,
         suite=metric.suite,
         state=state,

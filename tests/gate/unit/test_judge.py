@@ -692,7 +692,7 @@ def test_where_nothing_changed_a_suspect_is_the_machines_and_never_red():
     run = run_of(suite_run([metric("a.p50", 150)]))
     verdict = judge(run, history("a.p50", STEADY), policy_of(), changed=False, unconfirmed="nobody looked")
     (finding,) = verdict.findings
-    assert (finding.kind, finding.level, finding.state) == ("regression", "warn", "machine")
+    assert (finding.kind, finding.level, finding.state) == ("regression", "info", "machine")
     assert (
         finding.message == "100 ms → 150 ms (+50.0 %); nothing changed that it runs, so this is the machine"
     )
