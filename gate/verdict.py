@@ -227,8 +227,8 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def strictly(finding: Finding) -> Finding:
-    """The finding in a strict check: a warning fails, unless somebody waived it or it is the machine's."""
-    if finding.level == "warn" and KINDS[finding.kind].strict and finding.state not in {"waived", "machine"}:
+    """The finding in a strict check: a warning fails, unless somebody waived it."""
+    if finding.level == "warn" and KINDS[finding.kind].strict and finding.state != "waived":
         return msgspec.structs.replace(finding, level="fail")
     return finding
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,17 @@ SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 
 def of_struct(struct: type, title: str) -> dict[str, Any]:
     schema = msgspec.json.schema(struct)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **_dedented(schema)}
+
+
+def _dedented(schema: Any) -> Any:
+    """Descriptions as Python 3.13 keeps docstrings: without the indentation of the code."""
+    if isinstance(schema, dict):
+        return {
+            key: cleandoc(value) if key == "description" and isinstance(value, str) else _dedented(value)
+            for key, value in schema.items()
+        }
+    return [_dedented(one) for one in schema] if isinstance(schema, list) else schema
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,8 @@ class Installation:
         return self.run(str(self.scripts / "gate"), *arguments, **variables)
 
     def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        kept = [key for key in os.environ if key == "PYTEST_ADDOPTS" or not key.startswith("PYTEST")]
+        own = ("PYTEST", "VIRTUAL_ENV", "CONDA_PREFIX")  # of who runs these tests
+        kept = [key for key in os.environ if key == "PYTEST_ADDOPTS" or not key.startswith(own)]
         environment = {key: os.environ[key] for key in kept}
         return subprocess.run(
             command, cwd=self.project, env=environment | variables,

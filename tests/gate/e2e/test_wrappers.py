@@ -2,6 +2,7 @@
 
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def wrapped(root: Path, command: str) -> Project:
     (root / "wrapper.py").write_text(CLOSING)
     (root / "thresholds.yaml").write_text(THRESHOLDS % command)
     (root / ".gitignore").write_text(".gate\n__pycache__\n*.db\n")
-    with sqlite3.connect(root / "app.db") as connection:
+    with closing(sqlite3.connect(root / "app.db")) as connection, connection:
         connection.execute("create table precious (x)")
     git(root, "init", "-q", "-b", "main")
     git(root, "add", ".")
@@ -46,9 +47,8 @@ def wrapped(root: Path, command: str) -> Project:
 
 
 def tables(project: Project) -> list[str]:
-    return [
-        name for (name,) in sqlite3.connect(project.root / "app.db").execute("select name from sqlite_master")
-    ]
+    with closing(sqlite3.connect(project.root / "app.db")) as connection:
+        return [name for (name,) in connection.execute("select name from sqlite_master")]
 
 
 def test_a_wrapper_that_closes_descriptors_costs_nothing(tmp_path: Path):
