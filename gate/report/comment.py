@@ -4,7 +4,7 @@ Foreign text is inert (`gate.report.markdown`); the whole stays under GitHub's l
 """
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, get_args
 
@@ -123,7 +123,7 @@ def _sections(verdict: Verdict) -> list[_Table]:
     alike = [finding for group in groups if len(group) > 1 for finding in group]
     sections = [
         _plain("Could not be judged", failing["unusable"], "File"),
-        _plain("Tests", [as_one(group) for group in groups], "Test"),
+        _plain("Tests", map(as_one, groups), "Test"),
         _plain(f"each of the {len(alike):,} tests alike", alike, "Test", folded=True),
         _plain("Loads that were no measurement", failing["loads"], "Load"),
         _measured("Regressions", failing["regressions"]),
@@ -131,7 +131,13 @@ def _sections(verdict: Verdict) -> list[_Table]:
         _plain("Missing metrics", failing["missing metrics"], "Metric"),
         _plain("Other", failing["other"], "Subject"),
         _plain("Waived", waived, "Subject"),
-        _plain(f"Warnings: {counted(tuple(rest))}", rest, "Subject", folded=True, rule=True),
+        _plain(
+            f"Warnings: {counted(tuple(rest))}",
+            map(as_one, gathered(rest)),
+            "Subject",
+            folded=True,
+            rule=True,
+        ),
         _plain(counted(tuple(known)), known, "Test", folded=True),
         _measured(counted(tuple(cleared)), cleared, folded=True),
         _plain(counted(tuple(other)), other, "Subject", folded=True),
@@ -177,7 +183,7 @@ def _how_known(finding: Finding) -> str:
 
 
 def _plain(
-    title: str, findings: Sequence[Finding], what: str, *, folded: bool = False, rule: bool = False
+    title: str, findings: Iterable[Finding], what: str, *, folded: bool = False, rule: bool = False
 ) -> _Table:
     """What happened, in words."""
     header = (what, "What happened", *(("Rule",) if rule else ()))

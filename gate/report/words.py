@@ -56,10 +56,11 @@ _ALIKE: Final = 3
 
 
 def gathered(findings: Iterable[Finding]) -> list[tuple[Finding, ...]]:
-    """Tests of which the same is said, three or more, together; everything else alone, in the same order."""
+    """Tests or differences of which the same is said, three or more, together; the rest alone, in order."""
     groups: dict[tuple[str, ...], list[Finding]] = defaultdict(list)
     for place, finding in enumerate(findings):
-        said = finding.message if KINDS[finding.kind].of_test else str(place)
+        alike = KINDS[finding.kind].of_test or finding.kind == "unaccounted"
+        said = finding.message if alike else str(place)
         groups[finding.kind, finding.level, finding.suite, said].append(finding)
     return [
         part
@@ -73,6 +74,8 @@ def as_one(group: tuple[Finding, ...]) -> Finding:
     first = group[0]
     if len(group) == 1:
         return first
+    if first.kind == "unaccounted":
+        return msgspec.structs.replace(first, subject=f"{first.subject} and {len(group) - 1:,} more")
     files = {file_of(finding.subject) for finding in group}
     where = "" if len(files) == 1 else f" in {len(files)} files"
     return msgspec.structs.replace(

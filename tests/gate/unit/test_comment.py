@@ -206,6 +206,17 @@ def test_hostile_names_are_inert(text):
     assert "href" not in html.replace(f'href="{RUN.run}"', "")
 
 
+def test_differences_of_which_the_same_is_said_have_one_row():
+    shared = [
+        Finding(kind="unaccounted", level="warn", subject=f"gate/{name}.py", message=message)
+        for name, message in (("a", "why"), ("b", "why"), ("c", "why"), ("d", "another reason"))
+    ]
+    found = [as_one(group) for group in gathered(shared)]
+    assert [(one.subject, one.message) for one in found] == [
+        ("gate/a.py and 2 more", "why"), ("gate/d.py", "another reason"),
+    ]  # fmt: skip
+
+
 def test_only_tests_are_told_together():
     notes = [
         Finding(kind="environment", level="warn", subject="confirmation", message=f"note {n}")
