@@ -81,6 +81,7 @@ def rows(text: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 def test_every_fault_turns_red_and_the_repository_is_not_touched(root: Path, tmp_path: Path):
     (root / "untracked.txt").write_text("mine")
     before = state(root)
