@@ -180,14 +180,14 @@ def report(
 
 
 def _remember_comparison(found: Confirmation | None) -> None:
-    """Keep what was measured for --again, as far as the directory can be written."""
+    """Keep what was measured to its end for --again, as far as the directory can be written."""
     from contextlib import suppress
 
     from gate.evidence import to_json
 
     with suppress(OSError):
         LAST_COMPARISON.unlink(missing_ok=True)
-        if found and LAST_COMPARISON.parent.is_dir():
+        if found and not found.interrupted and LAST_COMPARISON.parent.is_dir():
             LAST_COMPARISON.write_bytes(to_json(found))
 
 
@@ -201,7 +201,7 @@ def _last_comparison(case: Case) -> Confirmation:
     try:
         found = from_json(LAST_COMPARISON.read_bytes())
     except OSError:
-        message = "--again: there is no comparison to go on with; run the same command without it first"
+        message = "--again: there is no finished comparison to go on with; run the same command without it"
         raise click.UsageError(message) from None
     except ValueError as error:
         raise click.UsageError(f"--again: {LAST_COMPARISON}: {error}") from None

@@ -24,7 +24,7 @@ def test_what_was_left_open_is_measured_on_until_it_is_decided(repository: Proje
     assert repository.gate("run").code == 0
     early = check("--again")
     assert early.code == 2
-    assert "run the same command without it first" in early.text
+    assert "run the same command without it" in early.text
     assert check().code == 1
     kept = json.loads(file.read_text())
     made = launches(kept)
