@@ -145,13 +145,14 @@ def _percent(size: float) -> str:
 
 def _whole(lines: Sequence[Line]) -> list[list[str]]:
     rows: list[list[str]] = []
-    for size in (0.05, 0.10):
-        trials = [line for line in lines if line["kind"] == "whole" and line["size"] == size]
+    whole = [line for line in lines if line["kind"] == "whole"]
+    for size, noisy in ((0.05, False), (0.10, False), (0.20, False), (0.20, True)):
+        trials = [line for line in whole if (line["size"], line["neighbour"]) == (size, noisy)]
         if trials:
             seconds = [line["check_seconds"] for line in trials]
             rows.append(
                 [
-                    _percent(size),
+                    f"{_percent(size)}{', beside busy loops' * noisy}",
                     f"{trials[0]['budget']:.0f} s",
                     str(len(trials)),
                     str(sum(line["named"] for line in trials)),
