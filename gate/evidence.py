@@ -30,11 +30,15 @@ _HOPE: Final = 1.5
 """How far beyond what is enough the margin of the last look may be expected; the spread is only estimated."""
 ONE_SHOT_ERROR: Final = 0.02
 """Standard error that is assumed for what a launch measures only once, since no rounds show it."""
+_CONTRADICTED: Final = 10.0
+"""Times the assumed variance from which on the launches alone tell it. Some processes are fast or slow by
+their layout, hashes or threads; the assumption would make chance look like certainty there."""
 _EFFICIENCY: Final = 0.37
 """Of the median absolute deviation: a spread of n rounds is known as from 0.37 n with the usual estimate."""
 LIMIT_SLACK: Final = 0.05
 """How much worse than the base a metric may be whose limit is broken already, and count as no worse."""
 _NINE_OF_TEN: Final = 0.9
+_MOST: Final = math.log(1e6)
 _ALL_SHARES: Final = 2.10974
 """The sum of 1 / (n ln(n)^2) over n = 2, 3, ..."""
 
@@ -86,12 +90,12 @@ class Evidence:
     @property
     def change(self) -> float:
         """Estimated relative change, positive when the value grew."""
-        return math.expm1(self.estimate)
+        return _change(self.estimate)
 
     @property
     def interval(self) -> tuple[float, float]:
         """Bounds of the relative change."""
-        return math.expm1(self.low), math.expm1(self.high)
+        return _change(self.low), _change(self.high)
 
     def decide(self, better: Better, tolerance: float, floor: float = 0.0) -> Decision:
         """Confirmed: surely worse, and by more than is acceptable. Cleared: surely not that much worse.
@@ -115,6 +119,16 @@ class Evidence:
         """
         estimate, _, acceptable = self._worsening(better, tolerance, floor)
         return estimate > self.likely or estimate > 2 * acceptable
+
+    def far(self, better: Better, tolerance: float, floor: float = 0.0) -> bool:
+        """Whether what nothing else speaks against may not pass undecided: probably worse, and far beyond.
+
+        Before there are enough launches to know the noise, only what is twice as much. See `decide` for the
+        arguments.
+        """
+        estimate, _, acceptable = self._worsening(better, tolerance, floor)
+        beyond = 2 * acceptable if len(self.pairs) >= MIN_LAUNCHES else max(2 * acceptable, math.log(2))
+        return estimate > max(beyond, self.likely)
 
     def worse(self, better: Better) -> bool:
         """Whether the head is surely worse, by however little."""
@@ -149,7 +163,7 @@ class Evidence:
         """The smallest tolerance by which it would be cleared: the bound of the relative worsening."""
         estimate, margin, _ = self._worsening(better, 0.0, 0.0)
         bound = estimate + margin
-        return -math.expm1(-bound) if better == "higher" else math.expm1(bound)
+        return -math.expm1(-bound) if better == "higher" else _change(bound)
 
     def _enough(self, better: Better, tolerance: float, floor: float) -> float:
         """The margin with which the estimate would be decided."""
@@ -225,8 +239,11 @@ class Confirmation:
     """The commit that the head was compared with."""
     head: str = ""
     """The commit that was judged, as its reports name it."""
-    of: str = ""
-    """What was judged: another text where reports or code differ. Empty: nobody asked."""
+
+
+def _change(ratio: float) -> float:
+    """The relative change of a log ratio; what is beyond a million times is all the same."""
+    return math.expm1(min(ratio, _MOST))
 
 
 def to_json(confirmation: Confirmation) -> bytes:
@@ -301,10 +318,11 @@ def weigh(metric: str, pairs: Sequence[Pair], rank: int) -> Evidence:
     total = math.fsum(weights)
     estimate = math.fsum(w * pair.ratio for w, pair in zip(weights, pairs, strict=True)) / total
     residuals = math.fsum(w * (pair.ratio - estimate) ** 2 for w, pair in zip(weights, pairs, strict=True))
-    once = len(pairs) > 2 and any(pair.rounds == 1 for pair in pairs)
-    if once:
+    spread = residuals / (len(pairs) - 1) if len(pairs) > 1 else 0.0
+    alone = len(pairs) > 2 and (any(pair.rounds == 1 for pair in pairs) or spread > _CONTRADICTED)
+    if alone:
         degrees: float = len(pairs) - 1
-        scale = max(1.0, residuals / degrees)
+        scale = max(1.0, spread)
     else:
         degrees = PRIOR_LAUNCHES + len(pairs) - 1
         scale = (PRIOR_LAUNCHES + residuals) / degrees
@@ -312,7 +330,7 @@ def weigh(metric: str, pairs: Sequence[Pair], rank: int) -> Evidence:
     margin = quantile * math.sqrt(scale / total)
     # The margin shrinks with the root of the launches; where they alone tell the noise, so does Student's t.
     last = margin * math.sqrt(len(pairs) / MAX_LAUNCHES)
-    if once:
+    if alone:
         last *= t_quantile(1 - _error(rank), MAX_LAUNCHES - 1) / quantile
     base = median(pair.base for pair in pairs)
     return Evidence(
@@ -323,7 +341,7 @@ def weigh(metric: str, pairs: Sequence[Pair], rank: int) -> Evidence:
         estimate - margin,
         estimate + margin,
         base,
-        base * math.exp(estimate),
+        base * (1 + _change(estimate)),
         last,
         t_quantile(_NINE_OF_TEN, degrees) * math.sqrt(scale / total),
     )

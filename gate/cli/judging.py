@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +101,6 @@ def check(
 ) -> None:
     """Judge reports: tests, limits, work counts and times. Without REPORT: those of the last run."""
     from gate.pipeline.check import Request, open_case
-    from gate.pipeline.check import check as checked
     from gate.report.terminal import print_verdict
     from gate.verdict import to_json
 
@@ -114,7 +113,6 @@ def check(
         base,
         os.environ.get("GITHUB_EVENT_NAME", ""),
         run_attempt(),
-        outputs=[path for path in (json_file, markdown, html) if path],
     )
     console = console_for(no_color)
     case = open_case(request, waivers=waivers_of(waivers), strict=strict, confirms=not no_confirm)
@@ -123,11 +121,12 @@ def check(
     elif no_confirm:
         verdict = case.judged()
     else:
-        earlier = _last_comparison(case) if again else None
-        verdict, found = checked(
-            case, lambda line: console.print(line, highlight=False, markup=False), earlier=earlier
+        verdict = _measured(
+            case,
+            lambda line: console.print(line, highlight=False, markup=False),
+            [path for path in (json_file, markdown, html) if path],
+            again=again,
         )
-        _remember_comparison(found)
     if json_file:
         write_file(json_file, to_json(verdict))
     if markdown or html:
@@ -179,38 +178,30 @@ def report(
     sys.exit(EXIT_CODES["error"] if case.run.problems else 0)
 
 
-def _remember_comparison(found: Confirmation | None) -> None:
-    """Keep what was measured to its end for --again, as far as the directory can be written."""
+def _measured(case: Case, listen: Callable[[str], None], outputs: Sequence[Path], *, again: bool) -> Verdict:
+    """The verdict by what is measured now; with `again` on top of what the last check has measured."""
     from contextlib import suppress
 
-    from gate.evidence import to_json
+    from gate.pipeline.again import AgainError, identity, keep, kept
+    from gate.pipeline.check import check as checked
 
-    with suppress(OSError):
-        LAST_COMPARISON.unlink(missing_ok=True)
-        if found and not found.interrupted and LAST_COMPARISON.parent.is_dir():
-            LAST_COMPARISON.write_bytes(to_json(found))
-
-
-def _last_comparison(case: Case) -> Confirmation:
-    """What the last check measured, if it was about the same run and code."""
-    from gate.evidence import from_json
-    from gate.pipeline.check import identity
-
-    if not case.comparable:
+    if again and not case.sources.beside:
         raise click.UsageError("--again compares with a base: say which with --base REF, as before")
+    if again and case.sources.policy.confirm == "off":
+        raise click.UsageError("--again: thresholds.yaml says 'confirm: off', so nothing is measured")
+    if not case.comparable:
+        return case.judged()
     try:
-        found = from_json(LAST_COMPARISON.read_bytes())
-    except OSError:
-        message = "--again: there is no finished comparison to go on with; run the same command without it"
-        raise click.UsageError(message) from None
-    except ValueError as error:
-        raise click.UsageError(f"--again: {LAST_COMPARISON}: {error}") from None
-    if found.of != identity(case):
-        message = (
-            "--again: reports, base or code are no longer those of the last check; run it without --again"
-        )
-        raise click.UsageError(message)
-    return found
+        earlier, written = kept(LAST_COMPARISON, case, outputs) if again else (None, list[Path]())
+    except AgainError as error:
+        raise click.UsageError(f"--again: {error}") from None
+    outputs = [*outputs, *written]
+    of = identity(case, outputs)
+    verdict, found = checked(case, listen, earlier=earlier)
+    if found:
+        with suppress(OSError):  # then there is nothing to go on from
+            keep(LAST_COMPARISON, case, of, found, outputs)
+    return verdict
 
 
 def _judged_as_kept(case: Case, files: Sequence[Path]) -> Verdict:

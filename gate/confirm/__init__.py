@@ -64,7 +64,6 @@ class Earlier:
             not_reached=tuple(name for name in dict.fromkeys(both.not_reached) if name not in measured),
             not_comparable=tuple(name for name in dict.fromkeys(both.not_comparable) if name not in measured),
             interrupted=found.interrupted,
-            account=found.account,
         )
 
 
@@ -79,6 +78,7 @@ def confirm(
     apart: bool = False,
     first: bool = False,
     behind: Collection[str] = (),
+    thorough: bool = False,
     earlier: Earlier | None = None,
 ) -> Confirmation:
     """Run failing tests again and compare metrics, base beside head, as the policy says.
@@ -93,6 +93,7 @@ def confirm(
         apart: other machines measure the other suites of the policy, each one suite.
         first: the base has no rules yet, so its suites need not run.
         behind: suites whose accepted runs are older than the base.
+        thorough: a confirmed regression may be permitted, so it does not end the comparison.
         earlier: what the same sides showed before: only what that left open is measured.
 
     Raises:
@@ -133,6 +134,7 @@ def confirm(
                 ranks=[places[question] for question in questions],
                 earlier=earlier.shown.evidence if earlier else {},
                 longest=LONGEST * budget - used,
+                thorough=thorough or policy.confirm == "all",
             )
             try:
                 result = measure(left, exclusive=exclusive.keys())

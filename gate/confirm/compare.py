@@ -4,7 +4,6 @@ Launch after launch, strongest suspicion first: one launch carries a batch of te
 leaves the batch, and what the budget does not reach is said.
 """
 
-import math
 import random
 import sys
 import time
@@ -100,6 +99,7 @@ def compare(
     ranks: Iterable[int] = ALL_RANKS,
     exclusive: Collection[str] = (),
     longest: float = 0.0,
+    thorough: bool = False,
     earlier: Mapping[str, Evidence] = _NOTHING,
     start: Launch = launch,
     start_apart: Launch = launch_apart,
@@ -119,6 +119,7 @@ def compare(
             take places of their own, so that the error rate holds for all of them together.
         exclusive: commands of which both sides cannot run at once.
         longest: seconds that no suspicion may go beyond; less than the budget: none goes beyond that.
+        thorough: measure everything, even if a regression is confirmed.
         earlier: what an earlier comparison of the same sides showed, by metric: it goes on from there.
         start: makes one launch.
         start_apart: makes one, one side after the other.
@@ -147,7 +148,7 @@ def compare(
                 waiting &= {question.metric for question in questions if _may_not_pass(result, question)}
             elif left > budget * (1 - _FIRST):
                 waiting = _most_urgent(questions, waiting)
-            if "confirmed" in result.decisions.values() and budget < math.inf:
+            if "confirmed" in result.decisions.values() and not thorough:
                 suspected = {question.metric for question in questions if question.suspected}
                 result.early = result.early or not waiting <= suspected
                 waiting &= suspected
@@ -172,11 +173,11 @@ def compare(
 
 
 def _may_not_pass(result: Comparison, question: Question) -> bool:
-    """Whether a question is a suspicion that fails if it stays undecided."""
-    shown = result.evidence.get(question.metric)
-    return question.suspected and (
-        shown is None or shown.grave(question.better, question.tolerance, question.floor)
-    )
+    """Whether a question fails if it stays undecided."""
+    bounds = question.better, question.tolerance, question.floor
+    if (shown := result.evidence.get(question.metric)) is None:
+        return question.suspected
+    return shown.grave(*bounds) if question.suspected else shown.far(*bounds)
 
 
 def _open(result: Comparison, question: Question, launches: int) -> bool:

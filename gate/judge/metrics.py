@@ -325,22 +325,31 @@ def _reach(
 
 
 def _left_open(run: Run, policy: Policy, confirmation: Confirmation, told: Collection[str]) -> list[Finding]:
-    """What was compared, is no suspect, and stayed undecided: how much worse it could still be."""
+    """What was compared, is no suspect, and stayed undecided: how much worse it could still be.
+
+    What is probably far over its tolerance is inconclusive.
+    """
     hidden: list[tuple[float, str]] = []
+    open_: list[Finding] = []
     for name, shown in confirmation.evidence.items():
         if name in told or (metric := run.metrics.get(name)) is None:
             continue
         rule = policy.rule(metric)
-        if (
-            shown.decide(rule.better, rule.tolerance.to("ratio"), rule.floor.to(metric.unit))
-            == "inconclusive"
-        ):
-            low, high = shown.interval
-            hidden.append((high if rule.better == "lower" else -low, name))
+        bounds = rule.better, rule.tolerance.to("ratio"), rule.floor.to(metric.unit)
+        if shown.decide(*bounds) != "inconclusive":
+            continue
+        if shown.far(*bounds) and not confirmation.account.untouched(metric.nodeid):
+            found = _finding(metric, rule, "regression", shown.base, message="not suspected")
+            found = _after_confirmation(found, metric, "inconclusive", shown)
+            open_.append(msgspec.structs.replace(found, remedy=what_decides(shown, *bounds)))
+            continue
+        low, high = shown.interval
+        hidden.append((high if rule.better == "lower" else -low, name))
     if not hidden:
-        return []
+        return open_
     (least, best), (most, worst) = min(hidden), max(hidden)
     return [
+        *open_,
         Finding(
             kind="environment",
             level="info",
@@ -349,7 +358,7 @@ def _left_open(run: Run, policy: Policy, confirmation: Confirmation, told: Colle
             f"what is not excluded: {format_change(least)} ({best})"
             + (f" to {format_change(most)} ({worst})" if len(hidden) > 1 else ""),
             remedy="" if confirmation.early else MORE_TIME,
-        )
+        ),
     ]
 
 

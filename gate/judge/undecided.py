@@ -3,10 +3,12 @@
 import math
 from typing import Final
 
-from gate.evidence import Evidence
+from gate.evidence import MIN_LAUNCHES, Evidence
 from pytest_regression_gate.metrics import Better
 
 _AGAIN: Final = "re-run the job, or gate check --base REF --again"
+_LONGEST: Final = 60
+"""Minutes that nobody would wait."""
 MORE_TIME: Final = f"give the comparison more time: {_AGAIN}, or defaults.budget"
 
 
@@ -22,13 +24,14 @@ def what_decides(
         floor: acceptable absolute worsening, in the metric's unit.
         limit: the metric breaks a limit, and the tolerance is not the policy's.
     """
-    if shown is None:
+    if shown is None or len(shown.pairs) < MIN_LAUNCHES:
         return MORE_TIME
     left = shown.launches_left(better, tolerance, floor)
-    if left is not None:
-        minutes = math.ceil(left * shown.seconds / 60)
-        return f"about {minutes} min more would decide it: {_AGAIN}" if minutes else MORE_TIME
-    bearable = (
-        "a limit with more room" if limit else f"a tolerance of {math.ceil(100 * shown.bearable(better))} %"
-    )
-    return f"more time would not decide it on a machine this noisy: a quieter one would, or {bearable}"
+    minutes = math.ceil((left or 0) * shown.seconds / 60)
+    if left is not None and minutes <= _LONGEST:
+        return f"about {minutes} min more would probably decide it: {_AGAIN}" if minutes else MORE_TIME
+    quieter = "more time would not decide it on a machine this noisy: a quieter one would"
+    if limit:
+        return f"{quieter}, or a limit with more room"
+    percent = math.ceil(100 * shown.bearable(better))
+    return f"{quieter}, or a tolerance of {percent} %" if 100 * tolerance < percent < 100 else quieter

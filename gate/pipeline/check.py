@@ -1,6 +1,5 @@
 """Load, read, align, judge, confirm, judge: the way of a run to its verdict, the same for all commands."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from gate.baseline import Baseline
 from gate.baseline.records import hash_of
 from gate.confirm import Earlier, LaunchError, confirm
 from gate.evidence import Confirmation
-from gate.git import changed_files, head_commit, top_level
+from gate.git import head_commit
 from gate.judge import Inputs, judge
 from gate.model import Problem, Run
 from gate.pipeline.align import align
@@ -54,8 +53,6 @@ class Request:
     """Which attempt of a workflow's run it is: a further one gets twice, then three times the budget."""
     complete: bool = True
     """Whether a shard of a suite that is not there is a problem."""
-    outputs: Sequence[Path] = ()
-    """Files that the command writes."""
 
     @property
     def root(self) -> Path:
@@ -184,7 +181,7 @@ def measure(
     if times > 1 and sources.policy.confirm != "all":
         why = "what is still open" if earlier else f"attempt {case.request.attempt} of this run"
         listen(f"confirm: {why}, so {times} times the budget")
-    found = confirm(
+    return confirm(
         case.run,
         history,
         replace(sources.policy, budget=_times(sources.policy.budget, times)),
@@ -194,28 +191,15 @@ def measure(
         apart=apart,
         first=sources.first,
         behind=() if case.inputs.of_branch else sources.behind,
+        thorough=bool(case.inputs.waivers.granted),
         earlier=Earlier(earlier, left) if earlier else None,
     )
-    return replace(found, of=identity(case))
 
 
 def _left_open(case: Case, earlier: Confirmation) -> frozenset[str]:
     """Metrics, loads and tests that a verdict leaves open."""
     undecided = {f.subject for f in case.judged(earlier).findings if f.state == "inconclusive"}
     return frozenset(undecided | {test for test, rerun in earlier.reruns.items() if rerun.unclear})
-
-
-def identity(case: Case) -> str:
-    """What tells one case from another: a hash over the reports, the base and all that differs from it."""
-    top = top_level(case.request.root)
-    said = hashlib.sha256(repr((sorted(case.inputs.reports.items()), case.sources.beside)).encode())
-    outputs = {output.resolve() for output in case.request.outputs}
-    for file in (top / name for name in changed_files(top, case.sources.beside)):
-        if file.resolve() in outputs:
-            continue
-        said.update(str(file).encode() + b"\0")
-        said.update(hashlib.sha256(file.read_bytes() if file.is_file() else b"").digest())
-    return said.hexdigest()
 
 
 def _times(quantity: Quantity, number: int) -> Quantity:

@@ -84,7 +84,7 @@ def test_a_confirmed_regression_ends_what_nothing_speaks_against():
 
 def test_who_wants_all_gets_all():
     machine = Machine({"a.p50": 0.4}, {"c.p50": 0.05})
-    found = run(machine, [question("a.p50", suspected=True), *REST], math.inf)
+    found = run(machine, [question("a.p50", suspected=True), *REST], math.inf, thorough=True)
     assert len(found.evidence["c.p50"].pairs) > len(found.evidence["a.p50"].pairs)
     assert len(found.decisions) == 7
     assert not found.early

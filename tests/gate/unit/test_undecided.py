@@ -61,3 +61,23 @@ def test_so_many_launches_do_decide_it(ratio: float):
         assert not left or 4 + left in LOOKS
         decided += shown(ratio, 0.02, launches=4 + left, seed=seed).decide("lower", 0.06) != "inconclusive"
     assert decided >= 40
+
+
+@pytest.mark.parametrize("rank", [1, 20, 10**9])
+def test_the_figures_of_few_launches_late_in_the_order_are_no_nonsense(rank: int):
+    """What a launch measures once has bounds of many digits there."""
+    pairs = [Pair(ratio, 0.02, 10.0, 1) for ratio in (1.4, -0.1, 0.4)]
+    evidence = weigh("a.p50", pairs, rank)
+    assert all(-1 <= bound < 2e6 for bound in evidence.interval)
+    for better in ("lower", "higher"):
+        assert len(what_decides(evidence, better, 0.1)) < 120
+
+
+def test_no_tolerance_of_everything_is_proposed():
+    text = what_decides(shown(-0.1, 1.0), "higher", 0.1)
+    assert "tolerance" not in text
+    assert "a quieter one would" in text
+
+
+def test_nobody_waits_for_a_day():
+    assert "min more" not in what_decides(replace(shown(0.05, 0.02, launches=4), seconds=9e4), "lower", 0.1)

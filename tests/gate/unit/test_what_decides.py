@@ -75,6 +75,19 @@ METRICS: Table = {
         {"ratios": [0.5, -0.1, 0.4], "noise": 0.2, "now": 200},
         {"touched": "inconclusive", "unknown": "inconclusive", "untouched": "info"},
     ),
+    "undecided, no suspect, probably worse and over twice the tolerance": (
+        {"ratios": [0.6, 0.2, 0.5], "noise": 0.01, "now": 100},
+        {"touched": "inconclusive", "unknown": "inconclusive", "untouched": "passed"},
+    ),
+    "undecided, no suspect, few launches, twice as slow": (
+        {"ratios": [0.75, 0.8], "now": 100},
+        {"touched": "inconclusive", "unknown": "inconclusive"},
+    ),
+    "undecided, no suspect, few launches": ({"ratios": [0.5, 0.4], "now": 100}, {"touched": "passed"}),
+    "undecided, no suspect, otherwise": (
+        {"ratios": OPEN[0], "noise": OPEN[1], "now": 100},
+        {"touched": "passed", "unknown": "passed", "untouched": "passed"},
+    ),
     "undecided otherwise": (
         {"ratios": OPEN[0], "noise": OPEN[1], "now": 200},
         {"touched": "info", "unknown": "info", "untouched": "info"},
