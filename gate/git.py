@@ -248,10 +248,10 @@ def changed_files(directory: Path, commit: str, head: str = "") -> list[str]:
     """
     top = top_level(directory)
     if head:
-        between = _git(top, "diff", "--name-only", "-z", "--no-renames", commit, head).decode()
+        between = os.fsdecode(_git(top, "diff", "--name-only", "-z", "--no-renames", commit, head))
         return sorted(_with_submodules(top, filter(None, between.split("\0")), commit, head))
-    changed = _git(top, "diff", "--name-only", "-z", "--no-renames", commit).decode()
-    untracked = _git(top, "ls-files", "--others", "--exclude-standard", "-z").decode()
+    changed = os.fsdecode(_git(top, "diff", "--name-only", "-z", "--no-renames", commit))
+    untracked = os.fsdecode(_git(top, "ls-files", "--others", "--exclude-standard", "-z"))
     return sorted(set(_with_submodules(top, filter(None, (changed + untracked).split("\0")), commit)))
 
 
@@ -266,7 +266,7 @@ def _with_submodules(top: Path, names: Iterable[str], commit: str, head: str = "
         sides = sides or [_submodules(top, one) for one in (commit, head) if one]
         try:
             commits = [side[name] for side in sides]
-            inside = _git(place, "diff", "--name-only", "-z", "--no-renames", *commits).decode()
+            inside = os.fsdecode(_git(place, "diff", "--name-only", "-z", "--no-renames", *commits))
         except (GitError, KeyError):
             yield name
         else:
@@ -276,7 +276,7 @@ def _with_submodules(top: Path, names: Iterable[str], commit: str, head: str = "
 def _submodules(tree: Path, commit: str) -> dict[str, str]:
     """The submodules of a commit: path -> their commit."""
     entries = (
-        entry.split(None, 3) for entry in _git(tree, "ls-tree", "-r", "-z", commit).decode().split("\0")
+        entry.split(None, 3) for entry in os.fsdecode(_git(tree, "ls-tree", "-r", "-z", commit)).split("\0")
     )
     return {entry[3]: entry[2] for entry in entries if len(entry) > 3 and entry[1] == "commit"}
 
@@ -287,7 +287,7 @@ def tracked_files(tree: Path) -> list[str]:
     Raises:
         GitError: not a repository.
     """
-    return [name for name in _git(tree, "ls-files", "-z").decode().split("\0") if name]
+    return [name for name in os.fsdecode(_git(tree, "ls-files", "-z")).split("\0") if name]
 
 
 def refresh(tree: Path) -> None:

@@ -4,7 +4,7 @@ How accepted runs are kept is in `records`, where they stand in git's history in
 a baseline of both, and `files` reads and writes them.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Final
 
@@ -153,6 +153,8 @@ class SuiteBaseline(msgspec.Struct, frozen=True):
     """Over all environments: tests that one of them skips, by its id."""
     lacks: Mapping[str, frozenset[str]] = {}
     """Over all environments: tests that one of them does not have, by its id."""
+    outdated: frozenset[str] = frozenset()
+    """Metrics that are measured in another way now: no value of theirs is compared."""
 
     def accepted_by(self, names: Iterable[str]) -> str:
         """The nearest commit by which all of some metrics and tests were accepted; empty: there is none.
@@ -165,10 +167,14 @@ class SuiteBaseline(msgspec.Struct, frozen=True):
 
     def reference(self, name: str) -> Pin | None:
         """The pin that holds a metric's reference level."""
-        return next((pin for pin in self.pins if name in pin.values), None)
+        return next((pin for pin in self.pins if name in pin.values and name not in self.outdated), None)
 
     def history(self, name: str) -> list[float]:
-        """The values of a metric, oldest first; runs without it are left out."""
+        """The values to compare a metric with, oldest first; runs without it are left out."""
+        return [] if name in self.outdated else self.accepted_values(name)
+
+    def accepted_values(self, name: str) -> list[float]:
+        """The values of a metric in whatever way it was measured, oldest first."""
         return [run.values[name] for run in self.runs if name in run.values]
 
     def accepted_steps(self, name: str) -> list[int]:
@@ -221,10 +227,14 @@ class Baseline(msgspec.Struct, frozen=True):
         """What is expected of a suite in all environments; None: no run of it was accepted."""
         return next((known for known in self.overall if known.suite == suite), None)
 
-    def without_values(self, suite: str, names: Collection[str]) -> "Baseline":
-        """The same without history and references of some metrics of a suite."""
+    def with_outdated(self, suite: str, names: Iterable[str]) -> "Baseline":
+        """The same where some metrics of a suite are measured in another way now."""
         return msgspec.structs.replace(
-            self, suites=tuple(_without(b, names) if b.suite == suite else b for b in self.suites)
+            self,
+            suites=tuple(
+                msgspec.structs.replace(known, outdated=frozenset(names)) if known.suite == suite else known
+                for known in self.suites
+            ),
         )
 
     def passes(self, suite: str, nodeid: str) -> tuple[str, ...]:
@@ -232,17 +242,6 @@ class Baseline(msgspec.Struct, frozen=True):
         known = self.latest(suite)
         test = known.tests.get(nodeid) if known else None
         return test.passes if test else ()
-
-
-def _without(suite: SuiteBaseline, names: Collection[str]) -> SuiteBaseline:
-    def others(values: Mapping[str, float]) -> dict[str, float]:
-        return {name: value for name, value in values.items() if name not in names}
-
-    return msgspec.structs.replace(
-        suite,
-        runs=tuple(msgspec.structs.replace(run, values=others(run.values)) for run in suite.runs),
-        pins=tuple(msgspec.structs.replace(pin, values=others(pin.values)) for pin in suite.pins),
-    )
 
 
 def level_of(runs: Sequence[AcceptedRun], names: Iterable[str], reason: str) -> Pin:

@@ -115,6 +115,8 @@ def _alone(again: _Again, by_suite: Mapping[str, Sequence[TestOutcome]], budget:
     tests = {test.nodeid: test for suite in by_suite.values() for test in suite}
     seen: dict[str, dict[str, list[TestOutcome]]] = {name: {"head": [], "base": []} for name in tests}
     for number in range(TIMES):
+        if again.used >= budget:
+            break
         for name, of_suite in by_suite.items():
             nodeids = [test.nodeid for test in of_suite]
             suite = again.policy.suites[name]

@@ -84,7 +84,7 @@ def judge_limits(
 
 def _was_broken(metric: Metric, rule: Rule, limit: Quantity, accepted: SuiteBaseline | None) -> bool:
     """Whether the accepted runs break a limit as well: then it is no promise that was kept."""
-    history = accepted.history(metric.name) if accepted else []
+    history = accepted.accepted_values(metric.name) if accepted else []
     usual = msgspec.structs.replace(metric, value=median(history)) if history else metric
     return bool(history) and passed_over(usual, rule, limit)
 

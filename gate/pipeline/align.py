@@ -22,9 +22,11 @@ def align(run: Run, inputs: Inputs) -> tuple[Run, Inputs]:
     baseline = followed(inputs.baseline, inputs.moved)
     run, unlike = as_remembered(run, baseline)
     for name, suite in run.suites.items():
-        if other := _of_other_methods(suite, baseline):
-            baseline = baseline.without_values(name, other)
-            unlike.append(_measured_anew(name, other))
+        older, newer = _of_other_methods(suite, baseline)
+        if older or newer:
+            baseline = baseline.with_outdated(name, (*older, *newer))
+        unlike += [_measured_as_before(name, older)] if older else []
+        unlike += [_measured_anew(name, newer)] if newer else []
     return run, replace(inputs, baseline=baseline, notes=(*inputs.notes, *unlike))
 
 
@@ -87,24 +89,41 @@ def _not_for_a_change(metric: Metric, message: str) -> Finding:
     )
 
 
-def _of_other_methods(suite: SuiteRun, baseline: Baseline) -> list[str]:
-    """Metrics that the accepted runs have measured in another way."""
+def _of_other_methods(suite: SuiteRun, baseline: Baseline) -> tuple[list[str], list[str]]:
+    """Metrics of an older method than the accepted runs have, and of a newer one."""
     latest = baseline.latest(suite.name)
     known: Mapping[str, KnownMetric] = latest.metrics if latest else {}
-    return sorted(m.name for m in suite.metrics.values() if known.get(m.name, m).method != m.method)
+    pairs = [(m, before.method) for m in suite.metrics.values() if (before := known.get(m.name))]
+    older = sorted(m.name for m, method in pairs if m.method < method)
+    return older, sorted(m.name for m, method in pairs if m.method > method)
 
 
 def _measured_anew(suite: str, names: Sequence[str]) -> Finding:
-    others = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return Finding(
         kind="policy-change",
         level="warn",
         subject=names[0],
         suite=suite,
-        message=f"this version of the gate measures it{others} in another way than the accepted runs; their "
-        "values are not compared",
+        message=f"this version of the gate measures it{_others(names)} in another way than the accepted runs "
+        "do; their values are not compared",
         remedy="accept a run that this version has measured: gate run, gate baseline update",
     )
+
+
+def _measured_as_before(suite: str, names: Sequence[str]) -> Finding:
+    return Finding(
+        kind="missing-metric",
+        level="fail",
+        subject=names[0],
+        suite=suite,
+        message=f"the report says that an older version of the gate measured it{_others(names)} than the "
+        "accepted runs; nothing can be compared",
+        remedy="run the suites with the gate that judges them",
+    )
+
+
+def _others(names: Sequence[str]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""
 
 
 def _unlike(metric: Metric, unit: str) -> Finding:

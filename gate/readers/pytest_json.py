@@ -18,6 +18,7 @@ from gate.readers.errors import ReportError, position
 from gate.readers.failures import describe
 from gate.readers.naming import shard_in, suite_in
 from pytest_regression_gate.metrics import (
+    METHOD,
     UNKNOWN_ENVIRONMENT,
     Environment,
     LoadRun,
@@ -372,6 +373,8 @@ def _loads(test: _Test) -> dict[str, LoadRun]:
 
 def _values(measurement: Measurement) -> dict[str, float]:
     """Statistic -> value; a single value has no statistic of its own, its name ends with it."""
+    if measurement.method > METHOD:
+        raise ValueError(f"a newer version of the gate measured it (method {measurement.method})")
     if (measurement.value is None) == (measurement.samples is None):
         raise ValueError("needs either 'value' or 'samples'")
     numbers = [measurement.value] if measurement.value is not None else measurement.samples or []

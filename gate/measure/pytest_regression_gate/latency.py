@@ -14,6 +14,8 @@ from pytest_regression_gate.metrics import MAX_SAMPLES, summarise
 GROUP_SECONDS: Final = 10e-6
 """Shorter calls are timed in groups that take this long: the timer itself takes up to 0.1 µs."""
 _ATTEMPTS: Final = 3
+_SURELY: Final = 1024
+"""Calls that any clock notices."""
 _LONG: Final = 1e-3
 """Seconds that are no accident of the machine: one attempt is enough."""
 _AROUND: Final = 4
@@ -115,7 +117,8 @@ class Turns:
 
     After the warm-up at least `iterations` turns are measured; short operations go on until `seconds`
     have passed or `most` turns are done, so that their percentiles rest on more than a handful of values.
-    A turn is one call, or a group of calls under 10 µs; its latency is that of one call.
+    A turn is one call, or a group of calls under 10 µs; its latency is that of one call. Without a warm-up,
+    or without time beyond the iterations, each call is a turn: who counts calls gets as many as it asks for.
     """
 
     iterations: int = 10
@@ -139,9 +142,9 @@ class Turns:
             yield 1
             shortest = min(shortest, time.perf_counter() - started)
         with settled_heap():
-            if not GROUP_SECONDS <= shortest < math.inf:
-                shortest = yield from seconds_per_call(GROUP_SECONDS)
-            group = group_of(shortest)
+            group = 1
+            if self.seconds and self.warmup and shortest < GROUP_SECONDS:
+                group = group_of((yield from seconds_per_call(GROUP_SECONDS)))
             begun, cpu = time.perf_counter(), time.process_time()
             while recorder.count < self.iterations or (
                 recorder.count < self.most and time.perf_counter() - begun < self.seconds
@@ -159,6 +162,9 @@ def seconds_per_call(enough: float) -> Generator[int, None, float]:
 
     Args:
         enough: seconds of a turn.
+
+    Raises:
+        RuntimeError: the clock does not move.
     """
     calls = 1
     while True:
@@ -171,4 +177,6 @@ def seconds_per_call(enough: float) -> Generator[int, None, float]:
                 break
         if shortest >= enough:
             return shortest / calls
+        if not shortest and calls >= _SURELY:
+            raise RuntimeError("the clock stands still; measure outside of frozen time")
         calls *= 2

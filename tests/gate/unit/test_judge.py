@@ -530,6 +530,20 @@ def test_values_of_another_method_are_not_compared_and_that_is_said_once():
     assert not of_kind(again, "policy-change")
 
 
+def test_no_report_loses_its_history_by_an_older_method():
+    old = [suite_run([metric("a.p50", 100, method=2)])] * 10
+    verdict = judged([metric("a.p50", 300)], baseline_of(*old))
+    assert one(verdict, "missing-metric").level == "fail"
+
+
+@pytest.mark.parametrize(("accepted", "level"), [(200, "fail"), (90, "info")])
+def test_a_limit_that_accepted_runs_of_another_method_break_is_broken_still(accepted: float, level: str):
+    old = baseline_of(*[suite_run([metric("a.p50", accepted)])] * 6)
+    run = run_of(suite_run([metric("a.p50", 190, method=2)]))
+    verdict = judge(run, old, policy_of({"a.p50": "{critical: 100 ms}"}), untouched={"api"}, of_branch=True)
+    assert one(verdict, "limit").level == level
+
+
 def test_a_pull_request_cannot_turn_the_direction_of_a_metric_around():
     verdict = judged([metric("a.p50", 1500, better="higher")], history("a.p50", [150.0] * 10))
     assert verdict.verdict != "passed"

@@ -53,7 +53,14 @@ def test_calls_that_are_long_enough_are_timed_one_by_one(monkeypatch: pytest.Mon
     assert (machine.calls, recorder.count) == (9, 7)
 
 
-def test_a_long_call_is_not_repeated_to_know_that_it_is_long(monkeypatch: pytest.MonkeyPatch):
-    machine = Machine(2.0, reading=0.0)
-    measured(monkeypatch, machine, Turns(iterations=1, warmup=0, seconds=0.0))
-    assert machine.calls == 2, "one to see what it takes, one to measure"
+@pytest.mark.parametrize("turns", [Turns(7, warmup=2, seconds=0.0), Turns(9, warmup=0, seconds=0.0)])
+def test_who_counts_calls_gets_as_many(monkeypatch: pytest.MonkeyPatch, turns: Turns):
+    """Of short ones as well: they may use something up."""
+    machine = Machine(1e-7, reading=0.0)
+    measured(monkeypatch, machine, turns)
+    assert machine.calls == 9
+
+
+def test_a_clock_that_stands_still_is_refused(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(RuntimeError, match="the clock stands still"):
+        measured(monkeypatch, Machine(0.0, reading=0.0), Turns())

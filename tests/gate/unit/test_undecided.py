@@ -74,7 +74,7 @@ def test_the_figures_of_few_launches_late_in_the_order_are_no_nonsense(rank: int
 
 
 def test_no_tolerance_of_everything_is_proposed():
-    text = what_decides(shown(-0.1, 1.0), "higher", 0.1)
+    text = what_decides(shown(-0.1, 3.0), "higher", 0.1)
     assert "tolerance" not in text
     assert "a quieter one would" in text
 
