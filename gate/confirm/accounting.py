@@ -190,12 +190,17 @@ def _of_files(scene: Scene) -> Iterator[_Found]:
             since = 0 if foreign in scene.look.foreign else base.files[foreign]
             who = "a program that the tests start" if foreign in scene.look.foreign else "the base"
             difference = Difference(
-                "file", name, "unaccounted", f"{who} opens the head's file on the base as well",
+                "file", _printable(name), "unaccounted", f"{who} opens the head's file on the base as well",
                 "name it by a path relative to the directory of the suite",
             )  # fmt: skip
             yield _Found(difference, [(base, since), *own])
         else:
-            yield _Found(Difference("file", name, "seen" if own else "inert"), own)
+            yield _Found(Difference("file", _printable(name), "seen" if own else "inert"), own)
+
+
+def _printable(name: str) -> str:
+    """A file's name as text, whatever its encoding."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _of_ignored_files(scene: Scene) -> Iterator[_Found]:
@@ -216,7 +221,7 @@ def _of_ignored_files(scene: Scene) -> Iterator[_Found]:
         why = "git ignores this file, so the base does not have it" + (
             f" and stopped: {stopped}" if stopped else ""
         )
-        yield _Found(Difference("file", name, "unaccounted", why, PREPARE), [(head, since)])
+        yield _Found(Difference("file", _printable(name), "unaccounted", why, PREPARE), [(head, since)])
     if stopped and not opened:
         why = f"the base did not finish its tests: {stopped}"
         remedy = f"if a file is missing that git ignores, {PREPARE}"

@@ -40,7 +40,7 @@ def keep(file: Path, case: Case, of: str, shown: Confirmation, outputs: Sequence
     if not file.parent.is_dir():
         file.parent.mkdir()
         (file.parent / ".gitignore").write_text("*\n", encoding="ascii")
-    names = tuple(str(output.resolve()) for output in outputs)
+    names = tuple(map(os.path.realpath, outputs))
     file.write_bytes(msgspec.json.encode(_Kept(of, names, shown)))
 
 
@@ -78,9 +78,9 @@ def identity(case: Case, outputs: Sequence[Path]) -> str:
     """
     top = top_level(case.request.root)
     said = hashlib.sha256(repr((sorted(case.inputs.reports.items()), case.sources.beside)).encode())
-    written = {output.resolve() for output in outputs}
+    written = {os.path.realpath(output) for output in outputs}
     for file in (top / name for name in changed_files(top, case.sources.beside)):
-        if file.resolve() not in written:
+        if os.path.realpath(file) not in written:
             said.update(os.fsencode(file) + b"\0")
             said.update(hashlib.sha256(file.read_bytes() if file.is_file() else b"").digest())
     return said.hexdigest()
