@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from gate.evidence import Confirmation
+from gate.evidence import MIN_LAUNCHES, Confirmation
 from gate.judge.screening import depends_on_speed
 from gate.model import Metric, SuiteRun
 from gate.policy import LIMITS, OFF, Policy, Rule, split_pattern
@@ -224,12 +224,18 @@ def _invalid(
 
 
 def _is_decided(series: Series, policy: Policy, confirmation: Confirmation) -> bool:
-    """Whether all that the policy compares of a load was decided beside the base."""
+    """Whether all that the policy compares of a load may pass by what it was beside the base.
+
+    As with any metric: cleared, or neither probably worse nor far beyond its tolerance.
+    """
     asked = [m for m in series.values() if depends_on_speed(m) and policy.rule(m).tolerance != OFF]
     asked = [m for m in asked if m.count >= needed_for(m.statistic)] if asked else []
     for metric in asked:
         rule, shown = policy.rule(metric), confirmation.evidence.get(metric.name)
-        if shown is None or shown.decide(rule.better, rule.tolerance.to("ratio")) == "inconclusive":
+        bounds = rule.better, rule.tolerance.to("ratio")
+        if shown is None or len(shown.pairs) < MIN_LAUNCHES:
+            return False
+        if shown.decide(*bounds) == "inconclusive" and shown.grave(*bounds):
             return False
     return bool(asked)
 

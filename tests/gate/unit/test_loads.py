@@ -271,8 +271,15 @@ def test_more_waiting_never_makes_a_load_valid(first: float, second: float):
 
 @pytest.mark.parametrize(
     ("ratios", "code"),
-    [([0.0] * 4, 0), ([0.3] * 4, 1), ([0.4, -0.3, 0.2], 3), (None, 3)],
-    ids=["no worse", "worse", "open", "not compared"],
+    [
+        ([0.0] * 4, 0),
+        ([0.3] * 4, 1),
+        ([0.4, -0.3, 0.2], 0),
+        ([0.5, -0.1, 0.4], 3),
+        ([0.0] * 2, 3),
+        (None, 3),
+    ],
+    ids=["no worse", "worse", "open", "open and far beyond", "too few launches", "not compared"],
 )
 def test_a_load_that_a_busy_machine_made_invalid_is_decided_in_turns(ratios, code):
     suite = load(but(waited=0.3))

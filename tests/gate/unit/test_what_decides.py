@@ -194,7 +194,15 @@ LOADS: Table = {
         {"load": BUSY, "ratios": SAME},
         {"change": "info", "branch event": "info"},
     ),
-    "by the machine, open": ({"load": BUSY}, {"change": "inconclusive", "branch event": "inconclusive"}),
+    "by the machine, open in turns, probably no worse": (
+        {"load": BUSY, "ratios": OPEN[0], "noise": OPEN[1]},
+        {"change": "info", "branch event": "info"},
+    ),
+    "by the machine, open in turns, probably worse": (
+        {"load": BUSY, "ratios": LIKELY[0], "noise": LIKELY[1]},
+        {"change": "inconclusive", "branch event": "inconclusive"},
+    ),
+    "by the machine, not compared": ({"load": BUSY}, {"change": "inconclusive", "branch event": "inconclusive"}),
     "by the machine, untouched": (
         {"load": BUSY, "untouched": True},
         {"change": "info", "branch event": "info"},
@@ -224,7 +232,8 @@ def test_invalid_load(seen: dict[str, Any], column: str, expected: str):
         Baseline(),
         policy_of(rules),
         confirmation=Confirmation(
-            evidence(seen.get("ratios"), 9.0), account=UNTOUCHED if seen.get("untouched") else TOUCHED
+            evidence(seen.get("ratios"), 9.0, seen.get("noise", 0.001)),
+            account=UNTOUCHED if seen.get("untouched") else TOUCHED,
         ),
         base="b" * 40,
         of_branch=column == "branch event",
