@@ -12,8 +12,9 @@ _FOREIGN: Final = re.compile(r"(^|/)(site-packages|dist-packages|lib/python3[^/]
 _TYPE: Final = re.compile(r"(?P<type>(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z_]\w{0,80})(?::|$)")
 """An exception type as Python shows it: `httpx.ReadTimeout: slow`, `KeyError`."""
 
+_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]+")
 _VOLATILE: Final = (
-    (re.compile(r"0x[0-9a-fA-F]+"), "0x?"),
+    (_ADDRESS, "0x?"),
     (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "<id>"),
     (re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"), "<time>"),
     (re.compile(r"(?:[A-Za-z]:)?(?:[\\/][\w.+@~-]+){2,}[\\/]?"), "<path>"),
@@ -35,7 +36,13 @@ def normalise(message: str) -> str:
     return text[:_MAX_MESSAGE]
 
 
-def describe(message: str, kind: str, frames: Sequence[tuple[str, int]], root: str) -> Failure:
+def describe(
+    message: str,
+    kind: str,
+    frames: Sequence[tuple[str, int]],
+    root: str,
+    parts: Sequence[tuple[str, str]] = (),
+) -> Failure:
     """Build a `Failure` from what a report holds.
 
     Args:
@@ -43,11 +50,14 @@ def describe(message: str, kind: str, frames: Sequence[tuple[str, int]], root: s
         kind: the exception type if the report names it, else an empty text.
         frames: (path, line) of the traceback, outermost first; paths relative or absolute.
         root: the directory that tests were run in.
+        parts: of the test that failed (subtests, examples): which, and how. Which ones is part of the
+            failure, numbers included.
     """
     frame = next((f for f in reversed(frames) if not _FOREIGN.search(_relative(f[0], root))), None)
     path = _relative(frame[0], root) if frame else ""
+    said = "; ".join(sorted({f"[{_ADDRESS.sub('0x?', which)}] {normalise(how)}" for which, how in parts}))
     return Failure(
-        signature=f"{_exception_type(message, kind)} | {path} | {normalise(message)}",
+        signature=f"{_exception_type(message, kind)} | {path} | {said or normalise(message)}",
         message=_first_line(message)[:_MAX_MESSAGE],
         where=f"{path}:{frame[1]}" if frame else "",
     )

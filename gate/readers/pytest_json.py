@@ -6,7 +6,7 @@ did not finish, and every such sign is an error here: a report is used whole or 
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -67,7 +67,8 @@ class _GateMetadata(msgspec.Struct):
     executed: dict[str, list[str]] = {}
     attempts: Annotated[int, msgspec.Meta(ge=1)] = 1
     failure: str = ""
-    subtests: list[str] = []
+    subtests: list[tuple[str, str]] = []
+    """Failed parts of the test: which, and how."""
 
 
 class _Metadata(msgspec.Struct):
@@ -97,6 +98,8 @@ class _Test(msgspec.Struct):
         of the one before; if one that was to be repeated is left, the last attempt did not come so far. So it
         does with the last subtest, which is called by a word of its own; one that fails makes its test fail.
         """
+        if self.gate.subtests and self.outcome in {"passed", "subtests passed", "subtests skipped"}:
+            return "failed"  # pytest-subtests lets the last one tell
         match self.outcome:
             case "rerun" | "subtests passed" | "subtests skipped":
                 stages = (self.setup, self.call, self.teardown)
@@ -315,11 +318,15 @@ def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
         crash = stage.crash if stage and stage.crash else _Crash()
         message = crash.message or _last_line(stage.longrepr if stage else None)
         if test.gate.subtests and not crash.message:
-            message = f"failed subtests: {'; '.join(test.gate.subtests)}"
+            message = _failed_parts(test.gate.subtests)
         frames = [(frame.path, frame.lineno) for frame in stage.traceback] if stage else []
         kind = stage.traceback[-1].message if stage and stage.traceback else ""
         failure = describe(
-            message, kind, frames or ([(crash.path, crash.lineno)] if crash.path else []), root
+            message,
+            kind,
+            frames or ([(crash.path, crash.lineno)] if crash.path else []),
+            root,
+            test.gate.subtests,
         )
     elif test.final == "skipped":
         skips = (stage.longrepr for stage in test.stages if stage.outcome == "skipped")
@@ -335,6 +342,11 @@ def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
         reason=reason,
         attempts=None if test.outcome == "rerun" and attempts == 1 else attempts,
     )
+
+
+def _failed_parts(parts: Sequence[tuple[str, str]]) -> str:
+    word = "examples" if all(which.startswith(">>> ") for which, _ in parts) else "subtests"
+    return f"failed {word}: {'; '.join(f'[{which}] {how}' for which, how in parts)}"
 
 
 def _uncollected(collector: _Collector, suite: str, root: str) -> TestOutcome:

@@ -5,6 +5,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal
+from urllib.parse import quote
 
 import msgspec
 
@@ -25,6 +26,7 @@ MIXED: Final = "mixed"
 STATISTICS: Final = ("mean", "p50", "p95", "p99", "std")
 """What the reader derives from a sample, in this order."""
 
+_NOT_IN_A_LABEL: Final = re.compile(r"[{}=,%\s]")
 _NAME: Final = re.compile(r"(?P<base>[A-Za-z_][\w-]*(?:\.[\w-]+)*)(?:\{(?P<labels>[^{}]*)\})?")
 _LABEL: Final = re.compile(r"(?P<key>[A-Za-z_]\w*)=(?P<value>[^={},\s](?:[^={},]*[^={},\s])?)")
 
@@ -183,8 +185,8 @@ def join_name(base: str, labels: Mapping[str, str]) -> str:
 
 
 def duration_name(nodeid: str) -> str:
-    """The metric that holds how long a test took; what a label cannot hold becomes an underscore."""
-    return join_name("test.duration", {"test": re.sub(r"[{}=,\s]+", "_", nodeid)})
+    """The metric that holds how long a test took; what a label cannot hold is written as in a URL: `%2C`."""
+    return join_name("test.duration", {"test": _NOT_IN_A_LABEL.sub(lambda found: quote(found[0]), nodeid)})
 
 
 def statistic_of(name: str) -> str:

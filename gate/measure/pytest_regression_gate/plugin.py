@@ -6,6 +6,8 @@ the JSON report it adds one key per run, `gate`, with the environment and the co
 
 import json
 import os
+import shlex
+import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -54,7 +56,8 @@ _selection = pytest.StashKey[str]()
 _durations = pytest.StashKey[dict[str, float]]()
 _attempts = pytest.StashKey[int]()
 _failure = pytest.StashKey[str]()
-_subtests = pytest.StashKey[dict[str, list[str]]]()
+_recorded = pytest.StashKey[int]()
+_subtests = pytest.StashKey[dict[str, list[tuple[str, str]]]]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -113,12 +116,21 @@ def _begin_session(config: pytest.Config) -> None:
     if not os.environ.get(SUITE_VARIABLE):
         return
     report = Path(config.getoption("json_report_file", None) or os.devnull)
+    _keep_report_to_itself(report)
     if report.is_file():
         report.unlink()  # half a suite is none
         raise pytest.UsageError(
             f"suite {os.environ[SUITE_VARIABLE]!r} starts pytest more than once, and the last report would "
             "be the only one; let each be a suite of its own"
         )
+
+
+def _keep_report_to_itself(report: Path) -> None:
+    """A pytest that a test starts inherits the options, and would write over the report of the suite."""
+    options = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+    if f"--json-report-file={report}" in options:
+        kept = [option for option in options if not option.startswith("--json-report")]
+        os.environ["PYTEST_ADDOPTS"] = shlex.join(kept)
 
 
 @pytest.hookimpl(trylast=True)
@@ -233,15 +245,21 @@ def pytest_json_runtest_metadata(item: pytest.Item, call: pytest.CallInfo[None])
         found = {"attempts": item.stash[_attempts], "failure": item.stash.get(_failure, "")}
     if call.excinfo and not call.excinfo.errisinstance((pytest.skip.Exception, pytest.xfail.Exception)):
         item.stash[_failure] = call.excinfo.exconly().partition("\n")[0][:_LONGEST]
-    if call.when == "call" and (failed := item.config.stash[_subtests].get(item.nodeid)):
+        if examples := _failed_examples(call.excinfo.value):
+            item.config.stash[_subtests][item.nodeid] = examples
+    if call.when != "setup" and (failed := item.config.stash[_subtests].get(item.nodeid)):
         found["subtests"] = failed
     measures = item.stash.get(_measures, None)
-    if call.when == "call" and measures and measures.measurements:
+    if call.when != "setup" and measures and measures.measurements:
         found |= {
             "metrics": msgspec.to_builtins(measures.measurements),
             "executed": dict(measures.executed),
         }
-    return {"gate": found} if found and call.when != "teardown" else None
+    recorded = len(found.get("metrics", ()))
+    if call.when == "teardown" and recorded == item.stash.get(_recorded, 0):
+        return None  # but what fixtures record at their end counts
+    item.stash[_recorded] = recorded
+    return {"gate": found} if found else None
 
 
 def _shard() -> dict[str, int] | None:
@@ -255,7 +273,7 @@ def _shard() -> dict[str, int] | None:
 class _Subtests:
     """Notes which subtests failed, and how: the report of their test has their number alone."""
 
-    def __init__(self, failed: dict[str, list[str]]) -> None:
+    def __init__(self, failed: dict[str, list[tuple[str, str]]]) -> None:
         self._failed = failed
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -265,8 +283,24 @@ class _Subtests:
             about += [f"{name}={value}" for name, value in context.kwargs.items()]
             crash = getattr(report.longrepr, "reprcrash", None)
             how = crash.message if crash else str(report.longrepr or "")
-            text = f"[{', '.join(map(str, about))}] {how.partition(chr(10))[0]}"
-            self._failed.setdefault(report.nodeid, []).append(text[:_LONGEST])
+            self._failed.setdefault(report.nodeid, []).append(_part(", ".join(map(str, about)), how))
+
+
+def _part(about: str, how: str) -> tuple[str, str]:
+    """Which part of a test failed, and how."""
+    return about[:_LONGEST], how.partition("\n")[0][:_LONGEST]
+
+
+def _failed_examples(error: BaseException) -> list[tuple[str, str]]:
+    """Which examples of a doctest failed, and how; nothing of another exception."""
+    if (doctest := sys.modules.get("doctest")) is None:
+        return []
+    failures: list[Any] = getattr(error, "failures", None) or [error]
+    return [
+        _part(f">>> {one.example.source.strip()}", f"expected {one.example.want!r}, got {one.got!r}")
+        for one in failures
+        if isinstance(one, doctest.DocTestFailure)
+    ]
 
 
 class _RunMetadata:

@@ -108,7 +108,7 @@ class Measure:
             )
         self._add(name, labels, unit="count", value=int(value), exact=True)
 
-    async def load(
+    def load(
         self,
         name: str,
         request: Request,
@@ -117,7 +117,7 @@ class Measure:
         requests: int,
         repeat: int = 1,
         remote: bool = False,
-    ) -> LoadTestMetrics:
+    ) -> Awaitable[LoadTestMetrics]:
         """Drive `users` concurrent users with `requests` requests each and record what they saw.
 
         `repeat` does all of it several times, so that a percentile rests on enough requests. Some users
@@ -126,32 +126,21 @@ class Measure:
 
         Records the latencies under `name`, and `.throughput` (successes per second) and `.error_rate`,
         and what tells whether the load was a measurement.
-        An error is counted, never raised: assert on the result's `errors` and `first_error`.
+        An error is counted, never raised: assert on the result's `errors` and `first_error`. Await the call.
 
         Raises:
             ValueError: the name is wrong or taken, or there is nothing to send.
         """
-        base, labels = split_name(self._claim(name))
+        full = self._claim(name)
+        self._unawaited[full] = None
+        executed = Executed(self._root)
         if self._worker:
-            metrics = await self._worker.load(join_name(base, labels), request, users, requests)
+            running = self._worker.load(full, request, users, requests)
         else:
-            executed = Executed(self._root)
-            metrics = await measure_load(
+            running = measure_load(
                 request, users, requests, repeat, remote=remote, warming_up=executed.watch()
             )
-            self.executed[join_name(base, labels)] = executed.functions
-        self._add_sample(name, metrics.latencies, metrics.run)
-        self._add(
-            f"{base}.throughput",
-            labels,
-            unit="req/s",
-            better="higher",
-            value=metrics.throughput,
-            count=metrics.total,
-            method=METHOD,
-        )
-        self._add(f"{base}.error_rate", labels, unit="ratio", value=metrics.error_rate, count=metrics.total)
-        return metrics
+        return self._load(full, running, executed)
 
     @contextmanager
     def resources(self, name: str, **labels: object) -> Generator[ResourceUsage]:
@@ -179,6 +168,27 @@ class Measure:
         if self._unawaited:
             names = ", ".join(self._unawaited)
             raise RuntimeError(f"measure({names!r}) was not awaited; a call with an async function has to be")
+
+    async def _load(
+        self, name: str, running: Awaitable[LoadTestMetrics], executed: Executed
+    ) -> LoadTestMetrics:
+        del self._unawaited[name]
+        metrics = await running
+        base, labels = split_name(name)
+        if executed.functions:
+            self.executed[name] = executed.functions
+        self._add_sample(name, metrics.latencies, metrics.run)
+        self._add(
+            f"{base}.throughput",
+            labels,
+            unit="req/s",
+            better="higher",
+            value=metrics.throughput,
+            count=metrics.total,
+            method=METHOD,
+        )
+        self._add(f"{base}.error_rate", labels, unit="ratio", value=metrics.error_rate, count=metrics.total)
+        return metrics
 
     async def _repeat_async(
         self,

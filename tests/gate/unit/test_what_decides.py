@@ -202,7 +202,10 @@ LOADS: Table = {
         {"load": BUSY, "ratios": LIKELY[0], "noise": LIKELY[1]},
         {"change": "inconclusive", "branch event": "inconclusive"},
     ),
-    "by the machine, not compared": ({"load": BUSY}, {"change": "inconclusive", "branch event": "inconclusive"}),
+    "by the machine, not asked": (
+        {"load": BUSY},
+        {"change": "inconclusive", "branch event": "inconclusive"},
+    ),
     "by the machine, untouched": (
         {"load": BUSY, "untouched": True},
         {"change": "info", "branch event": "info"},

@@ -1,0 +1,149 @@
+"""What a report may hide: names that collide, parts of a test, late and forgotten records."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gate.e2e.conftest import Project, Result
+from tests.gate.e2e.test_confirm import git
+
+THRESHOLDS = "version: 1\nsuites:\n  api: {{run: python -m pytest {} -p no:cacheprovider{}}}\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    (tmp_path / ".gitignore").write_text(".gate\n__pycache__\n")
+    git(tmp_path, "init", "-q", "-b", "main")
+    return Project(tmp_path)
+
+
+def given(project: Project, tests: str, *, options: str = "test_api.py", more: str = "") -> Result:
+    (project.root / "thresholds.yaml").write_text(THRESHOLDS.format(options, more))
+    (project.root / "test_api.py").write_text(tests)
+    git(project.root, "add", ".")
+    git(project.root, "commit", "-q", "--allow-empty", "-m", "code")
+    return project.gate("run")
+
+
+def verdict_of(project: Project) -> tuple[int, dict[str, Any]]:
+    result = project.gate("check", "--no-confirm", "--json", "verdict.json")
+    return result.code, json.loads((project.root / "verdict.json").read_text())
+
+
+def permitted(project: Project, subject: str) -> None:
+    assert project.gate("baseline", "accept", "--subject", subject, "--reason", "known").code == 0
+    git(project.root, "add", ".")
+    git(project.root, "commit", "-q", "-m", "accepted")
+
+
+PARAMETERS = """
+import pytest
+
+@pytest.mark.parametrize("q", ["a=1", "a,1", "a 1", "a_1", "a%1"])
+def test_query(q):
+    pass
+"""
+
+
+def test_parameters_that_look_alike_are_tests_of_their_own(project: Project):
+    given(project, PARAMETERS, more=", durations: true")
+    _, verdict = verdict_of(project)
+    assert verdict["suites"][0]["metrics"] == 5
+
+
+SUBTESTS = """
+import unittest
+
+class T(unittest.TestCase):
+    def test_status(self):
+        for status in (200, 404):
+            with self.subTest(status=status):
+                assert status != {}
+"""
+
+
+@pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest 8 does not say which subtests failed")
+def test_a_known_subtest_does_not_hide_another_one(project: Project):
+    assert given(project, SUBTESTS.format(404)).code == 0
+    permitted(project, "test_api.py::T::test_status")
+    given(project, SUBTESTS.format(404))
+    assert verdict_of(project)[0] == 0
+    given(project, SUBTESTS.format(200))
+    code, verdict = verdict_of(project)
+    assert code == 1
+    assert [f["kind"] for f in verdict["findings"] if f["level"] == "fail"] == ["changed-failure"]
+
+
+EXAMPLES = """
+def add(a, b):
+    '''Add.
+
+    >>> add(1, 2)
+    {}
+    >>> add("a", "b")
+    {}
+    '''
+    return a + b
+"""
+
+
+def test_a_known_example_does_not_hide_another_one(project: Project):
+    options = "mod.py --doctest-modules"
+    (project.root / "mod.py").write_text(EXAMPLES.format(3, "'a-b'"))
+    assert given(project, "", options=options).code == 0
+    permitted(project, "mod.py::mod.add")
+    given(project, "", options=options)
+    assert verdict_of(project)[0] == 0
+    (project.root / "mod.py").write_text(EXAMPLES.format(100, "'ab'"))
+    given(project, "", options=options)
+    code, verdict = verdict_of(project)
+    assert code == 1
+    (found,) = (f for f in verdict["findings"] if f["level"] == "fail")
+    assert found["kind"] == "changed-failure"
+    assert "failed examples: [>>> add(1, 2)] expected" in found["message"]
+
+
+INNER = """
+import os, subprocess, sys
+
+def test_inner(tmp_path):
+    (tmp_path / "test_inner.py").write_text("def test_x(): pass")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *{options}, str(tmp_path)]
+    assert subprocess.run(command).returncode == 0
+
+def test_broken():
+    assert 0
+
+def test_exits():
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-p", "no:regression-gate"]])
+def test_the_report_of_another_pytest_is_not_that_of_the_suite(project: Project, options: list[str]):
+    """A test starts it, and then the suite's own pytest dies."""
+    assert given(project, INNER.format(options=options)).code == 4
+    assert verdict_of(project)[0] == 4
+
+
+def test_what_a_fixture_records_at_its_end_counts(project: Project):
+    given(
+        project,
+        "import pytest\n\n@pytest.fixture\ndef late(measure):\n    yield\n"
+        "    measure.record('late.value', 1.5, unit='s')\n\ndef test_late(late):\n    pass\n",
+    )
+    _, verdict = verdict_of(project)
+    assert verdict["suites"][0]["metrics"] == 1
+
+
+def test_a_load_that_nobody_awaits_is_a_failure(project: Project):
+    given(
+        project,
+        "def test_load(measure):\n    async def request(user, index):\n        pass\n"
+        "    measure.load('x.load', request, users=2, requests=5)\n",
+    )
+    code, verdict = verdict_of(project)
+    assert code == 1
+    assert "was not awaited" in json.dumps(verdict["findings"])
