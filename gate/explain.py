@@ -12,7 +12,7 @@ from gate.baseline import Baseline, KnownMetric, Pin, SuiteBaseline
 from gate.changepoints import Step, change_points, noise
 from gate.judge.drift import RECENT
 from gate.located import Place
-from gate.policy import BUILT_IN, FLOORS, OFF, Entry, Policy, split_pattern
+from gate.policy import BUILT_IN, FLOORS, OFF, Entry, Policy, Specificity, split_pattern
 from gate.segments import present_level
 from gate.statistics import screen
 from gate.units import Quantity, dimension
@@ -276,14 +276,23 @@ def _why(rivals: list[Entry]) -> str:
     if len(rivals) == 1:
         return "the only entry"
     first, second = rivals[0], rivals[1]
-    (literal, labels), (other_literal, other_labels) = first.specificity, second.specificity
-    if ("*" in split_pattern(first.pattern)[0]) != ("*" in split_pattern(second.pattern)[0]):
-        return "an exact name before a glob"
-    if literal != other_literal:
-        return f"more literal characters: {literal % 1000} before {other_literal % 1000}"
-    if labels != other_labels:
-        return f"more labels: {labels} before {other_labels}"
-    return "an entry before a built-in one" if second in BUILT_IN else "as specific, and later in the file"
+    pairs = zip(Specificity._fields, first.specificity, second.specificity, strict=True)
+    deciding = next(((name, ours, theirs) for name, ours, theirs in pairs if ours != theirs), None)
+    if deciding is None:
+        return "as specific, and later in the file"
+    name, ours, theirs = deciding
+    return _MORE[name] + ("" if isinstance(ours, bool) else f": {ours} before {theirs}")
+
+
+_MORE: Final = {
+    "of_the_file": "an entry before a built-in one",
+    "exact": "an exact name before a glob",
+    "literal": "more literal characters",
+    "exact_labels": "more exact labels",
+    "literal_labels": "more literal characters in labels",
+    "labels": "more labels",
+}
+"""What is said where a field of `Specificity` decides."""
 
 
 def _history(name: str, metric: KnownMetric, suite: SuiteBaseline) -> History:

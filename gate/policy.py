@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from gate.located import LocatedError, Mistake, Place
 from gate.model import Metric
@@ -71,6 +71,22 @@ class Suite:
     """Makes what git ignores; run in the trees that the gate checks out."""
 
 
+class Specificity(NamedTuple):
+    """How precisely an entry names a metric; of two, the first field in which they differ decides."""
+
+    of_the_file: bool
+    """It is none of the built-in ones."""
+    exact: bool
+    """Its name, without labels, has no wildcard."""
+    literal: int
+    """Characters of the name that are no wildcard."""
+    exact_labels: int
+    """Labels without a wildcard."""
+    literal_labels: int
+    """Characters of labels that are no wildcard."""
+    labels: int
+
+
 @dataclass(frozen=True)
 class Entry:
     """One entry of `metrics`: a pattern and what holds for the metrics it matches."""
@@ -81,20 +97,26 @@ class Entry:
     """Only what the entry says: better, target, warning, critical, tolerance, floor."""
 
     @cached_property
-    def _parts(self) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]], int]:
+    def _parts(self) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
         base, labels = split_pattern(self.pattern)
-        literal = len(base.replace("*", "")) + (1000 if "*" not in base else 0)
-        return _glob(base), {key: _glob(value) for key, value in labels.items()}, literal
+        return _glob(base), {key: _glob(value) for key, value in labels.items()}
 
-    @property
-    def specificity(self) -> tuple[int, int]:
-        """Order of precedence: an exact name, then more literal characters; then more labels."""
-        _, labels, literal = self._parts
-        return literal, len(labels)
+    @cached_property
+    def specificity(self) -> Specificity:
+        """Order of precedence."""
+        base, labels = split_pattern(self.pattern)
+        return Specificity(
+            of_the_file=self.place.line > 0,
+            exact="*" not in base,
+            literal=len(base.replace("*", "")),
+            exact_labels=sum("*" not in value for value in labels.values()),
+            literal_labels=sum(len(value.replace("*", "")) for value in labels.values()),
+            labels=len(labels),
+        )
 
     def matches(self, name: str) -> bool:
         """Whether the entry is about a metric. Labels the pattern does not name may be anything."""
-        pattern, wanted, _ = self._parts
+        pattern, wanted = self._parts
         base, labels = split_name(name)
         return pattern.fullmatch(base) is not None and all(
             key in labels and value.fullmatch(labels[key]) for key, value in wanted.items()
@@ -290,7 +312,7 @@ BUILT_IN: Final = (
     # A wide tripwire; the judge also asks for enough requests.
     _built_in("*.p95", Quantity(30, "%")),
 )
-"""Tolerances by statistic, weaker than any entry of the file that is as specific."""
+"""Tolerances by statistic, weaker than any entry of the file."""
 
 
 _STAR: Final = "_\N{LATIN LETTER LATERAL CLICK}_"

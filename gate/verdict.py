@@ -27,6 +27,7 @@ Kind = Literal[
     "regression",
     "flaky",
     "drift",
+    "rule",
     "environment",
     "known-failure",
     "fixed",
@@ -85,6 +86,7 @@ KINDS: Final[Mapping[Kind, KindRow]] = {
     "regression": KindRow("regression", "regressions", "regressions", waivable=True, refused=True),
     "flaky": KindRow("flaky test", "flaky tests", "tests", of_test=True, unclean=True),
     "drift": KindRow("slow drift", "slow drifts", "regressions"),
+    "rule": KindRow("doubtful rule", "doubtful rules", "other"),
     "environment": KindRow("environment warning", "environment warnings", "other", strict=False),
     "known-failure": KindRow(
         "known failure", "known failures", "tests", of_test=True, waivable=True, told=True

@@ -11,11 +11,12 @@ from gate.judge.accounting import judge_accounts, untouched_tests, with_causes
 from gate.judge.drift import judge_drift
 from gate.judge.inputs import Inputs
 from gate.judge.known import expected_of, judge_known_failures
-from gate.judge.limits import judge_limits, unanswered_limits
+from gate.judge.limits import judge_limits
 from gate.judge.loads import judge_loads
 from gate.judge.metrics import judge_metrics
 from gate.judge.moved import judge_moves
 from gate.judge.outcomes import judge_outcomes
+from gate.judge.rules import judge_rules
 from gate.judge.surroundings import judge_surroundings
 from gate.model import Run, SuiteRun
 from gate.policy import Policy
@@ -106,7 +107,7 @@ def judge(
     if inputs.of_branch or not base:
         findings += _forgotten(run, baseline, policy)
     if not run.problems and policy.suites.keys() <= run.suites.keys():
-        findings += unanswered_limits(run, policy)
+        findings += judge_rules(run, policy, baseline)
     alone = bool(inputs.unconfirmed) and (inputs.alone or not base)
     comparison = judge_metrics(
         run, baseline, policy, changed=inputs.changed, confirmation=confirmation, untouched=untouched,

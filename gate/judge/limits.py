@@ -12,8 +12,8 @@ from gate.evidence import LIMIT_SLACK, Confirmation, Evidence
 from gate.judge.accounting import said
 from gate.judge.screening import depends_on_speed
 from gate.judge.undecided import MORE_TIME, what_decides
-from gate.model import Metric, Run, SuiteRun
-from gate.policy import LIMITS, Policy, Rule
+from gate.model import Metric, SuiteRun
+from gate.policy import Policy, Rule
 from gate.units import Quantity, format_change, format_value
 from gate.verdict import Finding, Level
 
@@ -146,30 +146,6 @@ def passed_over(metric: Metric, rule: Rule, limit: Quantity) -> bool:
     """Whether a metric lies on the wrong side of a limit."""
     bound = limit.to(metric.unit)
     return metric.value > bound if rule.better == "lower" else metric.value < bound
-
-
-def unanswered_limits(run: Run, policy: Policy) -> list[Finding]:
-    """Limits that no metric of a whole run answers: they could never turn red.
-
-    A name without a wildcard is a promise and fails; a pattern may be meant for later and warns. Where a
-    test failed or was skipped, the metric may be its, and the test's own finding says what there is to say.
-    """
-    names = list(run.metrics)
-    whole = not any(
-        test.failed or test.silent for suite in run.suites.values() for test in suite.tests.values()
-    )
-    return [
-        Finding(
-            kind="missing-metric",
-            level="fail" if whole and "*" not in entry.pattern else "warn",
-            subject=entry.pattern,
-            message=f"thresholds.yaml line {entry.place.line} sets a limit, but no suite measures it",
-            rule=f"metrics[{entry.pattern}]",
-            remedy="measure it, or correct the name",
-        )
-        for entry in policy.entries
-        if entry.values.keys() & set(LIMITS) and not any(entry.matches(name) for name in names)
-    ]
 
 
 def _finding(metric: Metric, rule: Rule, name: str, limit: Quantity, level: Level) -> Finding:

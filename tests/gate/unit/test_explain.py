@@ -119,7 +119,7 @@ def test_an_exact_name_and_labels_win():
     assert explained.fields[1].why == "an exact name before a glob"
     rules = {"load.*.p95": "{tolerance: 1 %}", "load.*.p95{users=10}": "{tolerance: 2 %}"}
     (explained,) = explain("load.api.p95{users=10}", KNOWN, policy_of(rules)).metrics
-    assert explained.fields[1].why == "more labels: 1 before 0"
+    assert explained.fields[1].why == "more exact labels: 1 before 0"
     rules = {"*.p95": "{tolerance: 1 %}"}
     (explained,) = explain("api.home.p95", KNOWN, policy_of(rules)).metrics
     assert explained.fields[1].why == "an entry before a built-in one"

@@ -216,12 +216,35 @@ def test_a_limit_that_no_metric_answers_is_told(pattern, level):
     verdict = judged([metric("a.p50", 1)], policy=policy_of({pattern: "{warning: 1 s}"}))
     finding = one(verdict, "missing-metric")
     assert (finding.subject, finding.level) == (pattern, level)
-    assert finding.message == "thresholds.yaml line 4 sets a limit, but no suite measures it"
+    assert finding.message.startswith("thresholds.yaml line 4 sets a limit, but no suite measures it")
 
 
 @pytest.mark.parametrize("entry", ["{tolerance: 5 %}", "{better: higher}", "{floor: 1 ms}"])
-def test_an_entry_without_a_limit_may_match_nothing(entry):
-    assert not of_kind(judged([metric("a.p50", 1)], policy=policy_of({"b.p50": entry})), "missing-metric")
+def test_an_entry_without_a_limit_that_matches_nothing_is_told_with_what_it_may_mean(entry):
+    verdict = judged([metric("api.home.p50", 1)], policy=policy_of({"api.hone.p50": entry}))
+    assert (one(verdict, "rule").level, verdict.exit_code) == ("warn", 0)
+    assert one(verdict, "rule").message.endswith("no suite measures it; it may mean api.home.p50")
+
+
+@pytest.mark.parametrize(("known", "level"), [(True, "fail"), (False, "warn")])
+def test_a_skipped_test_excuses_only_promises_that_may_be_its(known, level):
+    """A test that passed before has measured what it measures; its metrics are known."""
+    baseline = baseline_of(suite_run([metric("a.p50", 1)])) if known else Baseline()
+    head = suite_run([metric("a.p50", 1)] if not known else [], [outcome(result="skipped", reason="later")])
+    verdict = judge(run_of(head), baseline, policy_of({"b.p50": "{critical: 1 s}"}))
+    assert [f.level for f in of_kind(verdict, "missing-metric") if f.subject == "b.p50"] == [level]
+
+
+EQUALS = {"load.*.p50": "{target: 1 s}", "*.load.p50": "{target: 2 s}"}
+
+
+def test_entries_that_only_their_order_tells_apart_are_told():
+    verdict = judged([metric("load.load.p50", 1)], policy=policy_of(EQUALS))
+    assert "lines 4 and 5 name load.load.p50 equally precisely and differ in target" in (
+        one(verdict, "rule").message
+    )
+    same = dict.fromkeys(EQUALS, "{target: 1 s}")
+    assert not of_kind(judged([metric("load.load.p50", 1)], policy=policy_of(same)), "rule")
 
 
 def test_limits_of_suites_that_did_not_run_are_not_missing():

@@ -209,3 +209,22 @@ def test_built_in_tolerances_are_those_that_the_documentation_names():
     assert {entry.pattern: str(entry.values["tolerance"]) for entry in BUILT_IN} == {
         "*.mean": "inf", "*.std": "inf", "*.growth": "inf", "*.p95": "30 %", "*.p99": "inf",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("stronger", "weaker"),
+    [
+        ("load.api.p50{users=100}", "load.api.p50{users=*}"),
+        ("load.api.p50{users=1*}", "load.api.p50{users=*}"),
+        ("load.api.p50{users=*}", "load.api.p50"),
+        ("load.api.*", "load.*{users=100}"),
+        ("*", ""),
+    ],
+)
+def test_the_more_precise_entry_wins_in_either_order(stronger: str, weaker: str, order: int):
+    """The weakest are the built-in ones."""
+    lines = [(stronger, "{tolerance: 3 %}"), *([(weaker, "{tolerance: 77 %}")] if weaker else [])]
+    name = "load.api.p50{users=100}" if weaker else "load.api.p95"
+    policy = policy_of(dict(lines[::order]))
+    assert str(policy.rule(metric(name, 1)).tolerance) == "3 %"
