@@ -92,6 +92,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_Subtests(config.stash[_subtests]), "gate-subtests")
     uses = Uses(os.environ.get(WATCH_VARIABLE, "").split())
     config.pluginmanager.register(uses, "gate-uses")
+    if not nested:
+        _keep_report_to_itself(config)
     if not hasattr(config, "workerinput"):  # of a distributed run only the controller writes the report
         if not nested:
             _begin_session(config)
@@ -116,7 +118,6 @@ def _begin_session(config: pytest.Config) -> None:
     if not os.environ.get(SUITE_VARIABLE):
         return
     report = Path(config.getoption("json_report_file", None) or os.devnull)
-    _keep_report_to_itself(report)
     if report.is_file():
         report.unlink()  # half a suite is none
         raise pytest.UsageError(
@@ -125,10 +126,15 @@ def _begin_session(config: pytest.Config) -> None:
         )
 
 
-def _keep_report_to_itself(report: Path) -> None:
-    """A pytest that a test starts inherits the options, and would write over the report of the suite."""
+def _keep_report_to_itself(config: pytest.Config) -> None:
+    """A pytest that a test starts inherits the options, and would write over the report of the suite.
+
+    With pytest-xdist tests run in workers, which need the options themselves when they start.
+    """
+    if getattr(config.option, "tx", None) and not hasattr(config, "workerinput"):
+        return
     options = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
-    if f"--json-report-file={report}" in options:
+    if f"--json-report-file={config.getoption('json_report_file', None)}" in options:
         kept = [option for option in options if not option.startswith("--json-report")]
         os.environ["PYTEST_ADDOPTS"] = shlex.join(kept)
 
