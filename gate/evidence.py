@@ -9,6 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from gate.accounts import Account, merged
+from gate.model import Metric
 from gate.statistics import t_quantile
 from pytest_regression_gate.metrics import Better
 
@@ -193,6 +194,8 @@ class Rerun:
     """Whether it was run without the other tests; else with all of its suite, since alone it passes."""
     unclear: str = ""
     """Why it was not run again, or not often enough to tell; empty: it was."""
+    metrics: tuple[Metric, ...] = ()
+    """What it measured when it passed on the head."""
 
     @property
     def flaky(self) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from gate.evidence import Rerun
-from gate.model import SuiteRun, TestOutcome
+from gate.model import Metric, SuiteRun, TestOutcome
 from gate.policy import Policy, Suite
 from gate.processes import process_group
 from gate.readers import read_run
@@ -31,8 +31,8 @@ MOST: Final = 50
 _NOT_AGAIN: Final = "there was no time to run it again"
 _NOT_WHOLE: Final = "it passes alone, and there was no time to run its whole suite again"
 
-Runs = Mapping[str, TestOutcome]
-"""What became of tests, by nodeid; nothing where there was no report in time."""
+Runs = Mapping[str, SuiteRun]
+"""What tests did and measured, by suite; nothing where there was no report in time."""
 
 
 class RunSuite(Protocol):
@@ -41,8 +41,13 @@ class RunSuite(Protocol):
     def __call__(
         self, side: Side, suite: Suite, nodeids: Sequence[str], policy: Policy, *, number: int, seconds: float
     ) -> Runs:
-        """What became of them."""
+        """What they did."""
         ...
+
+
+def _tests(runs: Runs) -> dict[str, TestOutcome]:
+    """What became of tests, by nodeid."""
+    return {nodeid: test for run in runs.values() for nodeid, test in run.tests.items()}
 
 
 @dataclass
@@ -95,7 +100,7 @@ def run_again(
     Returns:
         What happened, by nodeid. Nothing where so many tests fail that it is no chance.
     """
-    again = _Again(sides, policy, run or _run, listen, clock)
+    again = _Again(sides, policy, run or run_once, listen, clock)
     by_suite: dict[str, list[TestOutcome]] = {}
     for test in failed:
         if test.suite in policy.suites:
@@ -114,6 +119,7 @@ def _alone(again: _Again, by_suite: Mapping[str, Sequence[TestOutcome]], budget:
     """Run failing tests again without the others, `TIMES` if the budget allows it."""
     tests = {test.nodeid: test for suite in by_suite.values() for test in suite}
     seen: dict[str, dict[str, list[TestOutcome]]] = {name: {"head": [], "base": []} for name in tests}
+    measured: dict[str, tuple[Metric, ...]] = {}
     for number in range(TIMES):
         if again.used >= budget:
             break
@@ -123,18 +129,27 @@ def _alone(again: _Again, by_suite: Mapping[str, Sequence[TestOutcome]], budget:
             for side in again.sides[suite.run][:: -1 if number % 2 == 0 else 1]:
                 if (left := budget - again.used) <= 0:
                     break
-                outcomes = again.run(side, suite, nodeids, again.policy, number=number, seconds=left)
+                runs = again.run(side, suite, nodeids, again.policy, number=number, seconds=left)
+                outcomes = _tests(runs)
                 for nodeid in nodeids:
                     if nodeid in outcomes and not outcomes[nodeid].silent:
                         seen[nodeid][side.name].append(outcomes[nodeid])
+                        if side.name == "head" and not outcomes[nodeid].failed:
+                            measured[nodeid] = _measured_by(nodeid, runs)
         again.listen(
             f"confirm: {len(tests)} failing tests run again on head and base, {number + 1} of {TIMES}"
         )
     found = {nodeid: _rerun(tests[nodeid], runs["head"], runs["base"]) for nodeid, runs in seen.items()}
     return {
-        nodeid: rerun if seen[nodeid]["head"] else replace(rerun, unclear=_NOT_AGAIN)
+        nodeid: replace(rerun, metrics=measured.get(nodeid, ()))
+        if seen[nodeid]["head"]
+        else replace(rerun, unclear=_NOT_AGAIN)
         for nodeid, rerun in found.items()
     }
+
+
+def _measured_by(nodeid: str, runs: Runs) -> tuple[Metric, ...]:
+    return tuple(m for run in runs.values() for m in run.metrics.values() if m.nodeid == nodeid)
 
 
 def _among_the_others(
@@ -152,18 +167,19 @@ def _among_the_others(
         longest: seconds after which nothing is run any more.
     """
     suite, failing = again.policy.suites[name], list(passing)
-    pairs: list[tuple[Runs, Runs]] = []
+    pairs: list[tuple[Mapping[str, TestOutcome], Mapping[str, TestOutcome]]] = []
     while len(pairs) < TIMES:
         left = longest - again.used
         if not 2 * seconds < left:
             break
         again.listen(f"confirm: {len(failing)} failing tests pass alone, all of {name} is run again")
         base, head = again.sides[suite.run]
-        on_head = again.run(head, suite, (), again.policy, number=TIMES, seconds=left)
+        on_head = _tests(again.run(head, suite, (), again.policy, number=TIMES, seconds=left))
         failing = [test for test in failing if on_head.get(test.nodeid, test).failed]
         if not failing or not on_head:
             break
-        on_base = again.run(base, suite, (), again.policy, number=TIMES, seconds=longest - again.used)
+        left = longest - again.used
+        on_base = _tests(again.run(base, suite, (), again.policy, number=TIMES, seconds=left))
         if not on_base:
             break
         pairs.append((on_head, on_base))
@@ -190,14 +206,6 @@ def _rerun(test: TestOutcome, head: Sequence[TestOutcome], base: Sequence[TestOu
         base=(sum(again.failed for again in base), len(base)),
         alike=any(again.failure and again.failure.signature in ways for again in base),
     )
-
-
-def _run(
-    side: Side, suite: Suite, nodeids: Sequence[str], policy: Policy, *, number: int, seconds: float
-) -> Runs:
-    """What became of some tests of a suite on one side, or of all; nothing without a report in time."""
-    found = run_once(side, suite, nodeids, policy, number=number, seconds=seconds)
-    return {nodeid: test for run in found.values() for nodeid, test in run.tests.items()}
 
 
 def run_once(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import msgspec
 
 from gate.baseline import Baseline, KnownMetric
+from gate.evidence import Confirmation
 from gate.judge import Inputs
 from gate.model import Metric, Run, SuiteRun
 from gate.moves import followed
@@ -28,6 +29,30 @@ def align(run: Run, inputs: Inputs) -> tuple[Run, Inputs]:
         unlike += [_measured_as_before(name, older)] if older else []
         unlike += [_measured_anew(name, newer)] if newer else []
     return run, replace(inputs, baseline=baseline, notes=(*inputs.notes, *unlike))
+
+
+def with_reruns(run: Run, baseline: Baseline, confirmation: Confirmation) -> Run:
+    """A run with what its failing tests measured when they passed later: being flaky hides nothing.
+
+    Args:
+        run: in the units of the baseline.
+        baseline: the baseline.
+        confirmation: holds the reruns.
+    """
+    late: dict[str, dict[str, Metric]] = {}
+    for metric in (m for rerun in confirmation.reruns.values() if rerun.flaky for m in rerun.metrics):
+        late.setdefault(metric.suite, {})[metric.name] = metric
+    suites = {
+        name: msgspec.structs.replace(run.suites[name], metrics=metrics)
+        for name, metrics in late.items()
+        if name in run.suites
+    }
+    aligned, _ = as_remembered(Run(suites=suites, problems=()), baseline)
+    more = {
+        name: msgspec.structs.replace(run.suites[name], metrics={**suite.metrics, **run.suites[name].metrics})
+        for name, suite in aligned.suites.items()
+    }
+    return msgspec.structs.replace(run, suites={**run.suites, **more})
 
 
 def as_remembered(run: Run, baseline: Baseline) -> tuple[Run, list[Finding]]:

@@ -12,7 +12,7 @@ from gate.evidence import Confirmation
 from gate.git import head_commit
 from gate.judge import Inputs, judge
 from gate.model import Problem, Run
-from gate.pipeline.align import align
+from gate.pipeline.align import align, with_reruns
 from gate.pipeline.load import (
     Sources,
     beside_accepted,
@@ -76,7 +76,8 @@ class Case:
 
     def judged(self, confirmation: Confirmation | None = None, *problems: Problem) -> Verdict:
         """The verdict, with what base and head showed and what went wrong meanwhile."""
-        run = Run(suites=self.run.suites, problems=(*self.run.problems, *problems))
+        run = with_reruns(self.run, self.inputs.baseline, confirmation) if confirmation else self.run
+        run = Run(suites=run.suites, problems=(*self.run.problems, *problems))
         return judge(run, self.inputs, confirmation)
 
 

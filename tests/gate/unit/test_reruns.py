@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gate.confirm.rerun import MOST, TIMES, run_again
-from gate.evidence import Rerun
-from gate.model import TestOutcome
+from gate.evidence import Confirmation, Rerun
+from gate.model import SuiteRun, TestOutcome
+from gate.pipeline.align import with_reruns
 from gate.policy import Policy, Suite
 from gate.sides.side import Side
-from tests.gate.build import NODEID, outcome, policy_of
+from tests.gate.build import NODEID, baseline_of, judge, metric, one, outcome, policy_of, run_of, suite_run
 
 FAILS, PASSES = outcome(result="failed", signature="x"), outcome()
 OTHERWISE = outcome(result="failed", signature="y")
@@ -33,7 +35,7 @@ class Machine:
 
     def run(
         self, side: Side, suite: Suite, nodeids: Sequence[str], policy: Policy, *, number: int, seconds: float
-    ) -> Mapping[str, TestOutcome]:
+    ) -> Mapping[str, SuiteRun]:
         what = f"{side.name} {'alone' if nodeids else 'whole'}"
         self.ran.append(what)
         self.now += min(self.seconds, seconds)
@@ -41,7 +43,10 @@ class Machine:
             return {}
         script = (self.alone if nodeids else self.whole)[side.name]
         found = script[min(self.ran.count(what), len(script)) - 1]
-        return {"other": PASSES} | ({NODEID: found} if found else {}) if found else {}
+        if not found:
+            return {}
+        measured = [] if found.failed else [metric("x.calls", 4, "count", exact=True)]
+        return {"api": suite_run(measured, [msgspec.structs.replace(PASSES, nodeid="other"), found])}
 
 
 def again(machine: Machine, budget: float = 60.0, suite_seconds: float = 1.0) -> Rerun:
@@ -147,3 +152,22 @@ def test_so_many_failures_are_one_cause():
     failed = [outcome(f"t.py::{number}", "failed") for number in range(MOST + 1)]
     assert run_again(SIDES, failed, policy_of(), {}, 60.0, run=machine.run) == {}
     assert machine.ran == []
+
+
+def test_what_a_flaky_test_measured_when_it_passed_is_judged():
+    """One paid call more does not hide behind a failure that goes away."""
+    rerun = again(Machine(always(PASSES, PASSES), always(PASSES, PASSES)))
+    assert [m.value for m in rerun.metrics] == [4]
+    baseline = baseline_of(suite_run([metric("x.calls", 3, "count", exact=True)], [PASSES]))
+    run = run_of(suite_run(tests=[FAILS]))
+    confirmation = Confirmation(reruns={NODEID: rerun})
+    verdict = judge(
+        with_reruns(run, baseline, confirmation), baseline, policy_of(), confirmation=confirmation
+    )
+    assert one(verdict, "flaky").level == "warn"
+    assert (one(verdict, "regression").subject, verdict.exit_code) == ("x.calls", 1)
+
+
+def test_what_fails_each_time_has_measured_nothing():
+    rerun = again(Machine(always(PASSES, FAILS)))
+    assert rerun.metrics == ()
