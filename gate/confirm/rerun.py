@@ -16,6 +16,7 @@ from gate.processes import process_group
 from gate.readers import read_run
 from gate.sides.side import Side
 from gate.sides.worktrees import end_processes_of
+from gate.units import amount
 from pytest_regression_gate.variables import SELECT_VARIABLE
 
 TIMES: Final = 3
@@ -137,7 +138,7 @@ def _alone(again: _Again, by_suite: Mapping[str, Sequence[TestOutcome]], budget:
                         if side.name == "head" and not outcomes[nodeid].failed:
                             measured[nodeid] = _measured_by(nodeid, runs)
         again.listen(
-            f"confirm: {len(tests)} failing tests run again on head and base, {number + 1} of {TIMES}"
+            f"confirm: {amount(len(tests), 'failing test')} run again on head and base, {number + 1} of {TIMES}"
         )
     found = {nodeid: _rerun(tests[nodeid], runs["head"], runs["base"]) for nodeid, runs in seen.items()}
     return {
@@ -172,7 +173,9 @@ def _among_the_others(
         left = longest - again.used
         if not 2 * seconds < left:
             break
-        again.listen(f"confirm: {len(failing)} failing tests pass alone, all of {name} is run again")
+        again.listen(
+            f"confirm: all of {name} is run again; alone {amount(len(failing), 'failing test')} passed"
+        )
         base, head = again.sides[suite.run]
         on_head = _tests(again.run(head, suite, (), again.policy, number=TIMES, seconds=left))
         failing = [test for test in failing if on_head.get(test.nodeid, test).failed]
