@@ -138,7 +138,7 @@ def _alone(again: _Again, by_suite: Mapping[str, Sequence[TestOutcome]], budget:
                         if side.name == "head" and not outcomes[nodeid].failed:
                             measured[nodeid] = _measured_by(nodeid, runs)
         again.listen(
-            f"confirm: {amount(len(tests), 'failing test')} run again on head and base, {number + 1} of {TIMES}"
+            f"confirm: {amount(len(tests), 'failing test')} run again on both sides, {number + 1} of {TIMES}"
         )
     found = {nodeid: _rerun(tests[nodeid], runs["head"], runs["base"]) for nodeid, runs in seen.items()}
     return {
