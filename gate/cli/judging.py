@@ -67,6 +67,7 @@ def run(
 @REPORT_FILES
 @BASELINE
 @click.option("--base", metavar="REF", help="Take policy and baseline from the merge base with REF.")
+@click.option("--suite", "only", multiple=True, metavar="NAME", help="Judge this suite, and others so named.")
 @click.option("--again", is_flag=True,
               help="Measure only what the last check left open, with three times the budget.")  # fmt: skip
 @click.option("--no-confirm", is_flag=True, help="Judge by the stored baseline alone.")
@@ -87,6 +88,7 @@ def check(
     reports: tuple[Path, ...],
     baseline: Path | None,
     base: str | None,
+    only: tuple[str, ...],
     again: bool,
     no_confirm: bool,
     kept: tuple[Path, ...],
@@ -113,9 +115,13 @@ def check(
         base,
         os.environ.get("GITHUB_EVENT_NAME", ""),
         run_attempt(),
+        only=frozenset(only),
     )
     console = console_for(no_color)
     case = open_case(request, waivers=waivers_of(waivers), strict=strict, confirms=not no_confirm)
+    if unknown := request.only - case.sources.policy.suites.keys() - case.run.suites.keys():
+        known = ", ".join(case.sources.policy.suites)
+        raise click.UsageError(f"--suite {min(unknown)}: thresholds.yaml names {known}")
     if kept:
         verdict = _judged_as_kept(case, kept)
     elif no_confirm:

@@ -62,7 +62,7 @@ def judge(
         Finding(kind="report-error", level="fail", subject=p.subject, message=p.message, remedy=p.remedy)
         for p in run.problems
     ]
-    findings += _not_judged(run, policy)
+    findings += _not_judged(run, inputs)
     findings += [_of_another_history(name) for name in sorted(baseline.unplaced & run.suites.keys())]
     behind = frozenset[str]() if inputs.of_branch else inputs.behind
     void: frozenset[str] = frozenset()
@@ -233,21 +233,35 @@ def _of_the_base(findings: list[Finding], run: Run, behind: Collection[str]) -> 
     ]
 
 
-def _not_judged(run: Run, policy: Policy) -> list[Finding]:
-    """Suites of the policy without a report, and a run that holds nothing at all."""
+def _not_judged(run: Run, inputs: Inputs) -> list[Finding]:
+    """Suites of the policy without a report, and a run that holds nothing at all.
+
+    With a base every suite needs one, unless somebody said which to judge: who can take a report away could
+    take what is red.
+    """
+    policy = inputs.policy
     if not run.suites and not run.problems:
         message, remedy = "there is no report to judge", "run the suites: gate run"
         return [Finding(kind="report-error", level="fail", subject="run", message=message, remedy=remedy)]
+    lost = [name for name in policy.suites if name not in run.suites and not run.problems]
     return [
         Finding(
+            kind="report-error",
+            level="fail",
+            subject=name,
+            suite=name,
+            message="there is no report of this suite",
+            remedy=f"run it, or say which suites to judge: gate check --suite {next(iter(run.suites))}",
+        )
+        if inputs.base and not inputs.only
+        else Finding(
             kind="environment",
             level="warn",
             subject=name,
             suite=name,
             message=f"suite {name!r} was not judged: no report of it was given",
         )
-        for name in policy.suites
-        if name not in run.suites and not run.problems
+        for name in lost
     ]
 
 

@@ -42,6 +42,8 @@ class Inputs:
     waivers: Waivers = NO_WAIVERS
     strict: bool = False
     """Warnings fail, too."""
+    only: frozenset[str] = frozenset()
+    """Suites that somebody asked for; empty: all."""
     unconfirmed: str = ""
     """What to say about suspects that nobody confirmed or cleared; empty: nothing."""
     notes: tuple[Finding, ...] = ()

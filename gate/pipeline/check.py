@@ -53,6 +53,8 @@ class Request:
     """Which attempt of a workflow's run it is: a further one gets twice, then three times the budget."""
     complete: bool = True
     """Whether a shard of a suite that is not there is a problem."""
+    only: frozenset[str] = frozenset()
+    """Suites to judge; empty: all."""
 
     @property
     def root(self) -> Path:
@@ -100,6 +102,8 @@ def open_case(
     run = read_reports(
         request.reports, sources.policy, request.root, sources.problems, complete=request.complete
     )
+    if request.only:
+        run = Run({name: suite for name, suite in run.suites.items() if name in request.only}, run.problems)
     own_base = bool(sources.base) and sources.base == head_commit(request.root)
     of_branch = (
         sources.same
@@ -127,6 +131,7 @@ def open_case(
         reports={name: hash_of(suite) for name, suite in run.suites.items()},
         waivers=waivers,
         strict=strict,
+        only=request.only,
         unconfirmed=_UNCONFIRMED if confirms and sources.policy.confirm != "off" else "",
         notes=sources.notes,
     )

@@ -626,6 +626,15 @@ def test_a_suite_that_did_not_run_is_told():
     assert any("load" in finding.message or finding.subject == "load" for finding in verdict.findings)
 
 
+@pytest.mark.parametrize(
+    ("given", "code"), [({}, 0), ({"base": "b" * 40}, 4), ({"base": "b" * 40, "only": frozenset({"api"})}, 0)]
+)
+def test_with_a_base_each_suite_needs_a_report_unless_somebody_chooses(given, code):
+    policy = policy_of(suites="{api: {run: x}, load: {run: x}}")
+    run = run_of(suite_run([metric("a.p50", 100)]))
+    assert judge(run, history("a.p50", STEADY), policy, **given).exit_code == code
+
+
 def test_findings_from_outside_are_judged_with_the_rest():
     note = Finding(kind="policy-change", level="warn", subject="thresholds.yaml", message="differs")
     verdict = judge(
