@@ -16,6 +16,7 @@ THRESHOLDS = "version: 1\nsuites:\n  api: {{run: python -m pytest {} -p no:cache
 def project(tmp_path: Path) -> Project:
     (tmp_path / ".gitignore").write_text(".gate\n__pycache__\n")
     git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "config", "user.name", "kim")
     return Project(tmp_path)
 
 
