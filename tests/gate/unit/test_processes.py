@@ -116,6 +116,7 @@ def test_interrupted_at_any_instruction(tmp_path: Path):
     def once() -> bool:
         """Whether an interruption was heard."""
         before = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 asks for instructions only if a frame wants them
         sys.settrace(trace)
         try:
             with process_group("exec sleep 60", cwd=tmp_path, env=os.environ):
