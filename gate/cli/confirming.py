@@ -173,7 +173,7 @@ def _keep(
     found = Confirmation(base=case.sources.beside, head=case.run.commit)
     if case.comparable:
         try:
-            found = measure(case, listen, apart=len(case.run.suites) == 1)
+            found = measure(case, listen, apart=len(case.run.suites) == 1, thorough=True)
         except LaunchError as error:
             complain(f"{error}")
             sys.exit(EXIT_CODES["error"])

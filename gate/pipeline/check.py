@@ -162,7 +162,12 @@ def check(
 
 
 def measure(
-    case: Case, listen: Callable[[str], None], *, apart: bool = False, earlier: Confirmation | None = None
+    case: Case,
+    listen: Callable[[str], None],
+    *,
+    apart: bool = False,
+    thorough: bool = False,
+    earlier: Confirmation | None = None,
 ) -> Confirmation:
     """Measure what history leaves open, base beside head.
 
@@ -170,6 +175,7 @@ def measure(
         case: what is to be judged.
         listen: called with a line about the progress.
         apart: other machines measure the other suites of the policy, each one suite.
+        thorough: somebody else judges, and may permit what is confirmed here: it does not end the comparison.
         earlier: what an earlier check of the same run showed; only what that leaves open is measured, and has
             three times the budget.
 
@@ -197,7 +203,7 @@ def measure(
         apart=apart,
         first=sources.first,
         behind=() if case.inputs.of_branch else sources.behind,
-        thorough=bool(case.inputs.waivers.granted),
+        thorough=thorough or bool(case.inputs.waivers.granted),
         earlier=Earlier(earlier, left) if earlier else None,
     )
 

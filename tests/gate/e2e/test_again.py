@@ -3,6 +3,9 @@
 import json
 from typing import Any
 
+import pytest
+
+from gate.evidence import Confirmation
 from tests.gate.e2e.conftest import Result
 from tests.gate.e2e.test_confirm import CODE, Project, repository
 
@@ -48,3 +51,23 @@ def test_what_was_left_open_is_measured_on_until_it_is_decided(repository: Proje
     assert "no longer those of the last check" in other.text
     (root / ".gate" / "api.json").write_text("{")
     assert check("--again").code == 4
+
+
+@pytest.mark.parametrize(
+    ("command", "thorough"), [(("check",), False), (("confirm", "--keep", ".gate/kept.json"), True)]
+)
+def test_who_cannot_know_of_waivers_does_not_end_with_the_first_regression(
+    repository: Project, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], *, thorough: bool
+):
+    """Another machine judges what is kept, and there the regression may be permitted."""
+    asked: list[bool] = []
+
+    def confirm(*_: object, thorough: bool, **__: object) -> Confirmation:
+        asked.append(thorough)
+        return Confirmation()
+
+    monkeypatch.setattr("gate.pipeline.check.confirm", confirm)
+    (repository.root / "app.py").write_text(CODE.replace("20_000", "20_001", 1))
+    assert repository.gate("run").code == 0
+    repository.gate(*command, "--base", "main")
+    assert asked == [thorough]
