@@ -197,8 +197,9 @@ class Policy:
     budget: Quantity = DEFAULT_BUDGET
     """Time for the comparison of base and head."""
     flaky: Literal["warn", "fail"] = "warn"
-    inconclusive: Literal["fail", "warn"] = "fail"
     """What a test means that fails only sometimes."""
+    inconclusive: Literal["fail", "warn"] = "fail"
+    """What a suspect means that the comparison left open."""
     install: str = ""
     """Installs the dependencies; used for the base where its lock file is another one."""
     shared: str = ""

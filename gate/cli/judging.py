@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -186,8 +187,6 @@ def report(
 
 def _measured(case: Case, listen: Callable[[str], None], outputs: Sequence[Path], *, again: bool) -> Verdict:
     """The verdict by what is measured now; with `again` on top of what the last check has measured."""
-    from contextlib import suppress
-
     from gate.pipeline.again import AgainError, identity, keep, kept
     from gate.pipeline.check import check as checked
 

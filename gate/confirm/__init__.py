@@ -101,7 +101,7 @@ def confirm(
         LaunchError: a side crashed or hangs.
     """
     work = _work(run, verdict, policy, root, base, first=first, behind=behind, earlier=earlier)
-    if not work.anything:
+    if not work:
         return earlier.shown if earlier else Confirmation(base=base, head=run.commit)
     budget = math.inf if policy.confirm == "all" else policy.budget.to("s")
     amounts = f"{amount(len(work.wanted), 'metric')}, {amount(len(work.failed), 'failing test')}"
@@ -187,7 +187,9 @@ class _Work:
     """Tests to account for, as `to_account_for` gives them."""
     counted: Mapping[str, Sequence[str]]
     """Tests that tell a work count of the base, by suite."""
-    anything: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.wanted or self.failed or self.asked or self.counted)
 
     def commands(self, policy: Policy) -> dict[str, None]:
         """Of the suites that are needed."""
@@ -222,11 +224,12 @@ def _work(
         wanted = [question for question in questions if earlier.leaves_open(question)]
     else:
         wanted = questions
-    asked = to_account_for(run, verdict, policy, () if first else wanted, failed) if names else {}
+    answered = earlier and not wanted and not failed
+    asks = bool(names) and not answered
+    asked = to_account_for(run, verdict, policy, () if first else wanted, failed) if asks else {}
     counts = not earlier and not first and not all(map(PROSE.fullmatch, names))
     counted = counting_tests(run, policy, behind) if counts else {}
-    anything = bool(wanted or failed or (not earlier and (asked or counted)))
-    return _Work(names, questions, frozenset(wanted), failed, asked, counted, anything)
+    return _Work(names, questions, frozenset(wanted), failed, asked, counted)
 
 
 def _notes(result: Comparison, exclusive: Mapping[str, str]) -> Iterator[str]:

@@ -54,11 +54,11 @@ def _matching_nothing(policy: Policy, names: Collection[str], *, unsure: bool) -
 def _equals(policy: Policy, names: Collection[str]) -> Iterator[Finding]:
     """Pairs of entries that are as specific, about one metric, and say different things of it."""
     for first, second in combinations(policy.entries, 2):
-        keys = [key for key in first.values if second.values.get(key, first.values[key]) != first.values[key]]
-        if not keys or first.specificity != second.specificity or _apart(first, second):
+        if first.specificity != second.specificity or _apart(first, second):
             continue
-        both = next((name for name in names if first.matches(name) and second.matches(name)), None)
-        if both is not None:
+        keys = [key for key in first.values if second.values.get(key, first.values[key]) != first.values[key]]
+        both = keys and next((name for name in names if first.matches(name) and second.matches(name)), None)
+        if both:
             yield Finding(
                 kind="rule",
                 level="warn",

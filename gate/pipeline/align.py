@@ -26,8 +26,8 @@ def align(run: Run, inputs: Inputs) -> tuple[Run, Inputs]:
         older, newer = _of_other_methods(suite, baseline)
         if older or newer:
             baseline = baseline.with_outdated(name, (*older, *newer))
-        unlike += [_measured_as_before(name, older)] if older else []
-        unlike += [_measured_anew(name, newer)] if newer else []
+        unlike += [_measured_otherwise(name, older, newer=False)] if older else []
+        unlike += [_measured_otherwise(name, newer, newer=True)] if newer else []
     return run, replace(inputs, baseline=baseline, notes=(*inputs.notes, *unlike))
 
 
@@ -123,32 +123,29 @@ def _of_other_methods(suite: SuiteRun, baseline: Baseline) -> tuple[list[str], l
     return older, sorted(m.name for m, method in pairs if m.method > method)
 
 
-def _measured_anew(suite: str, names: Sequence[str]) -> Finding:
+def _measured_otherwise(suite: str, names: Sequence[str], *, newer: bool) -> Finding:
+    """A newer method than what was accepted comes with the gate, an older one with a foreign report."""
+    others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    if newer:
+        message = (
+            f"this version of the gate measures it{others} in another way than the accepted runs do; "
+            "their values are not compared"
+        )
+        remedy = "accept a run that this version has measured: gate run, gate baseline update"
+    else:
+        message = (
+            f"the report says that an older version of the gate measured it{others} than the accepted runs; "
+            "nothing can be compared"
+        )
+        remedy = "run the suites with the gate that judges them"
     return Finding(
-        kind="policy-change",
-        level="warn",
+        kind="policy-change" if newer else "missing-metric",
+        level="warn" if newer else "fail",
         subject=names[0],
         suite=suite,
-        message=f"this version of the gate measures it{_others(names)} in another way than the accepted runs "
-        "do; their values are not compared",
-        remedy="accept a run that this version has measured: gate run, gate baseline update",
+        message=message,
+        remedy=remedy,
     )
-
-
-def _measured_as_before(suite: str, names: Sequence[str]) -> Finding:
-    return Finding(
-        kind="missing-metric",
-        level="fail",
-        subject=names[0],
-        suite=suite,
-        message=f"the report says that an older version of the gate measured it{_others(names)} than the "
-        "accepted runs; nothing can be compared",
-        remedy="run the suites with the gate that judges them",
-    )
-
-
-def _others(names: Sequence[str]) -> str:
-    return f" and {len(names) - 1} more" if len(names) > 1 else ""
 
 
 def _unlike(metric: Metric, unit: str) -> Finding:
