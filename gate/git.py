@@ -238,6 +238,10 @@ def removal_of(directory: Path, commit: str, below: Path) -> Removal | None:
     return Removal(*found)
 
 
+_NAMES: Final = ("--name-only", "-z", "--no-renames", "--ignore-submodules=none")
+"""A repository can say of its submodules that no difference counts."""
+
+
 def changed_files(directory: Path, commit: str, head: str = "") -> list[str]:
     """Files that differ between a commit and the work tree, untracked ones included, as git names them.
 
@@ -248,9 +252,9 @@ def changed_files(directory: Path, commit: str, head: str = "") -> list[str]:
     """
     top = top_level(directory)
     if head:
-        between = os.fsdecode(_git(top, "diff", "--name-only", "-z", "--no-renames", commit, head))
+        between = os.fsdecode(_git(top, "diff", *_NAMES, commit, head))
         return sorted(_with_submodules(top, filter(None, between.split("\0")), commit, head))
-    changed = os.fsdecode(_git(top, "diff", "--name-only", "-z", "--no-renames", commit))
+    changed = os.fsdecode(_git(top, "diff", *_NAMES, commit))
     untracked = os.fsdecode(_git(top, "ls-files", "--others", "--exclude-standard", "-z"))
     return sorted(set(_with_submodules(top, filter(None, (changed + untracked).split("\0")), commit)))
 
@@ -266,7 +270,7 @@ def _with_submodules(top: Path, names: Iterable[str], commit: str, head: str = "
         sides = sides or [_submodules(top, one) for one in (commit, head) if one]
         try:
             commits = [side[name] for side in sides]
-            inside = os.fsdecode(_git(place, "diff", "--name-only", "-z", "--no-renames", *commits))
+            inside = os.fsdecode(_git(place, "diff", *_NAMES, *commits))
         except (GitError, KeyError):
             yield name
         else:

@@ -68,6 +68,8 @@ class TestOutcome(msgspec.Struct, frozen=True):
     """Why it was skipped or expected to fail; of a flaky test, how an earlier attempt failed."""
     attempts: int | None = 1
     """How often it was run within this run. None: more than once, and the report does not say how often."""
+    untimed: bool = False
+    """It is a benchmark of another plugin, which timed nothing."""
 
     @property
     def failed(self) -> bool:

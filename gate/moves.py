@@ -7,8 +7,8 @@ could tell a rewritten test from a removed one.
 
 import ast
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -31,7 +31,11 @@ def unmatched(suite: SuiteRun, baseline: Baseline) -> tuple[list[str], list[str]
 
 
 def find_moves(
-    run: Run, baseline: Baseline, before: Mapping[str, bytes], after: Mapping[str, bytes]
+    run: Run,
+    baseline: Baseline,
+    before: Mapping[str, bytes],
+    after: Mapping[str, bytes],
+    excused: Callable[[str], bool] = lambda _: False,
 ) -> dict[str, str]:
     """Which tests of the run are which of the baseline under another name.
 
@@ -40,23 +44,27 @@ def find_moves(
         baseline: the accepted runs.
         before: changed test files as of the base, by path; without them only parameters are matched.
         after: the same of the head.
+        excused: whether the rules permit that a test of the baseline fails.
 
     Returns:
         The name at the base, by nodeid of the head. A function that lost some parameters and gained as many
-        keeps them in order; but a failure stays where it was, as nobody can tell that it is the same.
+        keeps them in order; but a failure stays where it was, as nobody can tell that it is the same. So does
+        one, known or excused, of a function whose code stands in another place of the changed files as well.
     """
     moved: dict[str, str] = {}
     there, here = _code(before), _code(after)
     for suite in run.suites.values():
         gone, new = unmatched(suite, baseline)
-        functions = _moved_functions(gone, new, there, here)
+        latest = baseline.latest(suite.name)
+        failing = {old for old in gone if latest and latest.tests[old].failed}
+        doubtful = {old for old in gone if old in failing or excused(old)}
+        functions = _moved_functions(gone, new, there, here, doubtful)
         for old in gone:
             function = function_of(old)
             name = functions.get(function, "") + old.removeprefix(function)
             if function in functions and name in suite.tests:
                 moved[name] = old
-        latest = baseline.latest(suite.name)
-        moved |= _other_parameters([old for old in gone if latest and not latest.tests[old].failed], new)
+        moved |= _other_parameters([old for old in gone if old not in failing], new)
     return moved
 
 
@@ -89,7 +97,9 @@ def since_accepted(
     """
     gone, _ = unmatched(suite, baseline)
     there, here = _code(before), _code(after)
-    functions = _moved_functions(gone, here, there, here)
+    latest = baseline.latest(suite.name)
+    failing = {old for old in gone if latest and latest.tests[old].failed}
+    functions = _moved_functions(gone, here, there, here, failing)
     held = {file: _names_in(after.get(file)) for file in before}
     moved: dict[str, str] = {}
     removed: set[str] = set()
@@ -130,10 +140,20 @@ def signature_in(signature: str, old: str, new: str) -> str:
 
 
 def _moved_functions(
-    gone: Iterable[str], new: Iterable[str], there: Mapping[str, str], here: Mapping[str, str]
+    gone: Iterable[str],
+    new: Iterable[str],
+    there: Mapping[str, str],
+    here: Mapping[str, str],
+    doubtful: Collection[str],
 ) -> dict[str, str]:
-    """Head name by base name of functions that only one side has, with the same code."""
+    """Head name by base name of functions that only one side has, with the same code.
+
+    Those of doubtful tests must have code that stands nowhere else: what is excused in one place is not in
+    another.
+    """
     lost = {name for nodeid in gone if (name := function_of(nodeid)) in there and name not in here}
+    often = {code for side in (there, here) for code, number in Counter(side.values()).items() if number > 1}
+    lost -= {name for nodeid in doubtful if (name := function_of(nodeid)) in lost and there[name] in often}
     found = {name for nodeid in new if (name := function_of(nodeid)) in here and name not in there}
     moved: dict[str, str] = {}
     for named in (True, False):  # equal code is common, equal code under an equal name is not

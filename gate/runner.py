@@ -22,6 +22,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from gate.files import read_plain
 from gate.imports import search_path
 from gate.model import Problem, Shard
 from gate.policy import Policy, Suite
@@ -159,15 +160,15 @@ class _Ending(msgspec.Struct):
 def _passed(report: Path) -> bool:
     """Whether pytest itself was content; what cannot be read is for the reader to say."""
     try:
-        return msgspec.json.decode(report.read_bytes(), type=_Ending).exitcode == 0
-    except msgspec.DecodeError:
+        return msgspec.json.decode(read_plain(report), type=_Ending).exitcode == 0
+    except (OSError, msgspec.DecodeError):
         return False
 
 
 def read_manifest(directory: Path) -> Manifest:
     """The manifest of a directory of reports; empty if `gate run` did not write there."""
     try:
-        return msgspec.json.decode((directory / MANIFEST).read_bytes(), type=Manifest)
+        return msgspec.json.decode(read_plain(directory / MANIFEST), type=Manifest)
     except (OSError, msgspec.DecodeError):
         return Manifest()
 

@@ -28,6 +28,9 @@ FACTORS: Final[dict[str, dict[str, float]]] = {
 }
 """Dimension -> unit -> factor to the dimension's own unit (ms, MB, ratio, req/s, count)."""
 
+LARGEST: Final = 1e30
+"""Beyond it, or below its inverse, no figure is believed: arithmetic with it would overflow."""
+
 _WRITTEN_OUT: Final = {
     "us": ("microsecond", "micro", "usec"),
     "ms": ("millisecond", "milli", "msec"),
@@ -116,8 +119,8 @@ def parse(text: str) -> Quantity:
         value = float(digits.replace(",", ""))
     except ValueError:
         raise UnitError(f"{text!r} is no quantity; write a number and a unit, e.g. 150 ms or 10 %") from None
-    if not math.isfinite(value):
-        raise UnitError(f"{text!r} is too large for a number")
+    if abs(value) > LARGEST or 0 < abs(value) < 1 / LARGEST:
+        raise UnitError(f"{text!r} is beyond what can be measured")
     if unit not in _DIMENSION:
         meant = _meant(unit)
         known = f"known units: {', '.join(u for u in _DIMENSION if u)}"
@@ -174,6 +177,8 @@ def _digits(value: float) -> str:
     """Three significant digits, thousands grouped, no exponent for everyday sizes."""
     if value == 0:
         return "0"
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "-∞"
     magnitude = math.floor(math.log10(abs(value)))
     if magnitude >= 15 or magnitude < -6:
         return f"{value:.3g}"

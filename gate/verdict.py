@@ -1,11 +1,12 @@
 """The verdict: every judged fact, and what follows from all of them. No I/O, no clock."""
 
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Annotated, Final, Literal, NamedTuple, get_args
 
 import msgspec
 
 from gate.accounts import Account
+from gate.units import LARGEST
 
 SCHEMA: Final = "gate.verdict/1"
 
@@ -106,80 +107,86 @@ _KIND_ORDER: Final = {kind: index for index, kind in enumerate(get_args(Kind))}
 _LEVEL_ORDER: Final[dict[Level, int]] = {"fail": 0, "warn": 1, "info": 2}
 
 
+_Text = Annotated[str, msgspec.Meta(max_length=100_000)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+_Figure = Annotated[float, msgspec.Meta(ge=-(LARGEST**2), le=LARGEST**2)]
+"""A verdict may come from foreign code."""
+
+
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     """One judged fact."""
 
     kind: Kind
     level: Level
-    subject: str
+    subject: _Text
     """A metric, a test (nodeid), a file or a suite."""
-    message: str
+    message: _Text
     """One sentence for a person; holds every figure that matters."""
-    suite: str = ""
+    suite: _Text = ""
     state: State | None = None
-    baseline: float | None = None
-    head: float | None = None
-    unit: str = ""
-    change: float | None = None
+    baseline: _Figure | None = None
+    head: _Figure | None = None
+    unit: _Text = ""
+    change: _Figure | None = None
     """Relative change, positive when the value grew; None if there is nothing to relate to."""
-    interval: tuple[float, float] | None = None
+    interval: tuple[_Figure, _Figure] | None = None
     """Confidence bounds of the change as base and head show it on one machine."""
-    history: str = ""
+    history: _Text = ""
     """What the stored baseline says of a metric, in words."""
-    rule: str = ""
+    rule: _Text = ""
     """What judged it, as written in the policy."""
-    nodeids: tuple[str, ...] = ()
-    shared: tuple[str, ...] = ()
+    nodeids: tuple[_Text, ...] = ()
+    shared: tuple[_Text, ...] = ()
     """Differences that base and head may not have had their own of, so that it stays undecided."""
-    reproduce: str = ""
+    reproduce: _Text = ""
     """A command that shows it on another machine."""
-    remedy: str = ""
-    where: str = ""
+    remedy: _Text = ""
+    where: _Text = ""
     """`path:line` for annotations."""
 
 
 class Waiver(msgspec.Struct, frozen=True):
     """A reviewed permission for one regression of one head commit."""
 
-    subject: str
+    subject: _Text
     """A metric, a metric without its statistic, a test; `*`: everything a waiver can permit."""
-    by: str
+    by: _Text
     """Who gave it."""
-    reason: str
-    source: str = ""
+    reason: _Text
+    source: _Text = ""
     """Where it was given: the address of a comment, or the name of a label."""
 
 
 class Commit(msgspec.Struct, frozen=True):
     """One side of the comparison."""
 
-    commit: str
+    commit: _Text
 
 
 class EnvironmentSummary(msgspec.Struct, frozen=True):
     """Where the run was measured and how many accepted runs compare with it."""
 
-    id: str
+    id: _Text
     """The environment of those runs; without any that of the run."""
-    comparable_runs: int
+    comparable_runs: _Count
 
 
 class SuiteSummary(msgspec.Struct, frozen=True):
     """One judged suite."""
 
-    name: str
+    name: _Text
     environment: EnvironmentSummary
-    tests: int
-    metrics: int
-    report: str = ""
+    tests: _Count
+    metrics: _Count
+    report: _Text = ""
     """Hash of what was measured: this verdict is about that alone."""
 
 
 class SkippedTest(msgspec.Struct, frozen=True):
     """A test that said nothing, and why."""
 
-    nodeid: str
-    reason: str
+    nodeid: _Text
+    reason: _Text
 
 
 class TestCounts(msgspec.Struct, frozen=True):
@@ -187,31 +194,31 @@ class TestCounts(msgspec.Struct, frozen=True):
 
     __test__ = False
 
-    passed: int
-    failed: int
-    skipped: int
+    passed: _Count
+    failed: _Count
+    skipped: _Count
 
 
 class Summary(msgspec.Struct, frozen=True):
     """The run in numbers."""
 
     tests: TestCounts
-    metrics: int
-    compared: int
+    metrics: _Count
+    compared: _Count
     """Metrics that were compared with the baseline."""
-    fail: int
-    warn: int
+    fail: _Count
+    warn: _Count
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything the gate has to say about a run. Same inputs, same bytes."""
 
-    schema: str
+    schema: _Text
     verdict: VerdictWord
-    exit_code: int
+    exit_code: _Count
     head: Commit
     base: Commit
-    policy: str
+    policy: _Text
     environment: EnvironmentSummary
     """That of the suite with the fewest comparable runs, so that a weak spot is not hidden."""
     suites: tuple[SuiteSummary, ...]

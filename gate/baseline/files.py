@@ -31,6 +31,7 @@ from gate.baseline.records import (
     short_id,
     uses_id,
 )
+from gate.files import read_plain
 from gate.model import Outcome
 from pytest_regression_gate.metrics import Better, Environment
 
@@ -109,7 +110,7 @@ def read_baseline(directory: Path) -> Memory:
     if not directory.is_dir():
         raise BaselineError(str(directory), "is a file, not a directory of accepted runs", _NAME)
     try:
-        files = {str(path): path.read_bytes() for path in sorted(directory.rglob("*.jsonl"))}
+        files = {str(path): read_plain(path) for path in sorted(directory.rglob("*.jsonl"))}
     except OSError as error:
         raise BaselineError(
             str(directory), f"cannot be read: {error.strerror}", "check its permissions"

@@ -27,6 +27,7 @@ from gate.cli.shared import (
     say,
     write_file,
 )
+from gate.files import read_plain
 from gate.model import Run, SuiteRun
 from gate.report.words import as_one, gathered
 from gate.units import amount
@@ -334,7 +335,7 @@ def _read(file: Path) -> Verdict:
     from gate.verdict import read_verdict
 
     try:
-        verdict = read_verdict(file.read_bytes())
+        verdict = read_verdict(read_plain(file))
     except ValueError as error:
         raise click.UsageError(f"--verdict {file}: {error}") from None
     whole = [

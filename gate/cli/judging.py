@@ -26,6 +26,7 @@ from gate.cli.shared import (
     waivers_of,
     write_file,
 )
+from gate.files import read_plain
 from gate.model import Problem, Run
 from gate.verdict import EXIT_CODES
 
@@ -229,7 +230,7 @@ def _kept(files: Sequence[Path], run: Run, sources: Sources) -> Confirmation:
     parts: list[Confirmation] = []
     for file in files:
         try:
-            part = from_json(file.read_bytes())
+            part = from_json(read_plain(file))
         except ValueError as error:
             raise click.UsageError(f"--confirmation {file}: {error}") from None
         if part.base != sources.beside:

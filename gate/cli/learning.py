@@ -21,6 +21,7 @@ from gate.cli.shared import (
     seconds_of,
     write_file,
 )
+from gate.files import read_plain
 
 if TYPE_CHECKING:
     from gate.verdict import Verdict
@@ -137,7 +138,7 @@ def _read_verdict(path: Path) -> Verdict:
     from gate.verdict import SCHEMA, Verdict
 
     try:
-        verdict = msgspec.json.decode(path.read_bytes(), type=Verdict)
+        verdict = msgspec.json.decode(read_plain(path), type=Verdict)
     except OSError as error:
         raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

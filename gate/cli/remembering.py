@@ -19,6 +19,7 @@ from gate.cli.shared import (
     remembered_runs,
     say,
 )
+from gate.files import read_plain
 from gate.units import amount
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _repair(file: Path, directory: Path, console: Console) -> None:
     """Write a file anew without what is damaged."""
     from gate.baseline.files import salvaged, to_lines, write_suite
 
-    data = file.read_bytes()
+    data = read_plain(file)
     kept, damaged = salvaged(str(file), data)
     if to_lines(kept) == data:
         return

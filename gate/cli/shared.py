@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from gate.files import read_plain
 from gate.model import Problem, Shard
 from gate.policy import FILE_NAME, Policy, Suite
 
@@ -102,7 +103,7 @@ def waivers_of(file: Path | None) -> Waivers:
     from gate.waivers import NO_WAIVERS, read_waivers
 
     try:
-        return read_waivers(file.read_bytes()) if file else NO_WAIVERS
+        return read_waivers(read_plain(file)) if file else NO_WAIVERS
     except ValueError as error:
         raise click.UsageError(f"--waivers {file}: {error}") from None
 

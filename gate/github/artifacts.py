@@ -14,6 +14,8 @@ _MEMBER: Final = "verdict.json"
 _MOST_PACKED: Final = 50 * 2**20
 _MOST_BYTES: Final = 64 * 2**20
 _MOST_MEMBERS: Final = 10_000
+_ENTRY: Final = b"PK\x01\x02"
+"""Begins each entry of an archive's directory."""
 
 
 class HostileError(Exception):
@@ -54,12 +56,11 @@ def unpacked(packed: bytes) -> bytes:
     Raises:
         HostileError: it is not there, or is no plain file, or grows beyond bounds.
     """
+    if (members := packed.count(_ENTRY)) > _MOST_MEMBERS:  # before each of them becomes an object
+        raise HostileError(f"the artifact holds {members:,} files")
     try:
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-            members = archive.infolist()
-            if len(members) > _MOST_MEMBERS:
-                raise HostileError(f"the artifact holds {len(members):,} files")
-            chosen = [member for member in members if member.filename == _MEMBER]
+            chosen = [member for member in archive.infolist() if member.filename == _MEMBER]
             if len(chosen) != 1:
                 raise HostileError(f"the artifact holds {len(chosen) or 'no'} {_MEMBER}")
             if chosen[0].compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:

@@ -129,7 +129,11 @@ def _replaced_by_another(github: GitHub, run: WorkflowRun) -> bool:
 
 def _with_rules(verdict: Verdict, policy: Policy, files: Sequence[ChangedFile], rules: str) -> Verdict:
     """Name what the pull request changes about how it is judged, whether its own run said so or not."""
-    said = {finding.subject for finding in verdict.findings if finding.kind == "policy-change"}
+    said = {
+        finding.subject
+        for finding in verdict.findings
+        if finding.kind == "policy-change" and finding.level != "info"
+    }
     changes = [
         Finding(
             kind="policy-change",

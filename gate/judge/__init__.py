@@ -84,6 +84,7 @@ def judge(
             account=account,
         )
         findings += loads.findings
+        findings += _untimed(suite)
         accepted = baseline.comparable(suite.name, suite.environment)
         findings += judge_limits(
             suite,
@@ -191,6 +192,24 @@ def _named(findings: list[Finding]) -> frozenset[str]:
     """Metrics that are called slower already."""
     known = {"cleared", "machine"}
     return frozenset(f.subject for f in findings if f.kind == "regression" and f.state not in known)
+
+
+def _untimed(suite: SuiteRun) -> list[Finding]:
+    """Say that benchmarks of another plugin measured nothing."""
+    untimed = [test.nodeid for test in suite.tests.values() if test.untimed and not test.failed]
+    if not untimed:
+        return []
+    more = f" and {len(untimed) - 1} more" if len(untimed) > 1 else ""
+    return [
+        Finding(
+            kind="missing-metric",
+            level="warn",
+            subject=suite.name,
+            suite=suite.name,
+            message=f"{untimed[0]}{more} used the benchmark fixture, and nothing was timed",
+            remedy="run it without --benchmark-disable and without pytest-xdist, or use the fixture measure",
+        )
+    ]
 
 
 def _judged_less(findings: list[Finding]) -> list[Finding]:

@@ -114,7 +114,7 @@ def admit(candidate: Candidate, memory: Memory) -> Admitted:
     """
     where = candidate.where
     baseline = _expected_without(candidate, memory, where.commit)
-    moved = moves_of(candidate.run, baseline, candidate.root)
+    moved = moves_of(candidate.run, baseline, candidate.policy, candidate.root)
     findings = [*candidate.held, *_findings(candidate, baseline, moved)]
     baseline = followed(baseline, moved)
     flaky = frozenset(nodeid for f in findings if f.kind == "flaky" for nodeid in f.nodeids)

@@ -127,7 +127,9 @@ def open_case(
         behind=sources.behind,
         equips=any(map(equips, sources.touched)),
         proposed=sources.proposed,
-        moved=moves_of(run, sources.baseline, request.root, "" if of_branch else sources.base),
+        moved=moves_of(
+            run, sources.baseline, sources.policy, request.root, "" if of_branch else sources.base
+        ),
         reports={name: hash_of(suite) for name, suite in run.suites.items()},
         waivers=waivers,
         strict=strict,

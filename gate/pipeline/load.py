@@ -13,6 +13,7 @@ from gate.baseline.ancestry import Ancestry
 from gate.baseline.expected import expected
 from gate.baseline.files import BaselineError, parse_baseline, read_baseline
 from gate.baseline.records import Memory, SuiteRecords
+from gate.files import read_if_plain, read_plain
 from gate.git import (
     GitError,
     changed_files,
@@ -80,7 +81,7 @@ def load_policy(file: Path) -> Policy:
         LocatedError: the file is missing or wrong.
     """
     try:
-        text = file.read_bytes()
+        text = read_plain(file)
     except OSError as error:
         message = f"{error.strerror or error}; write the file (see README) or name it with --thresholds"
         raise LocatedError(str(file), [Mistake(Place(1, 1), message)]) from None
@@ -238,7 +239,7 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
         files = files_at(root, base, directory, ".jsonl")
         read, problems = _guarded(lambda: expected_at(parse_baseline(files), root, base))
         notes += [] if files else _lost(root, base, directory, policy)
-        own = {path.as_posix(): path.read_bytes() for path in directory.rglob("*.jsonl")}
+        own = {path.as_posix(): read_if_plain(path) for path in directory.rglob("*.jsonl")}
         if _by_place(own) != _by_place(files):
             notes.append(
                 _change(policy.baseline, "the baseline differs from that of the base, which was used")
@@ -412,12 +413,13 @@ def _caught_up(suite: str, since: Since) -> Finding:
     )
 
 
-def moves_of(run: Run, baseline: Baseline, root: Path, base: str = "") -> dict[str, str]:
+def moves_of(run: Run, baseline: Baseline, policy: Policy, root: Path, base: str = "") -> dict[str, str]:
     """What tests of the run are called in the baseline, if it is another name; see `find_moves`.
 
     Args:
         run: the run of what is checked out.
         baseline: what is expected.
+        policy: what may fail.
         root: the directory of thresholds.yaml.
         base: a commit that the baseline has been brought up to; empty: it says what was accepted last.
     """
@@ -429,8 +431,15 @@ def moves_of(run: Run, baseline: Baseline, root: Path, base: str = "") -> dict[s
         latest = baseline.latest(name)
         if gone and new and latest:
             with suppress(GitError):
-                before, after = _changed_tests(root, base or latest.runs[-1].place, (*gone, *new))
-        moved |= find_moves(Run({name: suite}), baseline, before, after)
+                tests = (*latest.tests, *suite.tests)
+                before, after = _changed_tests(root, base or latest.runs[-1].place, tests)
+        moved |= find_moves(
+            Run({name: suite}),
+            baseline,
+            before,
+            after,
+            lambda nodeid: policy.known_failure(nodeid) is not None,
+        )
     return moved
 
 
@@ -442,7 +451,7 @@ def _changed_tests(
     changed = {os.path.relpath(top / name, here) for name in changed_files(root, resolve(root, commit))}
     files = changed & {file_of(nodeid) for nodeid in nodeids}
     before = _contents(top, commit, {file: os.path.relpath(here / file, top) for file in files})
-    return before, {file: (root / file).read_bytes() for file in files if (root / file).is_file()}
+    return before, {file: read_plain(root / file) for file in files if (root / file).is_file()}
 
 
 def _is_memory(name: str, baseline: str) -> bool:
@@ -454,16 +463,37 @@ def _policy_at(root: Path, base: str, file: Path, here: Policy) -> tuple[Policy,
     """The policy of the base commit and what the head does to it."""
     before = file_at(root, base, file)
     if before is None:
-        return here, [
-            _change(file.name, "is new in this change: there are no rules at the base, its own were used")
-        ]
+        return here, [_without_rules(root, base, file)]
     source = f"{file.name}@{base[:12]}"
     changed = (
         [_change(file.name, "differs from the base, whose rules were used")]
-        if before != file.read_bytes()
+        if before != read_plain(file)
         else []
     )
     return parse_policy(_decode(before, source), source), changed
+
+
+def _without_rules(root: Path, base: str, file: Path) -> Finding:
+    """What it means that the base has no rules in this place: a first change, or one that moves them."""
+    moved = [name for name in changed_files(root, base) if PurePosixPath(name).name == file.name]
+    top = top_level(root)
+    lost = [name for name in moved if not _is_plain(top, name) and content_at(root, base, name) is not None]
+    if not lost:
+        return _change(file.name, "is new in this change: there are no rules at the base, its own were used")
+    return Finding(
+        kind="policy-change",
+        level="fail",
+        subject=file.name,
+        message=f"is new in this change, and {lost[0]}, the rules of the base, is gone: they were not used",
+        remedy="leave the rules where they are; to move them, copy them first, and remove them in a change "
+        "of its own",
+    )
+
+
+def _is_plain(top: Path, name: str) -> bool:
+    """Whether a file is there, and no link leads to it."""
+    place = top / name
+    return place.is_file() and place.resolve() == top.resolve() / name
 
 
 def _no_branch(root: Path, policy: Policy, base: str) -> list[Finding]:
@@ -506,7 +536,7 @@ def _protected(policy: Policy, names: list[str], file: str, rules: str) -> list[
     ]
 
 
-def _by_place(files: Mapping[str, bytes]) -> dict[tuple[str, ...], bytes]:
+def _by_place(files: Mapping[str, bytes | None]) -> dict[tuple[str, ...], bytes | None]:
     """Files by environment and suite, wherever their directory lies."""
     return {PurePosixPath(name).parts[-2:]: data for name, data in files.items()}
 

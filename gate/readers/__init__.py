@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from gate.files import read_plain
 from gate.model import Problem, Run, SuiteRun
 from gate.policy import Policy
 from gate.readers import pytest_json
@@ -63,7 +64,7 @@ def _read(path: Path, policy: Policy) -> SuiteRun:
             str(path), f"unknown kind of report {path.suffix!r}", f"give a file of a known kind: {known}"
         )
     try:
-        data = path.read_bytes()
+        data = read_plain(path)
     except FileNotFoundError:
         again = run_command(path.stem)
         remedy = f"run the suite again ({again}) and read its log: a killed pytest writes no report"

@@ -17,6 +17,7 @@ from gate.policy import Policy, is_suite
 from gate.readers.errors import ReportError, position
 from gate.readers.failures import describe
 from gate.readers.naming import shard_in, suite_in
+from gate.units import LARGEST
 from pytest_regression_gate.metrics import (
     METHOD,
     UNKNOWN_ENVIRONMENT,
@@ -69,6 +70,8 @@ class _GateMetadata(msgspec.Struct):
     failure: str = ""
     subtests: list[tuple[str, str]] = []
     """Failed parts of the test: which, and how."""
+    untimed: bool = False
+    """It used another plugin's `benchmark` fixture, and nothing was timed."""
 
 
 class _Metadata(msgspec.Struct):
@@ -341,6 +344,7 @@ def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
         failure=failure,
         reason=reason,
         attempts=None if test.outcome == "rerun" and attempts == 1 else attempts,
+        untimed=test.gate.untimed,
     )
 
 
@@ -400,6 +404,8 @@ def _values(measurement: Measurement) -> dict[str, float]:
     for number in numbers:
         if not math.isfinite(number):
             raise ValueError(f"{number} is not a finite number")
+        if abs(number) > LARGEST or 0 < abs(number) < 1 / LARGEST:
+            raise ValueError(f"{number:g} is beyond what can be measured")
         if number < 0 and never_negative:
             raise ValueError(f"{number:g} {measurement.unit} is negative")
     if (measurement.count or len(numbers)) < len(numbers):

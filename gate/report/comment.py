@@ -11,8 +11,8 @@ from typing import Final, get_args
 from gate.report.document import Cell, Code, Table
 from gate.report.markdown import code, escape, table
 from gate.report.words import advice, as_one, both_sides, counted, gathered, happened, headline
-from gate.units import format_change
-from gate.verdict import KINDS, Finding, Section, State, Verdict
+from gate.units import amount, format_change
+from gate.verdict import KINDS, EnvironmentSummary, Finding, Section, State, Verdict
 
 LIMIT: Final = 65_000
 """Characters; GitHub takes 65,536, and the hidden line that marks the comment comes on top."""
@@ -279,15 +279,13 @@ def _runnable(command: str, verdict: Verdict) -> str:
 
 def _ground(verdict: Verdict, links: Links) -> str:
     """What the verdict rests on."""
-    environments: dict[str, list[str]] = {}
+    environments: dict[EnvironmentSummary, list[str]] = {}
     for suite in verdict.suites:
-        runs = suite.environment.comparable_runs
-        key = f"{_clipped(suite.environment.id)}\0{runs}"
-        environments.setdefault(key, []).append(_clipped(suite.name))
+        environments.setdefault(suite.environment, []).append(_clipped(suite.name))
     grounds = [
-        f"{escape(_clipped(', '.join(names)))}: {runs} accepted run{'s' * (runs != '1')} on {code(where)}"
-        for key, names in environments.items()
-        for where, _, runs in (key.partition("\0"),)
+        f"{escape(_clipped(', '.join(names)))}: {amount(where.comparable_runs, 'accepted run')} on "
+        f"{code(_clipped(where.id))}"
+        for where, names in environments.items()
     ]
     head, base = verdict.head.commit[:12] or "unknown", verdict.base.commit[:12] or "none"
     parts = [

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gate.files import read_if_plain
 from gate.git import tracked_files
 from gate.sides.impact import changed_functions
 
@@ -26,7 +27,7 @@ class Change:
             GitError: a tree cannot be read.
         """
         there, here = (
-            {name: text for name in filter(wanted, names) if (text := contents(tree, name)) is not None}
+            {name: text for name in filter(wanted, names) if (text := read_if_plain(tree / name)) is not None}
             for tree, names in (
                 (self.before, tracked_files(self.before)),
                 (self.after, {*tracked_files(self.after), *self.names}),
@@ -39,23 +40,17 @@ class Change:
     ) -> tuple[dict[str, bytes | None], dict[str, bytes | None]]:
         """The contents of the files that differ on both sides; None: not there."""
         names = list(filter(wanted, self.names))
-        there, here = ({name: contents(tree, name) for name in names} for tree in (self.before, self.after))
+        there, here = (
+            {name: read_if_plain(tree / name) for name in names} for tree in (self.before, self.after)
+        )
         return there, here
 
     def same_code(self, name: str) -> bool:
         """Whether a Python file differs in comments, layout and docstrings alone."""
-        before, after = contents(self.before, name), contents(self.after, name)
+        before, after = read_if_plain(self.before / name), read_if_plain(self.after / name)
         if not name.endswith(".py") or before is None or after is None:
             return False
         return not changed_functions([name], lambda _: before, lambda _: after)
-
-
-def contents(tree: Path, name: str) -> bytes | None:
-    """A file of a tree; None: not there, or no file."""
-    try:
-        return (tree / name).read_bytes()
-    except OSError:
-        return None
 
 
 def running_workflow(environment: Mapping[str, str]) -> str:

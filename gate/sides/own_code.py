@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from gate.files import read_if_plain
 from gate.git import ignored_files
 from gate.sides.builds import wheels_of
-from gate.sides.change import contents
 from gate.sides.outfit import Outfit
 from gate.sides.overlay import for_pip
 from gate.sides.projects import Project, commands_differ, follows, installed_files
@@ -22,7 +22,7 @@ def find_editable(outfit: Outfit, projects: Sequence[Project]) -> None:
         if not project.editable or not any(map(project.holds, names)):
             continue
         before, after = (
-            [contents(tree / project.directory, name) for name in _MANIFESTS]
+            [read_if_plain(tree / project.directory / name) for name in _MANIFESTS]
             for tree in (side.tree, side.top)
         )
         if (

@@ -33,7 +33,8 @@ def checked_out_commit(directory: Path) -> tuple[str, list[str]]:
     head = _git(directory, "rev-parse", "HEAD")
     if not head or os.environ.get(SIDE):  # git would open what differs, and it is seen who opens it
         return head, []
-    return head, [name for name in _git(directory, "diff", "--name-only", "-z", "HEAD").split("\0") if name]
+    differing = _git(directory, "diff", "--name-only", "-z", "--ignore-submodules=none", "HEAD")
+    return head, [name for name in differing.split("\0") if name]
 
 
 def _git(directory: Path, *arguments: str) -> str:

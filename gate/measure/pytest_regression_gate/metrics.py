@@ -185,8 +185,13 @@ def join_name(base: str, labels: Mapping[str, str]) -> str:
 
 
 def duration_name(nodeid: str) -> str:
-    """The metric that holds how long a test took; what a label cannot hold is written as in a URL: `%2C`."""
-    return join_name("test.duration", {"test": _NOT_IN_A_LABEL.sub(lambda found: quote(found[0]), nodeid)})
+    """The metric that holds how long a test took."""
+    return join_name("test.duration", test_label(nodeid))
+
+
+def test_label(nodeid: str) -> dict[str, str]:
+    """The label of a metric that is about one test; what no label can hold is written as in a URL: `%2C`."""
+    return {"test": _NOT_IN_A_LABEL.sub(lambda found: quote(found[0]), nodeid)}
 
 
 def statistic_of(name: str) -> str:

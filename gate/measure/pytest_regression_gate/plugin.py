@@ -17,9 +17,10 @@ import msgspec
 import pytest
 
 from pytest_regression_gate import side
+from pytest_regression_gate.benchmarks import timed_by_benchmark
 from pytest_regression_gate.environment import checked_out_commit, this_environment
 from pytest_regression_gate.latency import Turns
-from pytest_regression_gate.metrics import duration_name, join_name
+from pytest_regression_gate.metrics import Measurement, duration_name, join_name
 from pytest_regression_gate.pipes import Address
 from pytest_regression_gate.probe import write_probe
 from pytest_regression_gate.protocol import Progress, Value, say
@@ -50,6 +51,7 @@ _IN_A_COMPARISON: Final[dict[str, Any]] = {
 fails ends nothing."""
 
 _measures = pytest.StashKey[Measure]()
+_benchmarked = pytest.StashKey[list[Measurement]]()
 _owners = pytest.StashKey[dict[str, str]]()
 _worker = pytest.StashKey[Worker | None]()
 _selection = pytest.StashKey[str]()
@@ -180,10 +182,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     finally:
         values: dict[str, Value] | None = None
         if _durations in item.stash and item.stash[_attempts] == 1:
-            measures = item.stash.get(_measures, None)
-            recorded = measures.measurements if measures else []
             values = {
-                join_name(m.name, m.labels): Value(m.value, m.unit) for m in recorded if m.value is not None
+                join_name(m.name, m.labels): Value(m.value, m.unit)
+                for m in _recorded_by(item)
+                if m.value is not None
             } | {name: Value(seconds, "s") for name, seconds in item.stash[_durations].items()}
         worker.end(values)
 
@@ -222,16 +224,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.stash[_attempts] = max(item.stash.get(_attempts, 0) + 1, getattr(item, "execution_count", 1))
     if _measures in item.stash:
         del item.stash[_measures]
+    item.stash[_benchmarked] = []
     item.config.stash[_subtests].pop(item.nodeid, None)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Put the measurements into JUnit's properties, if a JUnit file is written."""
-    measures = item.stash.get(_measures, None)
-    if call.when == "call" and measures and measures.measurements and item.config.getoption("xmlpath", None):
+    if call.when == "call":
+        _read_benchmark(item)
+    if call.when == "call" and _recorded_by(item) and item.config.getoption("xmlpath", None):
         others = [(name, value) for name, value in item.user_properties if name != "gate.metrics"]
-        text = json.dumps(msgspec.to_builtins(measures.measurements))
+        text = json.dumps(msgspec.to_builtins(_recorded_by(item)))
         item.user_properties[:] = [*others, ("gate.metrics", text)]
     if call.when == "call" and not call.excinfo and item.config.stash[_worker]:
         item.stash[_durations] = {duration_name(item.nodeid): call.duration}
@@ -255,17 +259,32 @@ def pytest_json_runtest_metadata(item: pytest.Item, call: pytest.CallInfo[None])
             item.config.stash[_subtests][item.nodeid] = examples
     if call.when != "setup" and (failed := item.config.stash[_subtests].get(item.nodeid)):
         found["subtests"] = failed
-    measures = item.stash.get(_measures, None)
-    if call.when != "setup" and measures and measures.measurements:
+    if call.when != "setup" and (measured := _recorded_by(item)):
+        measures = item.stash.get(_measures, None)
         found |= {
-            "metrics": msgspec.to_builtins(measures.measurements),
-            "executed": dict(measures.executed),
+            "metrics": msgspec.to_builtins(measured),
+            "executed": dict(measures.executed) if measures else {},
         }
+    if call.when == "call" and "benchmark" in getattr(item, "funcargs", {}) and not item.stash[_benchmarked]:
+        found["untimed"] = True
     recorded = len(found.get("metrics", ()))
     if call.when == "teardown" and recorded == item.stash.get(_recorded, 0):
         return None  # but what fixtures record at their end counts
     item.stash[_recorded] = recorded
     return {"gate": found} if found else None
+
+
+def _read_benchmark(item: pytest.Item) -> None:
+    """Take over what another plugin's `benchmark` fixture timed in the test."""
+    if fixture := getattr(item, "funcargs", {}).get("benchmark"):
+        timed = timed_by_benchmark(item.nodeid, fixture)
+        item.stash[_benchmarked] = [timed] if timed else []
+
+
+def _recorded_by(item: pytest.Item) -> list[Measurement]:
+    """What a test measured so far."""
+    measures = item.stash.get(_measures, None)
+    return [*(measures.measurements if measures else ()), *item.stash.get(_benchmarked, ())]
 
 
 def _shard() -> dict[str, int] | None:

@@ -148,3 +148,28 @@ def test_a_load_that_nobody_awaits_is_a_failure(project: Project):
     code, verdict = verdict_of(project)
     assert code == 1
     assert "was not awaited" in json.dumps(verdict["findings"])
+
+
+BENCHMARK = """
+def test_sum(benchmark):
+    benchmark(sum, range({}))
+"""
+
+
+def test_what_pytest_benchmark_times_is_a_metric(project: Project):
+    given(project, BENCHMARK.format(1000))
+    assert project.gate("baseline", "update").code == 0
+    git(project.root, "add", ".")
+    git(project.root, "commit", "-q", "-m", "accepted")
+    given(project, BENCHMARK.format(30_000))
+    code, verdict = verdict_of(project)
+    assert code == 1
+    assert "benchmark.median{test=test_api.py::test_sum}" in {
+        f["subject"] for f in verdict["findings"] if f["kind"] == "regression"
+    }
+
+
+def test_benchmarks_that_time_nothing_are_told(project: Project):
+    given(project, BENCHMARK.format(1000), options="test_api.py --benchmark-disable")
+    _, verdict = verdict_of(project)
+    assert [f["subject"] for f in verdict["findings"] if f["kind"] == "missing-metric"] == ["api"]

@@ -349,7 +349,7 @@ def test_an_unreadable_file_is_an_error_with_a_remedy(tmp_path, monkeypatch):
     def refuse(_: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("gate.baseline.files.read_plain", refuse)
     with pytest.raises(BaselineError, match="cannot be read: Permission denied"):
         read_baseline(tmp_path)
 

@@ -70,7 +70,7 @@ def test_a_mistake_in_the_frame_of_the_file_is_located(text, says):
         ("metrics: {a.p50: {warning: null}}\n",
          "3:28: metrics[a.p50].warning must be a single value, not nothing"),
         ("metrics: {a.p50: {target: 1e400 ms}}\n",
-         "3:27: metrics[a.p50].target: '1e400 ms' is too large for a number"),
+         "3:27: metrics[a.p50].target: '1e400 ms' is beyond what can be measured"),
         ("metrics: {a.p50: {better: up}}\n",
          "3:27: metrics[a.p50].better: 'up' is not allowed; one of: lower, higher"),
         ("metrics: {a.p50: {better: highr}}\n",

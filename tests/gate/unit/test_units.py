@@ -50,7 +50,7 @@ def test_a_quantity_is_read_as_people_write_it(text, value, unit):
         ("1,5 ms", "'1,5 ms' is ambiguous; write decimals with a point, thousands as 1,000"),
         ("1.000,5 ms", "is ambiguous"),
         ("1,00 ms", "is ambiguous"),
-        ("1e400 ms", "'1e400 ms' is too large for a number"),
+        ("1e400 ms", "'1e400 ms' is beyond what can be measured"),
         ("150 mss", "unknown unit 'mss'; did you mean 150 ms?"),
         ("150 msec", "unknown unit 'msec'; did you mean 150 ms?"),
         ("5 req/sec", "did you mean 5 req/s?"),
@@ -141,7 +141,10 @@ def test_a_percentage_is_exactly_the_ratio_that_people_write(percent):
     assert Quantity(percent, "%").to("ratio") == percent / 100
 
 
-@given(st.sampled_from([unit for _, unit in UNITS]), st.floats(-1e9, 1e9))
+@given(
+    st.sampled_from([unit for _, unit in UNITS]),
+    st.floats(-1e9, 1e9).filter(lambda value: value == 0 or abs(value) > 1e-9),
+)
 def test_what_is_written_can_be_read_again(unit, value):
     quantity = Quantity(float(f"{value:g}"), unit)
     assert parse(str(quantity)) == quantity
