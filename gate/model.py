@@ -15,6 +15,15 @@ TAILS: Final = frozenset({"p95", "p99"})
 """High percentiles: they move much more from run to run, and from round to round, than everything else."""
 
 
+def needed_for(statistic: str) -> int:
+    """How many measurements a percentile needs before it says something: 20 / (1 - p); others need one.
+
+    Twenty values beyond the percentile: 40 requests for p50, 400 for p95, 2,000 for p99.
+    """
+    quantile = {"p50": 0.50, "p95": 0.95, "p99": 0.99}.get(statistic)
+    return 1 if quantile is None else round(20 / (1 - quantile))
+
+
 class Metric(msgspec.Struct, frozen=True):
     """A named quantity of one run, e.g. `bot.seller.workflow.p95{profile=delayed}`."""
 
@@ -40,6 +49,11 @@ class Metric(msgspec.Struct, frozen=True):
     def subject(self) -> str:
         """The name without its statistic, labels kept: `load.api{users=100}`."""
         return subject_of(self.name)
+
+    @property
+    def few(self) -> bool:
+        """Whether it is a high percentile of too few measurements to be compared."""
+        return self.statistic in TAILS and self.count < needed_for(self.statistic)
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 from gate.evidence import PRIOR_SPREAD, visible
 from gate.model import TAILS, Metric, SuiteRun
 from gate.policy import LIMITS, OFF, Policy, Rule
-from gate.statistics import enough_for, moves, pooled_noise, screen, shift
+from gate.statistics import moves, pooled_noise, screen, shift
 from gate.units import Quantity, convert, dimension, format_change, format_value
 from pytest_regression_gate.metrics import STATISTICS, Better, quantile
 
@@ -82,11 +82,7 @@ def measure_noise(runs: Sequence[Mapping[str, SuiteRun]], policy: Policy) -> lis
                 last[metric.name] = metric
                 values.setdefault(metric.name, []).append(metric.value)
     rules = {name: policy.rule(last[name]) for name in last if len(values[name]) > 1 and not last[name].exact}
-    compared = {
-        name
-        for name, rule in rules.items()
-        if rule.tolerance != OFF and enough_for(last[name].statistic, last[name].count)
-    }
+    compared = {name for name, rule in rules.items() if rule.tolerance != OFF and not last[name].few}
     judged = {name: rule for name, rule in rules.items() if name in compared or _has_limit(rule)}
     priors = {  # as the judge does: tails move much more than everything else
         tail: pooled_noise(

@@ -1,8 +1,14 @@
-"""A process with all it starts, gone when its block ends: no interruption leaves one behind."""
+"""A process with all it starts, gone when its block ends: no interruption leaves one behind.
 
+If this process itself is killed, its guard (`gate.guard`) ends them, and removes its directories.
+"""
+
+import fcntl
 import os
+import secrets
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -11,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import IO, Final
+
+from gate import guard
 
 _KILL_SECONDS: Final = 1.0
 """How long what was killed may take to be gone."""
@@ -25,6 +33,83 @@ class _Interruptions:
 
 
 _interruptions = _Interruptions()
+
+
+class _Guard:
+    """The process that waits for the end of this one; begun when it is needed first."""
+
+    def __init__(self) -> None:
+        self._token = secrets.token_hex(8)
+        self._pipe: int | None = None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """By which it knows the processes of this one."""
+        return {guard.VARIABLE: self._token}
+
+    def tell(self, line: str) -> None:
+        """Name what begins (`+`) or is over (`-`); a guard that is gone hears nothing."""
+        with suppress(OSError):
+            self._pipe = self._begin() if self._pipe is None else self._pipe
+            os.write(self._pipe, f"{line}\n".encode(errors="surrogateescape"))
+
+    def _begin(self) -> int:
+        """Start it; this end of its pipe, which is open as long as this process lives."""
+        reading, writing = os.pipe()
+        silent = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
+        try:
+            os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-IS", guard.__file__, self._token],
+                {},
+                file_actions=[(os.POSIX_SPAWN_DUP2, reading, 0), *silent],
+                setsid=True,
+            )
+        finally:
+            os.close(reading)
+        return writing
+
+
+_guard = _Guard()
+
+
+@contextmanager
+def fresh_directory(prefix: str) -> Generator[Path]:
+    """A new temporary directory, gone when the block ends, and when this process does."""
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name, guarded(Path(name)):
+        yield Path(name)
+
+
+@contextmanager
+def guarded(directory: Path) -> Generator[None]:
+    """While the block runs, a directory that is removed if this process is killed."""
+    _guard.tell(f"+{directory}")
+    try:
+        yield
+    finally:
+        _guard.tell(f"-{directory}")
+
+
+class BusyError(Exception):
+    """Another process works in a directory that one at a time can work in."""
+
+
+@contextmanager
+def claimed(directory: Path) -> Generator[None]:
+    """Be the only process that does so in a directory.
+
+    Raises:
+        BusyError: another one does.
+    """
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(f"another gate run is writing to {directory}") from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def interruptible() -> None:
@@ -68,12 +153,13 @@ def process_group(
                 command,
                 shell=isinstance(command, str),
                 cwd=cwd,
-                env=env,
+                env={**env, **_guard.variables},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+            _guard.tell(f"+{process.pid}")
             _deliver()
             yield process
         finally:
@@ -82,6 +168,7 @@ def process_group(
         try:
             if process:
                 _end(process, grace)
+                _guard.tell(f"-{process.pid}")
         finally:
             _deliver()
 

@@ -5,16 +5,16 @@ that it works behind any wrapper. A manifest beside the reports says which suite
 which ended: a report that was expected and is not there can then never go unnoticed.
 """
 
+import hashlib
 import os
 import shlex
 import signal
 import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -22,11 +22,11 @@ from typing import Final, Literal
 
 import msgspec
 
-from gate.files import read_plain
+from gate.files import read_if_plain, read_plain
 from gate.imports import search_path
 from gate.model import Problem, Shard
 from gate.policy import Policy, Suite
-from gate.processes import process_group
+from gate.processes import fresh_directory, process_group
 from gate.readers.naming import report_stem, run_command, shard_in, suite_in
 from gate.wrappers import unreached
 from pytest_regression_gate.pipes import Address, Pipe
@@ -71,6 +71,14 @@ class SuiteResult:
     """Why there is no usable report; empty if there is one."""
 
 
+def make_directory(out: Path) -> None:
+    """Make the directory for reports, if it is not there."""
+    fresh = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    if fresh:
+        (out / ".gitignore").write_text("*\n", encoding="ascii")  # what is measured is no change of the code
+
+
 def run_suite(
     suite: Suite, root: Path, out: Path, listen: Callable[[Progress], None], shard: Shard | None = None
 ) -> SuiteResult:
@@ -83,10 +91,7 @@ def run_suite(
         out: where reports go; made if needed.
         listen: called from a thread with every event of the suite.
     """
-    fresh = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    if fresh:
-        (out / ".gitignore").write_text("*\n", encoding="ascii")  # what is measured is no change of the code
+    make_directory(out)
     name = report_stem(suite.name, shard)
     report, log = out.resolve() / f"{name}.json", out / f"{name}.log"
     _forget(out, suite.name, shard)
@@ -107,6 +112,42 @@ def run_suite(
     return SuiteResult(name, out / report.name, log, code, time.monotonic() - begun, problem)
 
 
+def fingerprint(report: Path) -> str:
+    """By which a report is known again; empty: there is none."""
+    data = read_if_plain(report)
+    return "" if data is None else hashlib.sha256(data).hexdigest()
+
+
+def settle(out: Path, results: Mapping[SuiteResult, str], others: Mapping[str, State]) -> list[SuiteResult]:
+    """Look at the end of a run whether its reports are those that its suites left.
+
+    A suite that ran later can have removed or changed the report of another one, or its line of the manifest.
+
+    Args:
+        out: where the reports lie.
+        results: how the suites ended, and the fingerprints of their reports then.
+        others: what the manifest said of other reports when the run began.
+
+    Returns:
+        The results of suites whose report is another one now, with the problem.
+    """
+    lost = [
+        replace(result, problem="left a report that was changed or removed later, by another suite")
+        for result, mark in results.items()
+        if not result.problem and fingerprint(result.report) != mark
+    ]
+    make_directory(out)
+    manifest = read_manifest(out)
+    states: dict[str, State] = {
+        result.suite: manifest.suites.get(result.suite, "crashed" if result.problem else "finished")
+        for result in results
+    }
+    for result in lost:
+        result.report.unlink(missing_ok=True)
+    _write(out, Manifest({**others, **manifest.suites, **states}))
+    return lost
+
+
 def run_tests(
     suite: Suite,
     root: Path,
@@ -121,8 +162,8 @@ def run_tests(
 
     What the command does beside its tests (a coverage that must be high enough) is not asked for.
     """
-    with tempfile.TemporaryDirectory(prefix="gate-run-") as directory:
-        select = Path(directory, "select")
+    with fresh_directory("gate-run-") as directory:
+        select = directory / "select"
         select.write_text("\n".join(nodeids), encoding="utf-8")
         chosen = {SELECT_VARIABLE: str(select)}
         return _measure(suite, root, report, log=log, listen=listen, shard=shard, added=chosen)[1]
@@ -217,12 +258,20 @@ def _note(out: Path, name: str, state: State) -> None:
 def _forget(out: Path, suite: str, shard: Shard | None) -> None:
     """Remove what an earlier run left that divided the suite in another way: it is no part of this one."""
     manifest = read_manifest(out)
-    for name in list(manifest.suites):
-        left = shard_in(name)
-        if name == report_stem(suite, left) and (left and left.of) != (shard and shard.of):
-            (out / f"{name}.json").unlink(missing_ok=True)
-            del manifest.suites[name]
+    for name in divided_otherwise(manifest.suites, suite, shard):
+        (out / f"{name}.json").unlink(missing_ok=True)
+        del manifest.suites[name]
     _write(out, manifest)
+
+
+def divided_otherwise(names: Iterable[str], suite: str, shard: Shard | None) -> list[str]:
+    """Names of reports of a suite that was divided in another way than by a share of it."""
+    shares = ((name, shard_in(name)) for name in names)
+    return [
+        name
+        for name, left in shares
+        if name == report_stem(suite, left) and (left and left.of) != (shard and shard.of)
+    ]
 
 
 def _write(out: Path, manifest: Manifest) -> None:
@@ -286,8 +335,8 @@ def _listening(listen: Callable[[Progress], None]) -> Generator[Address]:
                     listen(progress_from(line))
 
     with (
-        tempfile.TemporaryDirectory(prefix="gate-run-") as directory,
-        Pipe(Path(directory), "progress") as pipe,
+        fresh_directory("gate-run-") as directory,
+        Pipe(directory, "progress") as pipe,
     ):
         thread = threading.Thread(target=pump, args=(pipe,), name="gate-progress", daemon=True)
         thread.start()

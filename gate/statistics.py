@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import NormalDist, median
 from typing import Final, NamedTuple, TypeGuard
 
+from gate.model import needed_for
 from pytest_regression_gate.metrics import Better, quantile
 
 PRIOR_SD: Final = 0.06
@@ -308,15 +309,6 @@ def t_quantile(p: float, degrees: float) -> float:
     return math.sqrt(n * y)
 
 
-def needed_for(statistic: str) -> int:
-    """How many measurements a percentile needs before it says something: 20 / (1 - p); others need one.
-
-    Twenty values beyond the percentile: 40 requests for p50, 400 for p95, 2,000 for p99.
-    """
-    quantile = {"p50": 0.50, "p95": 0.95, "p99": 0.99}.get(statistic)
-    return 1 if quantile is None else round(20 / (1 - quantile))
-
-
 def least_in_block(statistic: str) -> int:
     """How many measurements one of many blocks needs for a percentile: two beyond it, 2 / (1 - p).
 
@@ -326,8 +318,3 @@ def least_in_block(statistic: str) -> int:
     if statistic == "std":
         return 10
     return needed_for(statistic) // 10 if statistic in {"p95", "p99"} else 1
-
-
-def enough_for(statistic: str, count: int) -> bool:
-    """Whether a high percentile rests on enough measurements to be compared. Other statistics always do."""
-    return statistic not in {"p95", "p99"} or count >= needed_for(statistic)

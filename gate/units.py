@@ -8,7 +8,9 @@ import math
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Final
+from typing import Annotated, Final
+
+import msgspec
 
 FACTORS: Final[dict[str, dict[str, float]]] = {
     "time": {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3, "min": 6e4, "h": 3.6e6},
@@ -30,6 +32,9 @@ FACTORS: Final[dict[str, dict[str, float]]] = {
 
 LARGEST: Final = 1e30
 """Beyond it, or below its inverse, no figure is believed: arithmetic with it would overflow."""
+
+Bounded = Annotated[float, msgspec.Meta(ge=-(LARGEST**2), le=LARGEST**2)]
+"""A figure in a file that is read, whatever its unit is."""
 
 _WRITTEN_OUT: Final = {
     "us": ("microsecond", "micro", "usec"),

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, NamedTuple, get_args
 import msgspec
 
 from gate.accounts import Account
-from gate.units import LARGEST
+from gate.units import Bounded
 
 SCHEMA: Final = "gate.verdict/1"
 
@@ -109,7 +109,6 @@ _LEVEL_ORDER: Final[dict[Level, int]] = {"fail": 0, "warn": 1, "info": 2}
 
 _Text = Annotated[str, msgspec.Meta(max_length=100_000)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
-_Figure = Annotated[float, msgspec.Meta(ge=-(LARGEST**2), le=LARGEST**2)]
 """A verdict may come from foreign code."""
 
 
@@ -124,12 +123,12 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     """One sentence for a person; holds every figure that matters."""
     suite: _Text = ""
     state: State | None = None
-    baseline: _Figure | None = None
-    head: _Figure | None = None
+    baseline: Bounded | None = None
+    head: Bounded | None = None
     unit: _Text = ""
-    change: _Figure | None = None
+    change: Bounded | None = None
     """Relative change, positive when the value grew; None if there is nothing to relate to."""
-    interval: tuple[_Figure, _Figure] | None = None
+    interval: tuple[Bounded, Bounded] | None = None
     """Confidence bounds of the change as base and head show it on one machine."""
     history: _Text = ""
     """What the stored baseline says of a metric, in words."""

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from gate.model import Metric, Outcome
+from gate.units import Bounded
 from pytest_regression_gate.metrics import Better, Environment, subject_of
 
 WINDOW: Final = 30
@@ -57,6 +58,8 @@ class KnownMetric(msgspec.Struct, frozen=True):
     nodeid: str
     exact: bool = False
     method: int = 1
+    few: bool = False
+    """It was a percentile of too few measurements to be compared."""
 
     def as_metric(self, suite: str, value: float) -> Metric:
         """The metric of a run that it was taken from, with one of its values."""
@@ -122,9 +125,9 @@ class Pin(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag
     """When the youngest run that it rests on was measured."""
     runs: int
     """How many runs it rests on."""
-    values: Mapping[str, float] = {}
+    values: Mapping[str, Bounded] = {}
     """Their median, by metric, in the units that hold now."""
-    groups: dict[str, dict[str, float]] = {}
+    groups: dict[str, dict[str, Bounded]] = {}
     """The same as it is kept, by kind."""
     reason: str = ""
     """Why it was pinned; empty: nobody did, these were the first accepted runs."""

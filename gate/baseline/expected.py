@@ -266,7 +266,7 @@ def kept_level(level: Pin, metrics: Mapping[str, KnownMetric]) -> Pin:
     groups: dict[str, dict[str, float]] = {}
     for name, value in level.values.items():
         if metric := metrics.get(name):
-            kind = str(Kind(metric.unit, metric.better, metric.exact, metric.method))
+            kind = str(Kind(metric.unit, metric.better, metric.exact, metric.method, metric.few))
             groups.setdefault(kind, {})[name] = value
     return replace(level, values={}, groups=groups)
 

@@ -80,8 +80,9 @@ class Facts:
                     ):
                         continue
                     self.places[name] = one.place
+                    owner = self._owner(name, one)
                     told[name] = KnownMetric(
-                        name, kind.unit, kind.better, self._owner(name, one), kind.exact, kind.method
+                        name, kind.unit, kind.better, owner, kind.exact, kind.method, kind.few
                     )
                 if kind.exact:
                     for name in values.keys() & told.keys():

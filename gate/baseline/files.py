@@ -33,6 +33,7 @@ from gate.baseline.records import (
 )
 from gate.files import read_plain
 from gate.model import Outcome
+from gate.units import Bounded
 from pytest_regression_gate.metrics import Better, Environment
 
 SCHEMA: Final = "gate.baseline/3"
@@ -74,7 +75,7 @@ class EarlierRun(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kin
 
     commit: str
     created: str
-    values: dict[str, float]
+    values: dict[str, Bounded]
     source: str = ""
     waived: tuple[str, ...] = ()
     improved: tuple[str, ...] = ()

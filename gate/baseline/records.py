@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from gate.baseline import KnownMetric, Permission, Pin
 from gate.model import Metric, SuiteRun, TestOutcome
+from gate.units import Bounded
 from pytest_regression_gate.metrics import Better, Environment, subject_of
 
 _DIGITS: Final = 6
@@ -18,6 +19,7 @@ ID: Final = 10
 _SAME: Final[Mapping[str, str]] = {}
 _NONE: Final[Mapping[str, KnownMetric]] = {}
 _METHOD: Final = "method-"
+_FEW: Final = "few"
 FLAKY: Final = "flaky"
 """The outcome of a test that failed now and then."""
 
@@ -29,6 +31,8 @@ class Kind(msgspec.Struct, frozen=True):
     better: Better = "lower"
     exact: bool = False
     method: int = 1
+    few: bool = False
+    """They are percentiles of too few measurements to be compared."""
 
     def __str__(self) -> str:
         words = (
@@ -36,6 +40,7 @@ class Kind(msgspec.Struct, frozen=True):
             *(["higher"] * (self.better == "higher")),
             *(["exact"] * self.exact),
             *([f"{_METHOD}{self.method}"] * (self.method != 1)),
+            *([_FEW] * self.few),
         )
         return " ".join(words)
 
@@ -45,7 +50,8 @@ class Kind(msgspec.Struct, frozen=True):
         unit, *words = text.split(" ")
         versions = [word.removeprefix(_METHOD) for word in words if word.startswith(_METHOD)]
         method = next((int(version) for version in versions if version.isdecimal()), 1)
-        return Kind(unit, "higher" if "higher" in words else "lower", "exact" in words, method)
+        better: Better = "higher" if "higher" in words else "lower"
+        return Kind(unit, better, "exact" in words, method, _FEW in words)
 
 
 class Where(msgspec.Struct, frozen=True):
@@ -63,7 +69,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", 
     commit: str
     created: str
     """ISO 8601, UTC, when the report was written."""
-    values: dict[str, dict[str, float]] = {}
+    values: dict[str, dict[str, Bounded]] = {}
     """By kind (`ms`, `count exact`, `rps higher method-2`), by metric."""
     tests: dict[str, str] = {}
     """By outcome: the tests, by `short_id`, one after the other."""
@@ -261,11 +267,11 @@ def record_of(
         attempt: which attempt of that run.
     """
     out = {*held, *unjudged}
-    values: dict[str, dict[str, float]] = {}
+    values: dict[str, dict[str, Bounded]] = {}
     for name, metric in sorted(run.metrics.items()):
         if not _is_out(metric, out):
             known = like.get(name, metric)
-            kind = str(Kind(metric.unit, known.better, known.exact, metric.method))
+            kind = str(Kind(metric.unit, known.better, known.exact, metric.method, metric.few))
             values.setdefault(kind, {})[name] = _rounded(metric)
     tests: dict[str, list[str]] = {}
     for nodeid, test in sorted(run.tests.items()):

@@ -20,7 +20,7 @@ from gate.cli.remembering import baseline, diff, history
 from gate.cli.shared import complain
 from gate.git import GitError
 from gate.located import LocatedError
-from gate.processes import interruptible
+from gate.processes import BusyError, interruptible
 from gate.verdict import EXIT_CODES, EXIT_USAGE
 
 
@@ -59,6 +59,9 @@ def main() -> NoReturn:
         sys.exit(EXIT_USAGE)
     except (LocatedError, GitError) as error:
         complain(str(error))
+        sys.exit(EXIT_USAGE)
+    except BusyError as error:
+        complain(f"{error}; wait for it, or name another directory: --out DIR")
         sys.exit(EXIT_USAGE)
     except BaselineError as error:
         complain(f"{error}; {error.remedy}")

@@ -10,7 +10,6 @@ from gate.located import Place
 from gate.model import Metric, Run
 from gate.policy import OFF, Entry, Policy, Suite
 from gate.sides.impact import reaches
-from gate.statistics import enough_for
 from pytest_regression_gate.metrics import STATISTICS, Better, statistic_of, subject_of
 
 REPEATABLE: Final = frozenset({*STATISTICS, "cpu", "throughput"})
@@ -97,7 +96,7 @@ def _question(
     if suite is None or metric.exact or not metric.value > 0:
         return None
     rule = policy.rule(metric)
-    wanted = rule.tolerance != OFF and enough_for(metric.statistic, metric.count)
+    wanted = rule.tolerance != OFF and not metric.few
     if not wanted and not named:
         return None
     tolerance = policy.tolerance if rule.tolerance == OFF else rule.tolerance

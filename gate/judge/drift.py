@@ -11,7 +11,7 @@ from gate.baseline import AcceptedRun, Baseline, Pin, SuiteBaseline
 from gate.changepoints import change_points, noise
 from gate.model import TAILS, Metric, Run, SuiteRun
 from gate.policy import OFF, Policy, Rule
-from gate.statistics import FALSE_ALARMS, PRIOR_RUNS, PRIOR_SD, common_shift, enough_for, shift, t_quantile
+from gate.statistics import FALSE_ALARMS, PRIOR_RUNS, PRIOR_SD, common_shift, shift, t_quantile
 from gate.units import dimension, format_change, format_value
 from gate.verdict import Finding
 
@@ -91,7 +91,7 @@ def drifts(suite: SuiteRun, known: SuiteBaseline, policy: Policy) -> list[Drift]
         if pin is None or rule.tolerance == OFF or (metric.exact and not rule.tolerance.value):
             continue
         later = [run for run in recent if run.created > pin.created and metric.name in run.values]
-        if len(later) == RECENT - 1 and enough_for(metric.statistic, metric.count):
+        if len(later) == RECENT - 1 and not metric.few:
             followed.append((metric, rule, pin))
     return [drift for drift in _measure(followed, known, recent) if drift.found]
 

@@ -14,9 +14,8 @@ import msgspec
 
 from gate.evidence import MIN_LAUNCHES, Confirmation
 from gate.judge.screening import depends_on_speed
-from gate.model import Metric, SuiteRun
+from gate.model import Metric, SuiteRun, needed_for
 from gate.policy import LIMITS, OFF, Policy, Rule, split_pattern
-from gate.statistics import needed_for
 from gate.units import UnitError, convert, format_value
 from gate.verdict import Finding, Level
 from pytest_regression_gate.metrics import STATISTICS, LoadRun

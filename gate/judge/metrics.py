@@ -15,15 +15,17 @@ from gate.evidence import Confirmation, Decision, Evidence
 from gate.judge.accounting import said
 from gate.judge.screening import Candidate, depends_on_speed, machine_shifts, screen_suite
 from gate.judge.undecided import MORE_TIME, what_decides
-from gate.model import Metric, Run, SuiteRun
+from gate.model import Metric, Run, SuiteRun, needed_for
 from gate.policy import OFF, Policy, Rule
 from gate.segments import present_level
-from gate.statistics import Screened, common_shift, enough_for
+from gate.statistics import Screened, common_shift
 from gate.units import format_change, format_value
 from gate.verdict import Finding, Kind, State
 from pytest_regression_gate.metrics import statistic_of, subject_of
 
 _ASK_THE_BASE: Final = "compare it with the base on this machine: gate check --base REF"
+_SOME_FAILED: Final = 0.9
+"""Of the measurements that a percentile needs: with fewer, somebody asked for fewer."""
 NOTABLE_SHIFT: Final = 0.05
 """A whole machine slower by less than this is not worth a word."""
 
@@ -71,7 +73,7 @@ def judge_metrics(
     for suite in run.suites.values():
         latest = baseline.latest(suite.name)
         new |= suite.metrics.keys() - latest.metrics.keys() if latest else set()
-        findings += _appeared_or_vanished(suite, latest)
+        findings += _appeared_or_vanished(suite, latest, policy)
         comparable = baseline.comparable(suite.name, suite.environment)
         for metric in suite.metrics.values():
             rule = policy.rule(metric)
@@ -90,7 +92,7 @@ def judge_metrics(
                 )
                 continue
             history = comparable.history(metric.name) if comparable else []
-            if comparable and history and enough_for(metric.statistic, metric.count):
+            if comparable and history and not metric.few:
                 runs = [i for i, accepted in enumerate(comparable.runs) if metric.name in accepted.values]
                 level = present_level(history, comparable.accepted_steps(metric.name))
                 candidates.append(Candidate(metric, rule, level, runs))
@@ -442,7 +444,7 @@ def _finding(
     )
 
 
-def _appeared_or_vanished(suite: SuiteRun, latest: SuiteBaseline | None) -> list[Finding]:
+def _appeared_or_vanished(suite: SuiteRun, latest: SuiteBaseline | None, policy: Policy) -> list[Finding]:
     """Metrics by subject: a sample that vanished is one fact, not six."""
     if latest is None:
         return []
@@ -460,6 +462,7 @@ def _appeared_or_vanished(suite: SuiteRun, latest: SuiteBaseline | None) -> list
         )
         for subject, names, statistics in _by_subject(name for name in measured if name not in suite.metrics)
     ]
+    findings += [_too_few(metric) for name in measured if (metric := _thinned(name, suite, latest, policy))]
     findings += [
         Finding(
             kind="new-metric",
@@ -474,6 +477,29 @@ def _appeared_or_vanished(suite: SuiteRun, latest: SuiteBaseline | None) -> list
         )
     ]
     return findings
+
+
+def _thinned(name: str, suite: SuiteRun, latest: SuiteBaseline, policy: Policy) -> Metric | None:
+    """A percentile that the accepted runs hold of enough measurements, and the run of too few."""
+    metric, known = suite.metrics.get(name), latest.metrics[name]
+    if metric is None or not metric.few or known.few or known.method != metric.method:
+        return None
+    return None if policy.rule(metric).tolerance == OFF else metric
+
+
+def _too_few(metric: Metric) -> Finding:
+    """Fewer than were asked for, or a few requests that failed."""
+    needed = needed_for(metric.statistic)
+    return Finding(
+        kind="missing-metric",
+        level="fail" if metric.count < _SOME_FAILED * needed else "warn",
+        subject=metric.name,
+        suite=metric.suite,
+        message=f"rests on {metric.count:,} measurements and needs {needed:,}: it is compared no more",
+        nodeids=(metric.nodeid,),
+        remedy=f"measure {-(-needed // max(1, metric.count))} times as often, or accept it: "
+        f"gate baseline accept --subject {shlex.quote(metric.name)} --reason TEXT",
+    )
 
 
 def _was_measured(suite: SuiteRun, nodeid: str) -> bool:

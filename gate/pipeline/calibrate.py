@@ -1,6 +1,5 @@
 """`gate calibrate`: repeat the suites on unchanged code, and say what that teaches."""
 
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from gate.pipeline.accept import Candidate, admit
 from gate.pipeline.check import by_history
 from gate.pipeline.load import expected_at
 from gate.policy import Policy
+from gate.processes import fresh_directory
 from gate.readers import read_run
 from gate.runner import expand
 from gate.verdict import KINDS, Finding
@@ -47,9 +47,9 @@ def calibrate(
     result = Calibration(count)
     head = head_commit(thresholds.absolute().parent)
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="gate-calibrate-", ignore_cleanup_errors=True) as name:
+    with fresh_directory("gate-calibrate-") as directory:
         for number in range(1, count + 1):
-            out = Path(name, str(number))
+            out = directory / str(number)
             try:
                 measure(out)
             except KeyboardInterrupt:

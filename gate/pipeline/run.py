@@ -13,10 +13,20 @@ from gate.judge.loads import MOST_STEAL, MOST_WAITED, Reason, invalid_loads
 from gate.located import LocatedError
 from gate.model import Shard, SuiteRun
 from gate.policy import Policy, Suite
+from gate.processes import claimed
 from gate.readers import read_run
 from gate.readers.attempts import with_attempt
 from gate.readers.naming import report_stem
-from gate.runner import SuiteResult, run_suite, run_tests
+from gate.runner import (
+    SuiteResult,
+    divided_otherwise,
+    fingerprint,
+    make_directory,
+    read_manifest,
+    run_suite,
+    run_tests,
+    settle,
+)
 from pytest_regression_gate.conditions import Conditions
 from pytest_regression_gate.protocol import Progress
 
@@ -93,17 +103,28 @@ def run_suites(
         out: where reports go.
         shard: the share of each suite to run. None: all of it, in as many shards as the policy says.
         calm: waits for a calm moment and says whether there was one.
+
+    Raises:
+        BusyError: another run writes its reports there.
     """
-    results: list[SuiteResult] = []
-    for suite, share in [(one, share) for one in suites for share in _shares(one, shard)]:
-        with display.running(report_stem(suite.name, share)) as listen:
-            result = run_suite(suite, root, out, listen, share)
-        if not result.problem:
-            choose = partial(_run_tests, suite, root, share, display)
-            _measure_disturbed_again(result, policy, choose, display.say, calm)
+    results: dict[SuiteResult, str] = {}
+    make_directory(out)
+    with claimed(out):
+        others = read_manifest(out).suites
+        for suite, share in [(one, share) for one in suites for share in _shares(one, shard)]:
+            with display.running(report_stem(suite.name, share)) as listen:
+                result = run_suite(suite, root, out, listen, share)
+            if not result.problem:
+                choose = partial(_run_tests, suite, root, share, display)
+                _measure_disturbed_again(result, policy, choose, display.say, calm)
+            display.ended(result)
+            results[result] = fingerprint(result.report)
+            for name in divided_otherwise(others, suite.name, share):
+                del others[name]
+        lost = settle(out, results, others)
+    for result in lost:
         display.ended(result)
-        results.append(result)
-    return results
+    return [*(result for result in results if result.suite not in {one.suite for one in lost}), *lost]
 
 
 def _shares(suite: Suite, shard: Shard | None) -> list[Shard | None]:

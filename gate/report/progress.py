@@ -60,7 +60,8 @@ class ProgressDisplay:
         if result.problem:
             line = f"{result.suite}: {result.problem}; see {result.log}"
             self.console.print(line, style="magenta", soft_wrap=True, highlight=False, markup=False)
-            for text in result.log.read_text(errors="replace").splitlines()[-_TAIL:]:
+            log = result.log.read_text(errors="replace") if result.log.is_file() else ""
+            for text in log.splitlines()[-_TAIL:]:
                 line = log_line(f"  {text}")
                 self.console.print(line, style="dim", soft_wrap=True, highlight=False, markup=False)
         else:

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Final
 
 from gate.git import GitError, head_commit, top_level
 from gate.imports import SHARED, link_environment, moved_imports
-from gate.processes import process_group
+from gate.processes import fresh_directory, process_group
 
 _GRACE: Final = 20.0
 """Seconds that a command may take to clean up after SIGTERM."""
@@ -123,8 +122,8 @@ def throw_away_copy(root: Path, listen: Callable[[str], None]) -> Generator[Copy
         top, versioned = top_level(root), bool(head_commit(root))
     except GitError:
         top, versioned = root, False
-    with tempfile.TemporaryDirectory(prefix="gate-selftest-", ignore_cleanup_errors=True) as name:
-        directory = Path(name).resolve()
+    with fresh_directory("gate-selftest-") as name:
+        directory = name.resolve()
         tree = directory / "copy"
         if versioned:
             _git(directory, environment, "clone", "--quiet", "--shared", "--no-checkout", str(top), str(tree))

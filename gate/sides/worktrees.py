@@ -15,6 +15,7 @@ import psutil
 import pytest_regression_gate
 from gate.git import add_worktree, prune_worktrees, remove_worktree, top_level, worktrees
 from gate.imports import link_environment, moved_imports
+from gate.processes import guarded
 from gate.sides.compiled import compiled_elsewhere
 from gate.sides.side import RULER, Side
 
@@ -73,7 +74,8 @@ def _own_directory() -> Generator[Path]:
     directory = Path(name.removesuffix(_LOCK))
     try:
         directory.mkdir(mode=0o700)
-        yield directory
+        with guarded(directory):
+            yield directory
     finally:
         Path(name).unlink(missing_ok=True)
         os.close(lock)

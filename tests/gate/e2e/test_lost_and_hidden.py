@@ -28,8 +28,8 @@ def given(project: Project, tests: str, *, options: str = "test_api.py", more: s
     return project.gate("run")
 
 
-def verdict_of(project: Project) -> tuple[int, dict[str, Any]]:
-    result = project.gate("check", "--no-confirm", "--json", "verdict.json")
+def verdict_of(project: Project, *options: str) -> tuple[int, dict[str, Any]]:
+    result = project.gate("check", *options, "--no-confirm", "--json", "verdict.json")
     return result.code, json.loads((project.root / "verdict.json").read_text())
 
 

@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from gate.verdict import to_json
 from tests.gate.e2e.conftest import Project
 from tests.gate.github.conftest import HEAD
+from tests.gate.github.test_relay import event
 from tests.gate.unit.test_comment import confirmed
+from tests.gate.unit.test_foreign_verdict import assert_inert, forged
 from tests.gate.unit.test_golden import passed
 
 TOKEN = "ghs_secretsecretsecret"
@@ -153,3 +156,19 @@ def test_the_commands_of_the_second_workflow_want_its_events(command, job):
     result = job.gate(command)
     assert result.code == 2
     assert "it is for on: " in result.err
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(forged() | forged(wild=True))
+def test_for_any_verdict_the_relay_writes_a_check(job, double, data: bytes):
+    (job.root / "event.json").write_text(json.dumps(event(conclusion="failure")))
+    double.artifacts.clear()
+    double.checks.clear()
+    double.add_artifact(42, {"verdict.json": data})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GITHUB_EVENT_NAME", "workflow_run")
+        patch.setattr("gate.cli.conversing.PACE", 0.001)
+        assert job.gate("relay").code == 0
+    assert [check["conclusion"] for check in double.checks] == ["failure"]
+    assert_inert(double.checks[0]["output"]["summary"])
+    assert double.violations == []

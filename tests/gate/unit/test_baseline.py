@@ -50,7 +50,7 @@ from tests.gate.build import (
 PLACE = f"{MACHINE.id}/api.jsonl"
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-values = st.dictionaries(texts, st.floats(allow_nan=False, allow_infinity=False), max_size=3)
+values = st.dictionaries(texts, st.floats(-1e60, 1e60), max_size=3)
 permissions = st.builds(Permission, subject=texts, by=texts, why=texts, until=texts)
 records = st.builds(
     Record,

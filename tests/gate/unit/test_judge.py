@@ -416,13 +416,24 @@ def test_a_change_below_the_floor_is_silent():
 @pytest.mark.parametrize(("statistic", "enough"), [("p95", 400), ("p99", 2000)])
 def test_a_percentile_of_too_few_requests_is_not_compared(statistic, enough):
     name = f"a.{statistic}"
-    baseline, policy = history(name, STEADY), policy_of({name: "{tolerance: 30 %}"})
-    few = judged([metric(name, 250, count=enough - 1)], baseline, policy)
+    policy = policy_of({name: "{tolerance: 30 %}"})
+    baseline, thin = history(name, STEADY), history(name, STEADY, count=enough - 1)
+    few = judged([metric(name, 250, count=enough - 1)], thin, policy)
     many = judged([metric(name, 250, count=enough)], baseline, policy)
     assert few.findings == ()
     assert few.summary.compared == 0
     assert of_kind(many, "regression")
     assert many.summary.compared == 1
+
+
+@pytest.mark.parametrize(("count", "level"), [(8, "fail"), (359, "fail"), (360, "warn"), (399, "warn")])
+def test_a_percentile_that_was_compared_and_is_no_more_is_missing(count, level):
+    baseline = history("a.p95", STEADY)
+    finding = one(judged([metric("a.p95", 2500, count=count)], baseline), "missing-metric")
+    assert (finding.subject, finding.level) == ("a.p95", level)
+    assert f"rests on {count} measurements and needs 400" in finding.message
+    off = policy_of({"a.p95": "{tolerance: off}"})
+    assert judged([metric("a.p95", 2500, count=count)], baseline, off).findings == ()
 
 
 def test_a_median_is_compared_however_few_it_rests_on():

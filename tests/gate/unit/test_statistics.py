@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from gate.model import Metric
 from gate.statistics import (
     FALSE_ALARMS,
     MIN_COMMON,
@@ -14,7 +15,6 @@ from gate.statistics import (
     Moves,
     Share,
     common_shift,
-    enough_for,
     machine_share,
     moves,
     pooled_noise,
@@ -277,7 +277,8 @@ def test_the_common_shift_is_what_half_of_the_metrics_lost(shifts, expected):
      ("cpu", 1, True), ("", 1, True)],
 )  # fmt: skip
 def test_a_percentile_needs_twenty_values_beyond_it(statistic, count, enough):
-    assert enough_for(statistic, count) is enough
+    name = f"api.{statistic}" if statistic else "api"
+    assert Metric(name, "ms", "lower", 1.0, count, exact=False, suite="", nodeid="").few is not enough
 
 
 def simulate(noise: float, runs: int, *, worse: float = 1.0, metrics: int = 40, trials: int = 80):
