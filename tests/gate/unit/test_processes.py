@@ -180,3 +180,35 @@ def test_a_command_that_does_not_exist_is_an_error_of_the_system(tmp_path: Path)
         pass
     with pytest.raises(KeyboardInterrupt):  # nothing is held back any more
         os.kill(os.getpid(), signal.SIGINT)
+
+
+KILLED = """
+import os, time
+from pathlib import Path
+from gate.processes import fresh_directory, process_group
+with fresh_directory("gate-test-") as made, process_group({command!r}, cwd=Path({cwd!r}), env=os.environ):
+    Path({cwd!r}, "made").write_text(str(made))
+    time.sleep(60)
+"""
+
+
+DAEMON = "setsid sh -c 'trap \"\" TERM; echo $$ > child; while true; do sleep 1; done' & wait"
+
+
+@pytest.mark.parametrize("command", [LINGERS, DAEMON], ids=["group", "daemon"])
+def test_what_a_killed_process_leaves_is_gone(tmp_path: Path, command: str):
+    """Its guard ends what it started, also in another group, and removes its directories."""
+    program = KILLED.format(command=command, cwd=str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", program]) as killed:
+        child = started(tmp_path)
+        while not (tmp_path / "made").exists() and killed.poll() is None:
+            time.sleep(0.01)
+        made = Path((tmp_path / "made").read_text())
+        assert made.is_dir()
+        killed.kill()
+    assert gone(child)
+    for _ in range(200):
+        if not made.exists():
+            break
+        time.sleep(0.05)
+    assert not made.exists()
