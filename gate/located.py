@@ -29,6 +29,8 @@ class Located:
     place: Place
     keys: dict[str, Place] = field(default_factory=dict[str, Place])
     """Where the keys of a mapping stand."""
+    is_text: bool = False
+    """It is no number and no boolean."""
 
     @property
     def kind(self) -> str:
@@ -138,8 +140,9 @@ def _locate(node: yaml.Node, mistakes: list[Mistake], depth: int) -> Located:
         return Located(values, place, keys)
     if isinstance(node, yaml.SequenceNode):
         return Located([_locate(item, mistakes, depth + 1) for item in node.value], place)
-    empty = node.tag == "tag:yaml.org,2002:null"
-    return Located(None if empty else str(node.value), place)
+    kind = str(node.tag).removeprefix("tag:yaml.org,2002:")
+    value = None if kind == "null" else str(node.value)
+    return Located(value, place, is_text=kind in {"str", "timestamp"})
 
 
 def _place(mark: _Mark | None) -> Place:

@@ -7,6 +7,7 @@ from datetime import date
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple
 
+from gate.globs import glob, is_exact, literal, path_glob
 from gate.located import LocatedError, Mistake, Place
 from gate.model import Metric
 from gate.nodeids import function_of
@@ -45,9 +46,12 @@ FLOORS: Final[dict[str, Quantity]] = {
 """Dimension -> the smallest absolute change worth a word, unless an entry says `floor`."""
 
 
+SUITE_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+
+
 def is_suite(name: str) -> bool:
     """Whether a suite may be called so; its reports and accepted runs are files of this name."""
-    return re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) is not None
+    return re.fullmatch(SUITE_NAME, name) is not None
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,13 @@ class Entry:
     place: Place
     values: Mapping[str, Any]
     """Only what the entry says: better, target, warning, critical, tolerance, floor."""
+    places: Mapping[str, Place] = field(default_factory=dict[str, Place])
+    """Where it says so."""
 
     @cached_property
     def _parts(self) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
         base, labels = split_pattern(self.pattern)
-        return _glob(base), {key: _glob(value) for key, value in labels.items()}
+        return glob(base), {key: glob(value) for key, value in labels.items()}
 
     @cached_property
     def specificity(self) -> Specificity:
@@ -107,11 +113,19 @@ class Entry:
         base, labels = split_pattern(self.pattern)
         return Specificity(
             of_the_file=self.place.line > 0,
-            exact="*" not in base,
-            literal=len(base.replace("*", "")),
-            exact_labels=sum("*" not in value for value in labels.values()),
-            literal_labels=sum(len(value.replace("*", "")) for value in labels.values()),
+            exact=is_exact(base),
+            literal=literal(base),
+            exact_labels=sum(map(is_exact, labels.values())),
+            literal_labels=sum(map(literal, labels.values())),
             labels=len(labels),
+        )
+
+    @property
+    def meaning(self) -> object:
+        """Equal for two entries that match the same metrics, however they are written."""
+        base, labels = self._parts
+        return re.sub(r"(\.\*)+", ".*", base.pattern), frozenset(
+            (key, re.sub(r"(\.\*)+", ".*", value.pattern)) for key, value in labels.items()
         )
 
     def matches(self, name: str) -> bool:
@@ -141,12 +155,12 @@ class KnownFailure:
 
     @cached_property
     def _glob(self) -> re.Pattern[str]:
-        return _glob(self.pattern)
+        return glob(self.pattern)
 
     @property
     def specificity(self) -> tuple[bool, int]:
         """Order of precedence: an exact name, then more literal characters."""
-        return "*" not in self.pattern, len(self.pattern.replace("*", ""))
+        return is_exact(self.pattern), literal(self.pattern)
 
     def covers(self, nodeid: str) -> bool:
         """Whether the entry is about a test; a name without parameters is about all of them."""
@@ -154,11 +168,11 @@ class KnownFailure:
 
     def permits(self, signature: str) -> bool:
         """Whether a failure is the one that is known."""
-        return not self.signature or _glob(self.signature).fullmatch(signature) is not None
+        return not self.signature or glob(self.signature).fullmatch(signature) is not None
 
     def concerns(self, touched: Iterable[str]) -> bool:
         """Whether one of some changed files is its owner's."""
-        globs = [_glob(path) for path in self.paths.split()]
+        globs = [path_glob(path) for path in self.paths.split()]
         return any(path.fullmatch(name) for path in globs for name in touched)
 
     @property
@@ -229,7 +243,7 @@ class Policy:
         return (
             name == rules
             or name.startswith(f"{baseline}/")
-            or any(_glob(pattern).fullmatch(name) for pattern in (*_PROTECTED, *self.protected.split()))
+            or any(path_glob(pattern).fullmatch(name) for pattern in (*_PROTECTED, *self.protected.split()))
         )
 
     def known_failure(self, nodeid: str) -> KnownFailure | None:
@@ -256,15 +270,40 @@ class Policy:
         ranked = sorted(
             (e for e in (*BUILT_IN, *self.entries) if e.matches(metric.name)), key=lambda e: e.specificity
         )
+        saying: dict[str, Entry] = {}
         for entry in ranked:
             if metric.exact and entry in BUILT_IN:
                 continue
             for key, value in entry.values.items():
                 if key not in {"better", "tolerance"}:
                     self._check_unit(entry, key, value, metric)
-                found[key] = value
+                found[key], saying[key] = value, entry
                 sources[key] = "built-in" if entry in BUILT_IN else f"metrics[{entry.pattern}]"
+        self._check_direction(metric, found["better"], saying)
+        if beyond := beyond_warning(found, found["better"]):
+            other = f"metrics[{saying[beyond].pattern}].{beyond} = {found[beyond]}"
+            raise self._wrong(
+                saying["warning"],
+                "warning",
+                f"of {metric.name}, {found['warning']} lies beyond {other}, line {saying[beyond].place.line}",
+            )
         return Rule(**found, sources=sources)
+
+    def _check_direction(self, metric: Metric, better: Better, saying: Mapping[str, Entry]) -> None:
+        """Refuse a direction against what the suite says, and a limit on a rate of which nobody says it.
+
+        Raises:
+            LocatedError: so it is.
+        """
+        if "better" in saying:
+            if metric.better == "higher" and better == "lower":
+                wrong = f"of {metric.name} the suite says that higher is better; remove one of the two"
+                raise self._wrong(saying["better"], "better", wrong)
+            return
+        limit = next((key for key in LIMITS if key in saying), "")
+        if limit and dimension(metric.unit) == "rate" and metric.better == "lower":
+            wrong = f"is {metric.name}, a rate, better when it is higher? add better: higher, or lower"
+            raise self._wrong(saying[limit], limit, wrong)
 
     def _check_unit(self, entry: Entry, key: str, value: Quantity, metric: Metric) -> None:
         """Refuse a limit that its author means in another unit, and one that no value can pass.
@@ -285,8 +324,25 @@ class Policy:
             of = "a ratio" if metric.unit == "ratio" else f"measured in {metric.unit}"
             wrong = f"{value} {how} {metric.name} is {of}{_meant(value, metric.unit)}"
         if wrong:
-            where = f"metrics[{entry.pattern}].{key}"
-            raise LocatedError(self.source, [Mistake(entry.place, f"{where}: {wrong}")])
+            raise self._wrong(entry, key, wrong)
+
+    def _wrong(self, entry: Entry, key: str, wrong: str) -> LocatedError:
+        place = entry.places.get(key, entry.place)
+        return LocatedError(self.source, [Mistake(place, f"metrics[{entry.pattern}].{key}: {wrong}")])
+
+
+def beyond_warning(values: Mapping[str, Any], better: Better) -> str:
+    """The limit that fails before `warning` is given, which then never is; empty: none.
+
+    Raises:
+        UnitError: one of them is in a unit of another dimension.
+    """
+    warning, sign = values.get("warning"), -1 if better == "higher" else 1
+    for name in ("critical", "target"):
+        failing = values.get(name)
+        if warning and failing and sign * (warning.to(failing.unit) - failing.value) > 0:
+            return name
+    return ""
 
 
 def _meant(value: Quantity, unit: str) -> str:
@@ -316,6 +372,13 @@ BUILT_IN: Final = (
 """Tolerances by statistic, weaker than any entry of the file."""
 
 
+PATTERN: Final = (
+    r"(?![^{]*\{(?:.*,)?\s*([A-Za-z_]\w*)=.*,\s*\1=)"  # no label twice
+    r"[A-Za-z_*][\w*-]*(?:\.[\w*-]+)*"
+    r"(?:\{(?:\s*[A-Za-z_]\w*=[^={},\s](?:[^={},]*[^={},\s])?\s*(?:,(?!\})|(?=\})))*\})?"
+)
+"""What `split_pattern` reads, for JSON Schema."""
+
 _STAR: Final = "_\N{LATIN LETTER LATERAL CLICK}_"
 """Stands for a wildcard while a pattern is checked as a name."""
 
@@ -329,11 +392,7 @@ def split_pattern(pattern: str) -> tuple[str, dict[str, str]]:
     try:
         base, labels = split_name(pattern.replace("*", _STAR))
     except ValueError:
-        raise ValueError(
-            f"{pattern!r} is no metric name or glob; write e.g. load.api.p95{{users=100}}"
-        ) from None
+        base, labels = "", {}
+    if not base or any(_STAR in key for key in labels):
+        raise ValueError(f"{pattern!r} is no metric name or glob; write e.g. load.api.p95{{users=100}}")
     return base.replace(_STAR, "*"), {key: value.replace(_STAR, "*") for key, value in labels.items()}
-
-
-def _glob(text: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in text.split("*")))

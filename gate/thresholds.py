@@ -19,14 +19,17 @@ from gate.policy import (
     DEFAULT_TIMEOUT,
     FILE_NAME,
     OFF,
+    PATTERN,
+    SUITE_NAME,
     Entry,
     KnownFailure,
     Policy,
     Suite,
+    beyond_warning,
     is_suite,
     split_pattern,
 )
-from gate.units import Quantity, UnitError, dimension, parse
+from gate.units import FACTORS, Quantity, UnitError, dimension, parse, quantity_pattern
 
 
 class _BadValueError(ValueError):
@@ -41,27 +44,42 @@ class Field:
     schema: dict[str, Any]
 
 
-def _quantity(description: str, *, dimensions: tuple[str, ...] = (), off: bool = False) -> Field:
+_OFF: Final = ("off", "Off", "OFF", "false", "False", "FALSE")
+_SAYS_OFF: Final = {"enum": [*_OFF, False]}
+
+
+def _time(description: str, *, off: bool = False) -> Field:
     def read(text: str) -> Quantity:
-        if off and text.lower() in {"off", "false"}:
+        if off and text in _OFF:
             return OFF
         quantity = parse(text)
-        if dimensions and dimension(quantity.unit) not in dimensions:
+        if dimension(quantity.unit) != "time":
             raise _BadValueError(f"{text!r} has the wrong unit; write e.g. 30 min")
-        if quantity.value < 0 and dimensions:
+        if text.strip().startswith("-"):
             raise _BadValueError(f"{text!r} is negative")
         return quantity
 
-    return Field(
-        read, {"type": ["string", "number", *(["boolean"] if off else [])], "description": description}
-    )
+    written = {"type": "string", "pattern": quantity_pattern(FACTORS["time"], r"\+?")}
+    return Field(read, _any_of(written, *([_SAYS_OFF] if off else [])) | {"description": description})
+
+
+def _limit(description: str) -> Field:
+    """In the unit of a metric, which nobody knows yet."""
+    units = [unit for units in FACTORS.values() for unit in units]
+    number = {"type": "number", "exclusiveMinimum": -1e16, "exclusiveMaximum": 1e16}
+    written = {"type": "string", "pattern": quantity_pattern(units)}
+    return Field(parse, _any_of(written, number) | {"description": description})
+
+
+def _any_of(first: dict[str, Any], *others: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [first, *others]} if others else first
 
 
 def _tolerance(description: str, *, off: bool = False) -> Field:
     """A relative change; only zero may go without a unit, since 10 could be 10 % or ten times."""
 
     def read(text: str) -> Quantity:
-        if off and text.lower() in {"off", "false"}:
+        if off and text in _OFF:
             return OFF
         quantity = parse(text)
         if quantity.unit == "" and quantity.value > 0:
@@ -73,23 +91,36 @@ def _tolerance(description: str, *, off: bool = False) -> Field:
             raise _BadValueError(f"{text!r} is negative")
         return quantity
 
-    written = {"type": ["string", "boolean"] if off else "string"}
-    return Field(read, {"anyOf": [written, {"const": 0}], "description": description})
+    written = {"type": "string", "pattern": quantity_pattern(FACTORS["ratio"], r"\+?")}
+    zero = {"type": "string", "pattern": r"^\s*[+-]?0*\.?0+(?:[eE][+-]?[0-9]+)?\s*(?:%|ratio)?\s*$"}
+    return Field(
+        read,
+        _any_of(written, zero, {"const": 0}, *([_SAYS_OFF] if off else [])) | {"description": description},
+    )
+
+
+_BOOLEANS: Final = {"true": True, "false": False}
+_YES_NO: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 def _choice(description: str, options: Mapping[str, Any]) -> Field:
+    """One of some words, as they are; those that YAML knows in its three spellings."""
+    spelled = {
+        word: value
+        for name, value in options.items()
+        for word in ((name, name.title(), name.upper()) if name in _YES_NO else (name,))
+    }
+
     def read(text: str) -> object:
-        if text.lower() not in options:
+        if text not in spelled:
             near = get_close_matches(text.lower(), options, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"one of: {', '.join(options)}"
             raise _BadValueError(f"{text!r} is not allowed; {hint}")
-        return options[text.lower()]
+        return spelled[text]
 
-    boolean = set(options) == {"true", "false", "on", "off", "yes", "no"}
     # YAML reads a bare true or false as a boolean.
-    enum = [*options, *(word == "true" for word in options if word in {"true", "false"})]
-    schema: dict[str, Any] = {"type": "boolean"} if boolean else {"enum": enum}
-    return Field(read, schema | {"description": description})
+    booleans = [value for name, value in _BOOLEANS.items() if name in options]
+    return Field(read, {"enum": [*spelled, *booleans], "description": description})
 
 
 def _text(description: str) -> Field:
@@ -98,12 +129,33 @@ def _text(description: str) -> Field:
             raise _BadValueError("is empty")
         return text
 
-    return Field(read, {"type": "string", "minLength": 1, "description": description})
+    written = {"type": "string", "pattern": r"\S"}
+    return Field(read, _any_of(written, {"type": ["number", "boolean"]}) | {"description": description})
+
+
+def _paths(description: str) -> Field:
+    def read(text: str) -> str:
+        if not text.strip():
+            raise _BadValueError("is empty")
+        for name in text.split():
+            if name.endswith((",", ";")):
+                raise _BadValueError(f"{name!r} ends with {name[-1]!r}; separate the globs with spaces alone")
+            if name.startswith(("/", "./", "../")):
+                raise _BadValueError(f"{name!r} begins with {name.partition('/')[0]}/; write it without")
+        return text
+
+    pattern = r"^\s*(?:(?!/|\./|\.\./)\S*[^\s,;](?:\s+|$))+$"
+    return Field(read, {"type": "string", "pattern": pattern, "description": description})
 
 
 _SECRET: Final = re.compile(
-    r"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|PRIVATE|(?:^|_)KEY(?:$|_)|APIKEY|AUTH", re.I
+    r"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|PRIVATE|(?:^|_)KEY(?:$|_)|APIKEY|AUTH", re.IGNORECASE
 )
+
+
+def _any_case(pattern: str) -> str:
+    """The pattern for capital and small letters, as JSON Schema has no flags."""
+    return re.sub(r"[A-Z]", lambda letter: f"[{letter[0]}{letter[0].lower()}]", pattern)
 
 
 def _variables(description: str) -> Field:
@@ -117,14 +169,17 @@ def _variables(description: str) -> Field:
                 )
         return text
 
-    return Field(read, {"type": "string", "minLength": 1, "description": description})
+    secret = _any_case(_SECRET.pattern).replace("(?:^|_)", r"(?:^|\s|_)").replace("(?:$|_)", r"(?:$|\s|_)")
+    names = r"[A-Za-z_][A-Za-z0-9_]*"
+    pattern = rf"^(?![\s\S]*(?:{secret}))\s*{names}(?:\s+{names})*\s*$"
+    return Field(read, {"type": "string", "pattern": pattern, "description": description})
 
 
 def _whole(description: str, most: int) -> Field:
     def read(text: str) -> int:
-        if not text.isdecimal() or not 1 <= int(text) <= most:
+        if not re.fullmatch(r"[0-9]{1,9}(?:\.0)?", text) or not 1 <= int(float(text)) <= most:
             raise _BadValueError(f"{text!r} is not a whole number from 1 to {most}")
-        return int(text)
+        return int(float(text))
 
     return Field(read, {"type": "integer", "minimum": 1, "maximum": most, "description": description})
 
@@ -149,13 +204,12 @@ def _date(description: str) -> Field:
             raise _BadValueError(f"{text!r} is no date: {error}") from None
         raise _BadValueError(f"{text!r} is no date; write year-month-day, e.g. 2026-12-24")
 
-    return Field(read, {"type": "string", "format": "date", "description": description})
+    pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+    return Field(read, {"type": "string", "format": "date", "pattern": pattern, "description": description})
 
-
-_YES_NO: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 TOP: Final = {
-    "version": Field(str, {"const": 1, "description": "The format of this file."}),
+    "version": Field(str, {"enum": [1, "1"], "description": "The format of this file."}),
     "baseline": _text(f"Directory of the stored baseline (default {DEFAULT_BASELINE})."),
     "baseline_branch": _branch(
         "Branch of the remote that holds it, e.g. gate-baseline (default: the code's own)."
@@ -172,7 +226,7 @@ TOP: Final = {
     "watch": _variables(
         "Environment variables that a run tells of, by a short hash, e.g. DATABASE_MODE; never a secret."
     ),
-    "max_age": _quantity("A report older than this is stale (default 24 h).", dimensions=("time",), off=True),
+    "max_age": _time("A report older than this is stale (default 24 h).", off=True),
 }
 SUITE: Final = {
     "run": _text("The command, run by the shell in the directory of this file; it starts pytest."),
@@ -182,9 +236,7 @@ SUITE: Final = {
     ),
     "prepare": _text("Command that makes what git ignores, run in the tree of the base before its tests."),
     "shards": _whole("How many reports make the suite whole (default: as the reports say).", MOST_SHARDS),
-    "timeout": _quantity(
-        f"Stop the suite after this time (default {DEFAULT_TIMEOUT}).", dimensions=("time",)
-    ),
+    "timeout": _time(f"Stop the suite after this time (default {DEFAULT_TIMEOUT})."),
 }
 DEFAULTS: Final = {
     "tolerance": _tolerance("How much worse than the baseline is acceptable."),
@@ -201,7 +253,7 @@ DEFAULTS: Final = {
             "off": "off",
         },
     ),
-    "budget": _quantity(f"Time for measuring again (default {DEFAULT_BUDGET}).", dimensions=("time",)),
+    "budget": _time(f"Time for measuring again (default {DEFAULT_BUDGET})."),
     "flaky": _choice("What a test means that fails only sometimes.", {"warn": "warn", "fail": "fail"}),
     "inconclusive": _choice(
         "What a suspect means that the comparison left open and that is at most twice the tolerance worse "
@@ -214,16 +266,16 @@ GITHUB: Final = {
         "When a first comment is written: problems (default): when there is something to say; always.",
         {"problems": "problems", "always": "always"},
     ),
-    "protected": _text("Globs of further files that decide how a pull request is judged, e.g. ci/* tox.ini"),
+    "protected": _paths("Globs of further files that decide how a pull request is judged, e.g. ci/* tox.ini"),
     "self_waivers": _choice("Whether the author of a pull request may waive (default true).", _YES_NO),
 }
 METRIC: Final = {
     "better": _choice("Which direction is better.", {"lower": "lower", "higher": "higher"}),
-    "target": _quantity("Missed: the run fails."),
-    "warning": _quantity("Passed over: the run warns."),
-    "critical": _quantity("Passed over: the run fails."),
+    "target": _limit("Missed: the run fails."),
+    "warning": _limit("Passed over: the run warns."),
+    "critical": _limit("Passed over: the run fails."),
     "tolerance": _tolerance("How much worse than the baseline is acceptable; off: limits only.", off=True),
-    "floor": _quantity("The smallest absolute change worth a word."),
+    "floor": _limit("The smallest absolute change worth a word."),
 }
 KNOWN_FAILURE: Final = {
     "signature": _text("Glob of the failure: type | file | message, as gate check shows it (default: any)."),
@@ -231,7 +283,7 @@ KNOWN_FAILURE: Final = {
     "issue": _text("Where it is discussed."),
     "since": _date("Since when it is known, e.g. 2026-11-01."),
     "until": _date("The last day on which it is permitted, e.g. 2026-12-24."),
-    "paths": _text("Globs of the owner's files, e.g. src/payments/* tests/api/*"),
+    "paths": _paths("Globs of the owner's files, e.g. src/payments/* tests/api/*"),
 }
 
 
@@ -313,6 +365,7 @@ class _Reader:
 
     def _entries(self, node: Located) -> tuple[Entry, ...]:
         entries: list[Entry] = []
+        meant: dict[object, Entry] = {}
         for pattern, entry in self._section(node, "metrics", None).items():
             place = node.keys[pattern]
             try:
@@ -321,11 +374,17 @@ class _Reader:
                 self._mistake(place, f"metrics: {error}")
                 continue
             where = f"metrics[{pattern}]"
-            values = self._fields(self._section(entry, where, METRIC), METRIC, f"{where}.")
+            section = self._section(entry, where, METRIC)
+            values = self._fields(section, METRIC, f"{where}.")
             if not values and isinstance(entry.value, dict) and not entry.value:
                 self._mistake(place, f"{where} says nothing; give it a limit or a tolerance")
-            self._check_order(values, where, place)
-            entries.append(Entry(pattern, place, values))
+            places = {key: section[key].place for key in values}
+            self._check_order(values, where, places)
+            entries.append(Entry(pattern, place, values, places))
+            if (first := meant.setdefault(entries[-1].meaning, entries[-1])) is not entries[-1]:
+                self._mistake(
+                    place, f"{where} names the same metrics as line {first.place.line}; merge the two"
+                )
         return tuple(entries)
 
     def _known_failures(self, node: Located) -> tuple[KnownFailure, ...]:
@@ -346,22 +405,18 @@ class _Reader:
             entries.append(KnownFailure(pattern, place, **values))
         return tuple(entries)
 
-    def _check_order(self, values: Mapping[str, Any], where: str, place: Place) -> None:
-        """A warning beyond a limit that fails could never be given."""
-        warning = values.get("warning")
-        sign = -1 if values.get("better") == "higher" else 1
-        for name in ("critical", "target"):
-            if warning is None or (failing := values.get(name)) is None:
-                continue
-            try:
-                beyond = sign * (warning.to(failing.unit) - failing.value) > 0
-            except UnitError as error:
-                self._mistake(place, f"{where}: {error}")
-                return
-            if beyond:
-                hint = "; if higher is better, say better: higher" if "better" not in values else ""
-                self._mistake(place, f"{where}: warning {warning} lies beyond {name} {failing}{hint}")
-                return
+    def _check_order(self, values: Mapping[str, Any], where: str, places: Mapping[str, Place]) -> None:
+        try:
+            beyond = beyond_warning(values, values.get("better", "lower"))
+        except UnitError as error:
+            self._mistake(places["warning"], f"{where}: {error}")
+            return
+        if beyond:
+            hint = "; if higher is better, say better: higher" if "better" not in values else ""
+            self._mistake(
+                places["warning"],
+                f"{where}: warning {values['warning']} lies beyond {beyond} {values[beyond]}{hint}",
+            )
 
     def _section(self, node: Located, where: str, known: Iterable[str] | None) -> dict[str, Located]:
         if not isinstance(node.value, dict):
@@ -388,6 +443,12 @@ class _Reader:
                 values[key] = table[key].read(node.value)
             except ValueError as error:
                 self._mistake(node.place, f"{where}{key}: {error}")
+                continue
+            kind = table[key].schema.get("type")
+            if kind == "string" and not node.is_text:
+                self._mistake(node.place, f'{where}{key} must be a text; write "{node.value}"')
+            if kind == "integer" and node.is_text:
+                self._mistake(node.place, f"{where}{key} must be a number; write {node.value} without quotes")
         return values
 
     def _mistake(self, place: Place, message: str) -> None:
@@ -407,11 +468,24 @@ def json_schema() -> dict[str, Any]:
 
     schema = mapping(TOP, ["version", "suites"])
     schema["properties"] |= {
-        "suites": {"type": "object", "minProperties": 1, "additionalProperties": mapping(SUITE, ["run"])},
+        "suites": {
+            "type": "object",
+            "minProperties": 1,
+            "propertyNames": {"pattern": f"^{SUITE_NAME}$"},
+            "additionalProperties": mapping(SUITE, ["run"]),
+        },
         "defaults": mapping(DEFAULTS, []),
         "github": mapping(GITHUB, []),
-        "metrics": {"type": "object", "additionalProperties": mapping(METRIC, []) | {"minProperties": 1}},
-        "known_failures": {"type": "object", "additionalProperties": mapping(KNOWN_FAILURE, ["until"])},
+        "metrics": {
+            "type": "object",
+            "propertyNames": {"pattern": f"^{PATTERN}$"},
+            "additionalProperties": mapping(METRIC, []) | {"minProperties": 1},
+        },
+        "known_failures": {
+            "type": "object",
+            "propertyNames": {"pattern": r"::|\*"},
+            "additionalProperties": mapping(KNOWN_FAILURE, ["until"]),
+        },
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

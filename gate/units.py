@@ -6,6 +6,7 @@ floats, a `Quantity` keeps the unit that was written so that messages can repeat
 
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Final
@@ -52,8 +53,38 @@ _WRITTEN_OUT: Final = {
 }
 """Unit -> what people write instead of it, in the singular and in small letters."""
 
+_ELSEWHERE: Final = {
+    "TB": ("GB", 1e3),
+    "tb": ("GB", 1e3),
+    "tib": ("GiB", 1024),
+    "t": ("GB", 1e3),
+    "M": ("MB", 1.0),
+    "K": ("KB", 1.0),
+    "mi": ("MiB", 1.0),
+    "gi": ("GiB", 1.0),
+    "ki": ("KiB", 1.0),
+    "d": ("h", 24),
+    "day": ("h", 24),
+    "ps": ("ns", 1e-3),
+    "req/min": ("req/s", 1 / 60),
+    "request/min": ("req/s", 1 / 60),
+    "rpm": ("req/s", 1 / 60),
+    "/min": ("/s", 1 / 60),
+    "req/h": ("req/s", 1 / 3600),
+    "req/ms": ("req/s", 1e3),
+}
+"""Units of other sizes -> ours, and how many of it they are."""
+_GREEK_MU: Final = "\N{GREEK SMALL LETTER MU}"
+
 _DIMENSION: Final = {unit: dimension for dimension, units in FACTORS.items() for unit in units}
-_QUANTITY: Final = re.compile(r"(?P<number>[+-]?[\d.,_]*\d(?:[eE][+-]?\d+)?)\s*(?P<unit>[^\d\s].*)?")
+_QUANTITY: Final = re.compile(r"(?P<number>[+-]?[0-9.,_]*[0-9](?:[eE][+-]?[0-9]+)?)\s*(?P<unit>[^0-9\s].*)?")
+"""What looks like a quantity."""
+
+NUMBER: Final = (
+    r"(?:[0-9]{1,16}(?:\.[0-9]+)?|\.[0-9]+|[0-9]{1,3}(?:[,_][0-9]{3}){1,4}(?:\.[0-9]+)?)"
+    r"(?:[eE](?:\+?(?:0?[0-9]|1[0-5])|-[0-9]{1,3}))?"
+)
+"""A number without its sign, as it may be written."""
 
 
 class UnitError(ValueError):
@@ -117,31 +148,44 @@ def parse(text: str) -> Quantity:
     match = _QUANTITY.fullmatch(text.strip())
     if match is None:
         raise UnitError(f"{text!r} is no quantity; write a number and a unit, e.g. 150 ms or 10 %")
-    digits, unit = match["number"].replace("_", ""), (match["unit"] or "").strip()
-    if "," in digits and not re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", digits):
-        raise UnitError(f"{text!r} is ambiguous; write decimals with a point, thousands as 1,000")
-    try:
-        value = float(digits.replace(",", ""))
-    except ValueError:
-        raise UnitError(f"{text!r} is no quantity; write a number and a unit, e.g. 150 ms or 10 %") from None
-    if abs(value) > LARGEST or 0 < abs(value) < 1 / LARGEST:
-        raise UnitError(f"{text!r} is beyond what can be measured")
+    digits, unit = match["number"], (match["unit"] or "").strip().replace(_GREEK_MU, "µ")
+    if not re.fullmatch(rf"[+-]?{NUMBER}", digits):
+        if "," in digits or "_" in digits:
+            raise UnitError(f"{text!r} is ambiguous; write decimals with a point, thousands as 1,000")
+        if re.fullmatch(r"[+-]?[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?", digits):
+            raise UnitError(f"{text!r} is beyond what can be measured")
+        raise UnitError(f"{text!r} is no quantity; write a number and a unit, e.g. 150 ms or 10 %")
+    value = float(digits.replace(",", "").replace("_", ""))
     if unit not in _DIMENSION:
-        meant = _meant(unit)
+        meant = _meant(value, unit)
         known = f"known units: {', '.join(u for u in _DIMENSION if u)}"
-        raise UnitError(f"unknown unit {unit!r}; {f'did you mean {value:g} {meant}?' if meant else known}")
+        raise UnitError(f"unknown unit {unit!r}; {f'did you mean {meant}?' if meant else known}")
     return Quantity(value, unit)
 
 
-def _meant(unit: str) -> str | None:
-    """The unit that was probably meant: written out, in another case, or with a slip of the pen."""
+def quantity_pattern(units: Collection[str], sign: str = "[+-]?") -> str:
+    """What `parse` reads, if these are the units; the empty one stands for none. For JSON Schema."""
+    names = sorted({*units} - {""}, key=lambda name: (-len(name), name))
+    spelled = "|".join(re.escape(name).replace("µ", f"[µ{_GREEK_MU}]").replace("\\%", "%") for name in names)
+    return rf"^\s*{sign}{NUMBER}\s*(?:{spelled}){'?' if '' in units else ''}\s*$"
+
+
+def _meant(value: float, unit: str) -> str:
+    """The quantity that was probably meant: a unit written out, in another case, or with a slip of the pen.
+
+    It is never another size: who writes TB does not mean MB. Empty: nobody knows.
+    """
     small = unit.lower()
+    if found := _ELSEWHERE.get(unit) or _ELSEWHERE.get(small) or _ELSEWHERE.get(small.removesuffix("s")):
+        known, times = found
+        return f"{value * times:g} {known}"
     same = [known for known in _DIMENSION if known.lower() == small]
     written_out = [
         known for known, words in _WRITTEN_OUT.items() if small in words or small.removesuffix("s") in words
     ]
-    alike = get_close_matches(unit, _DIMENSION, n=1, cutoff=0.6)
-    return next(iter((*same, *written_out, *alike)), None)
+    alike = get_close_matches(unit, _DIMENSION, n=1, cutoff=0.75)
+    meant = next(iter((*same, *written_out, *alike)), "")
+    return f"{value:g} {meant}" if meant else ""
 
 
 _STEPS: Final = {

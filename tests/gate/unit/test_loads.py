@@ -169,7 +169,9 @@ def test_an_error_rate_in_percent_is_not_a_hundred_times_as_high():
 def test_an_error_rate_that_is_no_share_says_nothing_of_single_requests():
     rate = metric("load.api.error_rate{users=100}", 3.0, "/s", count=2000)
     suite = suite_run([*load(None).metrics.values(), rate])
-    assert judged(suite, policy_of({"load.*.error_rate": "{target: 5 /s}"})).verdict == "passed"
+    assert (
+        judged(suite, policy_of({"load.*.error_rate": "{better: lower, target: 5 /s}"})).verdict == "passed"
+    )
 
 
 def test_a_latency_in_a_unit_that_we_do_not_know_says_nothing_about_the_lag():

@@ -156,7 +156,37 @@ def test_every_dimension_has_a_smallest_change_worth_a_word(unit, floor):
 
 def test_the_direction_is_the_metrics_own_unless_the_policy_says_otherwise():
     assert policy_of().rule(metric("a", 1, better="higher")).better == "higher"
-    assert policy_of({"a": "{better: lower}"}).rule(metric("a", 1, better="higher")).better == "lower"
+    assert policy_of({"a": "{better: higher}"}).rule(metric("a", 1)).better == "higher"
+
+
+def test_a_direction_against_what_the_suite_says_is_an_error():
+    with pytest.raises(LocatedError, match=r":4:17: metrics\[a\].better: of a the suite says that higher is"):
+        policy_of({"a": "{better: lower}"}).rule(metric("a", 1, better="higher"))
+
+
+@pytest.mark.parametrize("limit", ["target", "warning", "critical"])
+def test_a_limit_on_a_rate_of_which_nobody_says_the_direction_is_an_error(limit):
+    """It would be the most that it may be: five requests a second keep a target of a thousand."""
+    policy = policy_of({"a.*": f"{{{limit}: 1000 req/s}}"})
+    with pytest.raises(LocatedError, match=rf"metrics\[a\.\*\]\.{limit}: is a\.b, a rate, better when"):
+        policy.rule(metric("a.b", 5, "req/s"))
+    assert policy.rule(metric("a.b", 5, "req/s", better="higher"))
+    said = policy_of({"a.*": f"{{{limit}: 1000 req/s}}", "a.b": "{better: lower}"})
+    assert said.rule(metric("a.b", 5, "req/s")).better == "lower"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_limits_that_contradict_each_other_are_seen_on_the_metric(order):
+    entries = {"api.*": "{warning: 200 ms}", "api.home.p50": "{critical: 100 ms}"}
+    policy = policy_of(dict(list(entries.items())[::order]))
+    line = 5 if order == 1 else 4
+    with pytest.raises(LocatedError) as error:
+        policy.rule(metric("api.home.p50", 1))
+    assert str(error.value) == (
+        f"thresholds.yaml:{9 - line}:22: metrics[api.*].warning: of api.home.p50, 200 ms lies beyond "
+        f"metrics[api.home.p50].critical = 100 ms, line {line}"
+    )
+    assert policy.rule(metric("api.cart.p50", 1))
 
 
 @pytest.mark.parametrize("field", ["target", "warning", "critical", "floor"])
@@ -165,8 +195,9 @@ def test_a_unit_that_does_not_fit_is_located_in_the_policy(field):
     assert policy.rule(metric("b.p50", 1)).tolerance == Quantity(5, "%")
     with pytest.raises(LocatedError) as error:
         policy.rule(metric("a.p50", 1))
+    column = 15 + len(field)
     assert str(error.value) == (
-        f"thresholds.yaml:5:3: metrics[a.p50].{field}: 5 MB does not fit: a.p50 is measured in ms"
+        f"thresholds.yaml:5:{column}: metrics[a.p50].{field}: 5 MB does not fit: a.p50 is measured in ms"
     )
 
 
@@ -185,10 +216,11 @@ def test_a_limit_without_a_unit_is_refused_with_those_that_fit(field, written, u
     policy = policy_of({"a.*": f"{{{field}: {written}}}"})
     with pytest.raises(LocatedError) as error:
         policy.rule(metric("a.b", 1, unit))
-    where = f"thresholds.yaml:4:3: metrics[a.*].{field}: {written}"
+    where = f"thresholds.yaml:4:{13 + len(field)}: metrics[a.*].{field}: {written}"
     of = "a ratio" if unit == "ratio" else f"measured in {unit}"
     assert str(error.value) == f"{where} has no unit: a.b is {of}{meant}"
-    assert policy_of({"a.*": f"{{{field}: 0}}"}).rule(metric("a.b", 1, unit)), "nothing is so in any unit"
+    nothing = policy_of({"a.*": f"{{{field}: 0, better: lower}}"})
+    assert nothing.rule(metric("a.b", 1, unit)), "nothing is so in any unit"
     assert policy.rule(metric("a.b", 1, "count"))
 
 

@@ -33,7 +33,7 @@ def handlers() -> Iterator[None]:
 
 def gone(pid: int) -> bool:
     """Whether a process is over, soon at the latest; a zombie is nobody's any more."""
-    for _ in range(100):
+    for _ in range(600):
         try:
             if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
                 return True
@@ -43,13 +43,18 @@ def gone(pid: int) -> bool:
     return False
 
 
+def written(file: Path) -> str:
+    """What a process writes into a file, as soon as it has done so."""
+    for _ in range(3000):
+        if file.exists() and file.read_text().strip():
+            return file.read_text()
+        time.sleep(0.01)
+    raise AssertionError(f"{file.name} was not written")
+
+
 def started(directory: Path) -> int:
     """The process that the command has started."""
-    for _ in range(1000):
-        if (file := directory / "child").exists() and file.read_text().strip():
-            return int(file.read_text())
-        time.sleep(0.01)
-    raise AssertionError("it did not start")
+    return int(written(directory / "child"))
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -201,13 +206,11 @@ def test_what_a_killed_process_leaves_is_gone(tmp_path: Path, command: str):
     program = KILLED.format(command=command, cwd=str(tmp_path))
     with subprocess.Popen([sys.executable, "-c", program]) as killed:
         child = started(tmp_path)
-        while not (tmp_path / "made").exists() and killed.poll() is None:
-            time.sleep(0.01)
-        made = Path((tmp_path / "made").read_text())
+        made = Path(written(tmp_path / "made"))
         assert made.is_dir()
         killed.kill()
     assert gone(child)
-    for _ in range(200):
+    for _ in range(600):
         if not made.exists():
             break
         time.sleep(0.05)

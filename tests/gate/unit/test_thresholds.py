@@ -1,13 +1,11 @@
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from gate.located import MAX_BYTES, LocatedError, Place, read_yaml
 from gate.policy import OFF, Suite
-from gate.thresholds import json_schema, parse_policy
+from gate.thresholds import parse_policy
 from gate.units import Quantity
 from tests.gate.build import HEADER
 
@@ -80,15 +78,15 @@ def test_a_mistake_in_the_frame_of_the_file_is_located(text, says):
         ("metrics: {a b: {warning: 1 ms}}\n",
          "3:11: metrics: 'a b' is no metric name or glob; write e.g. load.api.p95{users=100}"),
         ("metrics: {a.p50: {warning: 3 ms, critical: 2 ms}}\n",
-         "3:11: metrics[a.p50]: warning 3 ms lies beyond critical 2 ms"
+         "3:28: metrics[a.p50]: warning 3 ms lies beyond critical 2 ms"
          "; if higher is better, say better: higher"),
         ("metrics: {a.p50: {better: higher, warning: 1 ms, critical: 2 ms}}\n",
-         "3:11: metrics[a.p50]: warning 1 ms lies beyond critical 2 ms"),
+         "3:44: metrics[a.p50]: warning 1 ms lies beyond critical 2 ms"),
         ("metrics: {a.p50: {warning: 2000 ms, critical: 1 s}}\n",
-         "3:11: metrics[a.p50]: warning 2000 ms lies beyond critical 1 s"
+         "3:28: metrics[a.p50]: warning 2000 ms lies beyond critical 1 s"
          "; if higher is better, say better: higher"),
         ("metrics: {a.p50: {warning: 3 ms, critical: 2 MB}}\n",
-         "3:11: metrics[a.p50]: cannot compare ms with MB"),
+         "3:28: metrics[a.p50]: cannot compare ms with MB"),
         ("defaults: {tolerance: 5 ms}\n",
          "3:23: defaults.tolerance: '5 ms' has the wrong unit; write e.g. 10 %"),
         ("defaults: {tolerance: -5 %}\n", "3:23: defaults.tolerance: '-5 %' is negative"),
@@ -146,7 +144,7 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file():
         "thresholds.yaml:4:23",
         "thresholds.yaml:6:11",
         "thresholds.yaml:6:35",
-        "thresholds.yaml:7:3",
+        "thresholds.yaml:7:20",
     ]
 
 
@@ -271,81 +269,3 @@ def test_located_values_know_where_they_stand():
     assert document.keys["b"] == Place(2, 1)
     assert (items[0].value, items[0].place) == ("x", Place(3, 5))
     assert items[1].kind == "a mapping"
-
-
-# The schema is checked by hand, as far as it goes: `jsonschema` is no dependency of ours.
-
-TYPES: dict[str, Any] = {"object": dict, "string": str, "number": (int, float), "boolean": bool}
-
-
-def accepted(value: Any, schema: dict[str, Any]) -> bool:
-    if "const" in schema:
-        return value == schema["const"]
-    if "enum" in schema:
-        return any(type(value) is type(option) and value == option for option in schema["enum"])
-    if "anyOf" in schema or "oneOf" in schema:
-        return any(accepted(value, option) for option in schema.get("anyOf") or schema["oneOf"])
-    names = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    if not any(
-        isinstance(value, TYPES[n]) and (n == "boolean" or not isinstance(value, bool)) for n in names
-    ):
-        return False
-    if not isinstance(value, dict):
-        return len(value) >= schema.get("minLength", 0) if isinstance(value, str) else True
-    known, rest = schema.get("properties", {}), schema.get("additionalProperties", True)
-    return (
-        set(schema.get("required", ())) <= set(value)
-        and len(value) >= schema.get("minProperties", 0)
-        and all(
-            accepted(item, known[key]) if key in known else accepted(item, rest) if rest else False
-            for key, item in value.items()
-        )
-    )
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        HEADER,
-        HEADER + "defaults: {tolerance: 10 %, confirm: suspects}\n",
-        HEADER + "metrics: {a.p50: {warning: 150 ms}, b: {better: higher, critical: 5, tolerance: off}}\n",
-        "version: 1\nbaseline: x\nmax_age: 3 h\nsuites: {a: {run: x, durations: true, timeout: 5 min}}\n",
-    ],
-)
-def test_the_schema_accepts_what_the_parser_accepts(text):
-    parse_policy(text)
-    assert accepted(yaml.safe_load(text), json_schema())
-
-
-@pytest.mark.parametrize("word", ["true", "false"])
-def test_the_schema_accepts_confirm_as_a_boolean(word):
-    text = HEADER + f"defaults: {{confirm: {word}}}\n"
-    parse_policy(text)
-    assert accepted(yaml.safe_load(text), json_schema())
-
-
-def test_the_schema_accepts_the_thresholds_of_this_repository():
-    text = (ROOT / "thresholds.yaml").read_text()
-    parse_policy(text)
-    assert accepted(yaml.safe_load(text), json_schema())
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "suites: {s: {run: x}}\n",
-        "version: 2\nsuites: {s: {run: x}}\n",
-        "version: 1\nsuites: {}\n",
-        "version: 1\nsuites: {s: {}}\n",
-        "version: 1\nsuites: {s: {run: ''}}\n",
-        HEADER + "metric: {}\n",
-        HEADER + "metrics: {a.p50: {warnin: 5 ms}}\n",
-        HEADER + "metrics: {a.p50: {}}\n",
-        HEADER + "metrics: {a.p50: {better: up}}\n",
-        HEADER + "metrics: {a.p50: {warning: [5 ms]}}\n",
-        HEADER + "defaults: {confirm: maybe}\n",
-    ],
-)
-def test_the_schema_refuses_what_the_parser_refuses(text):
-    mistakes(text)
-    assert not accepted(yaml.safe_load(text), json_schema())
