@@ -30,7 +30,7 @@ from gate.processes import fresh_directory, process_group
 from gate.readers.naming import report_stem, run_command, shard_in, suite_in
 from gate.wrappers import unreached
 from pytest_regression_gate.pipes import Address, Pipe
-from pytest_regression_gate.protocol import Progress, progress_from
+from pytest_regression_gate.protocol import TWICE, Progress, begun, progress_from
 from pytest_regression_gate.variables import (
     LIBRARIES_VARIABLE,
     PROGRESS_VARIABLE,
@@ -187,7 +187,12 @@ def _measure(
         listen(event)
 
     variables = partial(_environment, suite, shard or Shard(1, 1), report, added)
+    begun(report).unlink(missing_ok=True)
     code, problem = _execute(suite, root, variables, log, hear)
+    if read_if_plain(begun(report)) == TWICE.encode():
+        report.unlink(missing_ok=True)
+        problem = problem or "started pytest more than once; let each be a suite of its own"
+    begun(report).unlink(missing_ok=True)
     if not problem and not report.exists():
         problem = f"ended with exit code {code} and wrote no report"
         problem += f": {unreached(suite.run)}" if code in {0, 1} and not heard.is_set() else ""

@@ -79,6 +79,7 @@ def judge_metrics(
             rule = policy.rule(metric)
             if rule.tolerance == OFF:
                 continue
+            findings += _blind(metric, rule)
             if metric.name in void:
                 if confirmation and (shown := confirmation.evidence.get(metric.name)):
                     findings += _without_history(metric, rule, shown)
@@ -110,6 +111,24 @@ def judge_metrics(
         told = {finding.subject for finding in findings}
         findings += _reach(run, confirmation, screened, new) + _left_open(run, policy, confirmation, told)
     return Comparison(findings, counted + len(candidates))
+
+
+def _blind(metric: Metric, rule: Rule) -> list[Finding]:
+    """A tolerance that nothing exceeds: what is to be high cannot fall by more than all of it."""
+    if rule.better == "lower" or rule.tolerance.to("ratio") < 1:
+        return []
+    return [
+        Finding(
+            kind="rule",
+            level="fail",
+            subject=metric.name,
+            suite=metric.suite,
+            message=f"higher is better, so a tolerance of {rule.tolerance} lets it fall to nothing",
+            rule=rule.cite("tolerance"),
+            nodeids=(metric.nodeid,),
+            remedy="write a tolerance below 100 %; or off, and a limit: critical",
+        )
+    ]
 
 
 def _compare_counts(

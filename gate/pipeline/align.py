@@ -10,7 +10,7 @@ from gate.evidence import Confirmation
 from gate.judge import Inputs
 from gate.model import Metric, Run, SuiteRun
 from gate.moves import followed
-from gate.units import UnitError, convert
+from gate.units import UnitError, convert, dimension
 from gate.verdict import Finding
 from pytest_regression_gate.metrics import Better
 
@@ -85,6 +85,8 @@ def as_remembered(run: Run, baseline: Baseline) -> tuple[Run, list[Finding]]:
 
 
 def _like(metric: Metric, known: KnownMetric) -> Metric:
+    if metric.unit != known.unit and dimension(metric.unit) != dimension(known.unit):
+        raise UnitError  # what a rule may say without a unit, a measurement may not
     value = convert(metric.value, metric.unit, known.unit)
     return msgspec.structs.replace(
         metric, value=value, unit=known.unit, better=known.better, exact=known.exact
@@ -154,7 +156,8 @@ def _unlike(metric: Metric, unit: str) -> Finding:
         level="fail",
         subject=metric.name,
         suite=metric.suite,
-        message=f"was measured in {unit} on the baseline and is now measured in {metric.unit}",
+        message=f"was measured in {unit or 'no unit'} on the baseline and is now measured in "
+        f"{metric.unit or 'no unit'}",
         nodeids=(metric.nodeid,),
         remedy="give it another name, or measure it as before",
     )

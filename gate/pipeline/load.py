@@ -34,7 +34,9 @@ from gate.git import (
     resolve,
     top_level,
     tracked_branch,
+    tracked_files,
 )
+from gate.globs import path_glob
 from gate.located import LocatedError, Mistake, Place
 from gate.model import Problem, Run, SuiteRun
 from gate.moves import Since, caught_up, find_moves, since_accepted, unmatched
@@ -217,8 +219,9 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
         read, problems = _guarded(
             lambda: expected_at(memory_of(file, here, baseline), file.absolute().parent)
         )
-        lost = [] if read.suites or problems or baseline else _no_branch(file.absolute().parent, here, "")
-        return Sources(here, read, "", tuple(lost), problems)
+        notes = [] if read.suites or problems or baseline else _no_branch(file.absolute().parent, here, "")
+        notes += _idle_globs(file.absolute().parent, here)
+        return Sources(here, read, "", tuple(notes), problems)
     root = file.absolute().parent
     base = merge_base(root, base_ref)
     policy, notes = _policy_at(root, base, file, here)
@@ -229,7 +232,7 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
     place = repository_path(root, directory)
     changed = any(not _is_memory(name, place) for name in names)
     same = not names and base == head_commit(root)
-    notes += _protected(policy, names, file.name, repository_path(root, file))
+    notes += _protected(policy, names, file.name, repository_path(root, file)) + _idle_globs(root, policy)
     notes += [_removed(suite, file.name) for suite in policy.suites if suite not in here.suites]
     if (policy.baseline_branch and baseline is None) or not inside_repository(root, directory):
         # out of the change's reach
@@ -533,6 +536,33 @@ def _protected(policy: Policy, names: list[str], file: str, rules: str) -> list[
         _change(name, "decides how this is judged, and this change edits it")
         for name in names
         if name != rules and not name.startswith(f"{up}{policy.baseline}/") and policy.protects(name, rules)
+    ]
+
+
+def _idle_globs(root: Path, policy: Policy) -> list[Finding]:
+    """Globs of files that match none: somebody thinks that they protect something."""
+    globs = [("github.protected", name, "") for name in policy.protected.split()]
+    for entry in policy.known_failures:
+        globs += [(f"known_failures[{entry.pattern}].paths", name, "here") for name in entry.paths.split()]
+    if not globs:
+        return []
+    try:
+        top = top_level(root)
+        tracked = tracked_files(top)
+    except GitError:
+        return []
+    files = {"": tracked, "here": [os.path.relpath(top / name, root.resolve()) for name in tracked]}
+    return [
+        Finding(
+            kind="rule",
+            level="warn",
+            subject=name,
+            message="matches no file of the repository",
+            rule=where,
+            remedy="correct it; * crosses directories, and a directory ends with /",
+        )
+        for where, name, place in globs
+        if not any(map(path_glob(name).fullmatch, files[place]))
     ]
 
 

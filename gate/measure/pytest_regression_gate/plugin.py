@@ -23,7 +23,7 @@ from pytest_regression_gate.latency import Turns
 from pytest_regression_gate.metrics import Measurement, duration_name, join_name
 from pytest_regression_gate.pipes import Address
 from pytest_regression_gate.probe import write_probe
-from pytest_regression_gate.protocol import Progress, Value, say
+from pytest_regression_gate.protocol import TWICE, Progress, Value, begun, say
 from pytest_regression_gate.recorder import Measure
 from pytest_regression_gate.uses import Uses
 from pytest_regression_gate.variables import (
@@ -94,11 +94,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_Subtests(config.stash[_subtests]), "gate-subtests")
     uses = Uses(os.environ.get(WATCH_VARIABLE, "").split())
     config.pluginmanager.register(uses, "gate-uses")
+    if not hasattr(config, "workerinput") and not nested:
+        _begin_session(config)
     if not nested:
         _keep_report_to_itself(config)
     if not hasattr(config, "workerinput"):  # of a distributed run only the controller writes the report
-        if not nested:
-            _begin_session(config)
         commit, uncommitted = checked_out_commit(config.rootpath)
         config.pluginmanager.register(_RunMetadata(commit, uses, uncommitted), "gate-run-metadata")
         if (address := os.environ.get(PROGRESS_VARIABLE)) and not nested:
@@ -113,19 +113,24 @@ def _nested(config: pytest.Config) -> bool:
 def _begin_session(config: pytest.Config) -> None:
     """Tell a pytest that a test starts from the suite's own; refuse a second one of the suite's command.
 
-    A suite has one report: another pytest would write over that of the first.
+    A suite has one report: another pytest, then or at the same time, would write over that of the first.
     """
     if any(os.environ.get(name) for name in (SUITE_VARIABLE, LOCKSTEP_VARIABLE, SELECT_VARIABLE)):
         os.environ[SESSION_VARIABLE] = "1"
     if not os.environ.get(SUITE_VARIABLE):
         return
-    report = Path(config.getoption("json_report_file", None) or os.devnull)
-    if report.is_file():
-        report.unlink()  # half a suite is none
+    report = _own_report(config)
+    if report is None:
+        return
+    try:
+        begun(report).touch(exist_ok=False)
+    except FileExistsError:
+        report.unlink(missing_ok=True)  # half a suite is none
+        begun(report).write_text(TWICE)  # also if the first goes on, and writes its report
         raise pytest.UsageError(
             f"suite {os.environ[SUITE_VARIABLE]!r} starts pytest more than once, and the last report would "
             "be the only one; let each be a suite of its own"
-        )
+        ) from None
 
 
 def _keep_report_to_itself(config: pytest.Config) -> None:
@@ -135,10 +140,17 @@ def _keep_report_to_itself(config: pytest.Config) -> None:
     """
     if getattr(config.option, "tx", None) and not hasattr(config, "workerinput"):
         return
-    options = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
-    if f"--json-report-file={config.getoption('json_report_file', None)}" in options:
+    if _own_report(config):
+        options = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
         kept = [option for option in options if not option.startswith("--json-report")]
         os.environ["PYTEST_ADDOPTS"] = shlex.join(kept)
+
+
+def _own_report(config: pytest.Config) -> Path | None:
+    """The report that the gate asked for; None: it did not, or the suite writes it elsewhere."""
+    file = config.getoption("json_report_file", None)
+    asked = f"--json-report-file={file}" in shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+    return Path(file) if file and asked else None
 
 
 @pytest.hookimpl(trylast=True)

@@ -4,6 +4,7 @@ Progress of a suite goes one way. In a same-machine comparison each side's worke
 it measured, and the controller answers with commands.
 """
 
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -107,6 +108,14 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     """Calls of the operation behind each latency: their mean."""
     close: bool = False
     """Whether a block of rounds ends with this one."""
+
+
+TWICE: Final = "twice"
+
+
+def begun(report: Path) -> Path:
+    """The file that the pytest of a suite makes when it begins; it holds `TWICE` if there was another one."""
+    return report.with_suffix(".begun")
 
 
 _answers: Final = msgspec.json.Decoder(Answer)

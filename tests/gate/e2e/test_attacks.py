@@ -210,3 +210,22 @@ def test_slow():
     while not pathlib.Path("end").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
 """
+
+
+def test_globs_that_match_no_file_are_told(repository: Path):
+    rules = RULES + (
+        "github: {protected: ci/ tools/*.sh ci/**/*.sh nothing/*}\n"
+        "known_failures: {test_api.py::test_known: {until: 2999-01-01, paths: src/* gone/*}}\n"
+    )
+    files = {"ci/deep/run.sh": "", "ci/run.sh": "", "tools/a.sh": "", "src/a.py": ""}
+    test = "def test_known(): assert False\n"
+    commit(repository, {"thresholds.yaml": rules, "test_api.py": test, **files})
+    project = Project(repository)
+    project.gate("run")
+    for base in ([], ["--base", "HEAD"]):
+        _, verdict = verdict_of(project, *base)
+        told = {f["subject"]: f["rule"] for f in verdict["findings"] if f["kind"] == "rule"}
+        assert told == {
+            "nothing/*": "github.protected",
+            "gone/*": "known_failures[test_api.py::test_known].paths",
+        }

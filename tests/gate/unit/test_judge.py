@@ -770,3 +770,25 @@ def test_work_counts_limits_and_failures_are_red_whether_anything_changed_or_not
     )
     broken = run_of(suite_run(tests=[outcome(result="failed")]))
     assert judge(broken, Baseline(), policy_of(), changed=changed).verdict == "failed"
+
+
+@pytest.mark.parametrize(("tolerance", "kinds"), [("100 %", {"rule"}), ("99 %", {"regression"})])
+def test_a_tolerance_that_lets_a_throughput_fall_to_nothing_fails(tolerance, kinds):
+    baseline = history("a.throughput", [900] * 10, "req/s", better="higher")
+    policy = policy_of({"a.throughput": f"{{tolerance: {tolerance}}}"})
+    verdict = judged([metric("a.throughput", 1, "req/s", better="higher")], baseline, policy)
+    assert {finding.kind for finding in verdict.findings if finding.level == "fail"} == kinds
+    by_default = policy_of(defaults=f"{{tolerance: {tolerance}}}")
+    verdict = judged([metric("a.throughput", 1, "req/s", better="higher")], baseline, by_default)
+    assert {finding.kind for finding in verdict.findings if finding.level == "fail"} == kinds
+    lower = policy_of({"a.p50": "{tolerance: 300 %}"})
+    assert judged([metric("a.p50", 390)], history("a.p50", STEADY), lower).verdict == "passed"
+
+
+@pytest.mark.parametrize(
+    ("before", "unit", "value"), [("ms", "", 50), ("ms", "", 0), ("widgets", "", 50), ("", "widgets", 50)]
+)
+def test_a_metric_that_loses_its_unit_is_compared_no_more_and_fails(before, unit, value):
+    verdict = judged([metric("a.p50", value, unit)], history("a.p50", STEADY, before))
+    assert {finding.kind for finding in verdict.findings if finding.level == "fail"} == {"missing-metric"}
+    assert f"in {before or 'no unit'} on the baseline" in verdict.findings[-1].message

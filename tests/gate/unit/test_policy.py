@@ -1,11 +1,15 @@
+from typing import Any
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gate.globs import path_glob
 from gate.located import LocatedError, Place
 from gate.policy import BUILT_IN, OFF, Entry, split_pattern
+from gate.thresholds import parse_policy
 from gate.units import Quantity
-from tests.gate.build import metric, policy_of
+from tests.gate.build import history, judge, metric, policy_of, run_of, suite_run
 
 
 def matching(pattern: str, name: str) -> bool:
@@ -260,3 +264,72 @@ def test_the_more_precise_entry_wins_in_either_order(stronger: str, weaker: str,
     name = "load.api.p50{users=100}" if weaker else "load.api.p95"
     policy = policy_of(dict(lines[::order]))
     assert str(policy.rule(metric(name, 1)).tolerance) == "3 %"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "covered", "apart"),
+    [
+        (r"t.py::test_mul[2\*3]", "t.py::test_mul[2*3]", "t.py::test_mul[2**3]"),
+        ("t.py::test_mul[2*3]", "t.py::test_mul[2+1*3]", "t.py::test_mul[2]"),
+        (r"t.py::test_path[C:\\*]", r"t.py::test_path[C:\*]", r"t.py::test_path[C:\x]"),
+        (r"t.py::test_nl[a\nb]", r"t.py::test_nl[a\nb]", "t.py::test_nl[anb]"),
+    ],
+)
+def test_a_star_can_be_meant_literally(pattern: str, covered: str, apart: str):
+    text = (
+        f"version: 1\nsuites: {{api: {{run: x}}}}\nknown_failures: {{'{pattern}': {{until: 2999-01-01}}}}\n"
+    )
+    (entry,) = parse_policy(text).known_failures
+    assert entry.covers(covered)
+    assert not entry.covers(apart)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "inside", "outside"),
+    [
+        ("ci/", ["ci/run.sh", "ci/deep/run.sh"], ["ci", "src/ci/run.sh"]),
+        ("ci/**/*.sh", ["ci/run.sh", "ci/a/b/run.sh"], ["ci/run.py", "run.sh"]),
+        ("**/conftest.py", ["conftest.py", "a/b/conftest.py"], ["a/xconftest.py"]),
+        ("ci/*", ["ci/run.sh", "ci/a/run.sh"], ["cix/run.sh"]),
+    ],
+)
+def test_globs_of_files(pattern: str, inside: list[str], outside: list[str]):
+    found = path_glob(pattern)
+    assert all(map(found.fullmatch, inside))
+    assert not any(map(found.fullmatch, outside))
+
+
+ENTRIES = st.dictionaries(
+    st.sampled_from(
+        ["api.*", "*.p50", "api.home.*", "api.home.p50", "api.home.p50{users=*}", "api.*{users=1}", "*",
+         "api.home.p50{users=1}", "api.**", "*{users=1,mode=*}", "api.h*.p50", "api.*e.p50"]
+    ),
+    st.fixed_dictionaries(
+        {}, optional={key: st.sampled_from(["50 ms", "100 ms", "200 ms"]) for key in ("target", "critical")}
+        | {"tolerance": st.sampled_from(["5 %", "300 %", "off"])},
+    ).filter(bool),
+    min_size=2, max_size=5,
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(ENTRIES, st.randoms(use_true_random=False))
+def test_the_order_of_entries_never_changes_a_verdict_without_a_warning(entries: dict[str, Any], order: Any):
+    names = list(entries)
+    order.shuffle(names)
+    run = run_of(suite_run([metric(f"api.home.p50{label}", 150) for label in ("", "{mode=a,users=1}")]))
+    told, results = set[str](), list[object]()
+    for listed in (entries, {name: entries[name] for name in names}):
+        lines = {
+            name: "{" + ", ".join(f"{key}: {value}" for key, value in said.items()) + "}"
+            for name, said in listed.items()
+        }
+        try:
+            verdict = judge(run, history("api.home.p50", [100.0] * 10), policy_of(lines))
+        except LocatedError:
+            results.append("refused")
+            continue
+        told |= {finding.subject for finding in verdict.findings if finding.kind == "rule"}
+        found = {(f.kind, f.level, f.subject) for f in verdict.findings if f.kind != "rule"}
+        results.append((verdict.verdict, found))
+    assert results[0] == results[1] or told
