@@ -46,11 +46,12 @@ FLOORS: Final[dict[str, Quantity]] = {
 """Dimension -> the smallest absolute change worth a word, unless an entry says `floor`."""
 
 
-SUITE_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+SUITE_NAME: Final = r"(?!(?:verdict|waivers|confirmation)$|.*\.[0-9]+-of-[0-9]+$)[A-Za-z0-9][A-Za-z0-9_.-]*"
+"""Its reports are files of this name, beside some of the gate; `api.1-of-2` is a share of another suite."""
 
 
 def is_suite(name: str) -> bool:
-    """Whether a suite may be called so; its reports and accepted runs are files of this name."""
+    """Whether a suite may be called so."""
     return re.fullmatch(SUITE_NAME, name) is not None
 
 

@@ -347,9 +347,7 @@ class _Reader:
         suites: dict[str, Suite] = {}
         for name, suite in self._section(node, "suites", None).items():
             if not is_suite(name):
-                self._mistake(
-                    node.keys[name], f"suite {name!r}: use letters, digits, '.', '_' and '-'; it names a file"
-                )
+                self._mistake(node.keys[name], f"suite {name!r}: {_not_a_suite(name)}")
             values = self._fields(self._section(suite, f"suites.{name}", SUITE), SUITE, f"suites.{name}.")
             if "run" not in values:
                 if isinstance(suite.value, dict) and "run" not in suite.value:
@@ -453,6 +451,12 @@ class _Reader:
 
     def _mistake(self, place: Place, message: str) -> None:
         self.mistakes.append(Mistake(place, message))
+
+
+def _not_a_suite(name: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        return "reports of the gate have such names; choose another one"
+    return "use letters, digits, '.', '_' and '-'; it names a file"
 
 
 def json_schema() -> dict[str, Any]:

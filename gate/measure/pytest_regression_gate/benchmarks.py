@@ -2,7 +2,7 @@
 
 import math
 
-from pytest_regression_gate.metrics import Measurement, test_label
+from pytest_regression_gate.metrics import Measurement, label_of_test
 
 
 def timed_by_benchmark(nodeid: str, fixture: object) -> Measurement | None:
@@ -16,4 +16,4 @@ def timed_by_benchmark(nodeid: str, fixture: object) -> Measurement | None:
     rounds, seconds = getattr(statistics, "rounds", 0), getattr(statistics, "median", math.nan)
     if not isinstance(rounds, int) or not isinstance(seconds, float) or not rounds or not seconds >= 0:
         return None
-    return Measurement("benchmark.median", "s", labels=test_label(nodeid), value=seconds, count=rounds)
+    return Measurement("benchmark.median", "s", labels=label_of_test(nodeid), value=seconds, count=rounds)

@@ -31,6 +31,9 @@ _NAME: Final = re.compile(r"(?P<base>[A-Za-z_][\w-]*(?:\.[\w-]+)*)(?:\{(?P<label
 _LABEL: Final = re.compile(r"(?P<key>[A-Za-z_]\w*)=(?P<value>[^={},\s](?:[^={},]*[^={},\s])?)")
 
 
+_ID: Final = re.compile(r"(.+?)-(\d+)c-(.+?)-py([a-z0-9.]+)(?:-.*)?")
+"""The name of an environment: CPU, cores, OS, Python, and more."""
+
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 _Whole = Annotated[int, msgspec.Meta(ge=0)]
@@ -137,9 +140,13 @@ class Environment(msgspec.Struct, frozen=True, omit_defaults=True):
         """A readable name that is safe as a file name, e.g. `amd-epyc-2c-debian-12-py3.11-16g`."""
         libraries = (f"{name} {version}" for name, version in sorted(self.libraries.items()))
         parts = (self.cpu, f"{self.cores}c", self.os, f"py{self.python}", self.memory, *libraries)
-        if not all(map(str.isascii, parts)):  # letters that a file name loses must still tell machines apart
-            parts = (*parts, f"{zlib.crc32('|'.join(parts).encode()):08x}")
-        return "-".join(slug for part in parts if (slug := _slug(part)))
+        name = "-".join(slug for part in parts if (slug := _slug(part)))
+        read = _ID.fullmatch(name)
+        known = read and read.groups() == tuple(map(_slug, (self.cpu, self.cores, self.os, self.python)))
+        if not known or not all(map(str.isascii, parts)):
+            # What a file name loses, or could be read in two ways, must still tell machines apart.
+            return f"{name}-{zlib.crc32('|'.join(parts).encode(errors='surrogatepass')):08x}"
+        return name
 
     @property
     def mixed(self) -> bool:
@@ -186,10 +193,10 @@ def join_name(base: str, labels: Mapping[str, str]) -> str:
 
 def duration_name(nodeid: str) -> str:
     """The metric that holds how long a test took."""
-    return join_name("test.duration", test_label(nodeid))
+    return join_name("test.duration", label_of_test(nodeid))
 
 
-def test_label(nodeid: str) -> dict[str, str]:
+def label_of_test(nodeid: str) -> dict[str, str]:
     """The label of a metric that is about one test; what no label can hold is written as in a URL: `%2C`."""
     return {"test": _NOT_IN_A_LABEL.sub(lambda found: quote(found[0]), nodeid)}
 
