@@ -14,7 +14,7 @@ def read_plain(path: Path) -> bytes:
     """The contents of a plain file, or of one that a link leads to.
 
     Raises:
-        OSError: it is not there, is none, or is larger than 1 GB.
+        OSError: it is not there, is none, or is larger than 1 GiB.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:
@@ -22,7 +22,7 @@ def read_plain(path: Path) -> bytes:
         if not stat.S_ISREG(state.st_mode):
             raise OSError(errno.EINVAL, "not a plain file", str(path))
         if state.st_size > _MOST:
-            raise OSError(errno.EFBIG, "larger than 1 GB", str(path))
+            raise OSError(errno.EFBIG, "larger than 1 GiB", str(path))
         return file.read()
 
 

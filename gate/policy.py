@@ -286,7 +286,9 @@ class Policy:
             raise self._wrong(
                 saying["warning"],
                 "warning",
-                f"of {metric.name}, {found['warning']} lies beyond {other}, line {saying[beyond].place.line}",
+                f"{found['warning']} for {metric.name} lies beyond {other} "
+                f"(line {saying[beyond].place.line}), "
+                "which fails first; set one before it",
             )
         return Rule(**found, sources=sources)
 
@@ -298,12 +300,14 @@ class Policy:
         """
         if "better" in saying:
             if metric.better == "higher" and better == "lower":
-                wrong = f"of {metric.name} the suite says that higher is better; remove one of the two"
+                wrong = (
+                    f"the suite records {metric.name} with better='higher'; remove it, or change the suite"
+                )
                 raise self._wrong(saying["better"], "better", wrong)
             return
         limit = next((key for key in LIMITS if key in saying), "")
         if limit and dimension(metric.unit) == "rate" and metric.better == "lower":
-            wrong = f"is {metric.name}, a rate, better when it is higher? add better: higher, or lower"
+            wrong = f"{metric.name} is a rate without a direction; add better: higher, or better: lower"
             raise self._wrong(saying[limit], limit, wrong)
 
     def _check_unit(self, entry: Entry, key: str, value: Quantity, metric: Metric) -> None:

@@ -44,11 +44,13 @@ from pytest_regression_gate.variables import (
 
 MANIFEST: Final = ".run.json"
 _OMIT: Final = "log,streams,keywords"
+_TWICE: Final = "started pytest more than once; define one suite for each pytest command"
 _LOOK_SECONDS: Final = 0.1
 """How often it is asked whether a suite has ended."""
 
-State = Literal["running", "finished", "failed", "crashed"]
-"""`failed`: its command did, although its tests passed."""
+State = Literal["running", "finished", "failed", "twice", "crashed", "lost"]
+"""failed: its command did, although its tests passed. twice: it started pytest more than once. lost: its
+report was changed or removed later."""
 
 
 class Manifest(msgspec.Struct):
@@ -69,6 +71,7 @@ class SuiteResult:
     seconds: float
     problem: str = ""
     """Why there is no usable report; empty if there is one."""
+    state: State = "finished"
 
 
 def make_directory(out: Path) -> None:
@@ -103,13 +106,13 @@ def run_suite(
     except BaseException:
         report.unlink(missing_ok=True)
         raise
-    state: State = "crashed" if problem else "finished"
+    state: State = "twice" if problem == _TWICE else "crashed" if problem else "finished"
     if not problem and code and _passed(report):
         problem, state = f"ended with exit code {code} although pytest was content", "failed"
     if problem:
         report.unlink(missing_ok=True)
     _note(out, name, state)
-    return SuiteResult(name, out / report.name, log, code, time.monotonic() - begun, problem)
+    return SuiteResult(name, out / report.name, log, code, time.monotonic() - begun, problem, state)
 
 
 def fingerprint(report: Path) -> str:
@@ -121,7 +124,7 @@ def fingerprint(report: Path) -> str:
 def settle(out: Path, results: Mapping[SuiteResult, str], others: Mapping[str, State]) -> list[SuiteResult]:
     """Look at the end of a run whether its reports are those that its suites left.
 
-    A suite that ran later can have removed or changed the report of another one, or its line of the manifest.
+    Another suite, or a process in the background, can have written there.
 
     Args:
         out: where the reports lie.
@@ -131,21 +134,19 @@ def settle(out: Path, results: Mapping[SuiteResult, str], others: Mapping[str, S
     Returns:
         The results of suites whose report is another one now, with the problem.
     """
-    lost = [
-        replace(result, problem="left a report that was changed or removed later, by another suite")
+    gone = [
+        result
         for result, mark in results.items()
         if not result.problem and fingerprint(result.report) != mark
     ]
-    make_directory(out)
-    manifest = read_manifest(out)
-    states: dict[str, State] = {
-        result.suite: manifest.suites.get(result.suite, "crashed" if result.problem else "finished")
-        for result in results
-    }
-    for result in lost:
+    for result in (*gone, *(result for result in results if result.problem)):
         result.report.unlink(missing_ok=True)
-    _write(out, Manifest({**others, **manifest.suites, **states}))
-    return lost
+    make_directory(out)
+    states: dict[str, State] = {result.suite: result.state for result in results}
+    states |= dict.fromkeys((result.suite for result in gone), "lost")
+    _write(out, Manifest({**others, **read_manifest(out).suites, **states}))
+    why = f"its report was changed or removed after it ended; stop what else writes to {out}"
+    return [replace(result, problem=why, state="lost") for result in gone]
 
 
 def run_tests(
@@ -191,7 +192,7 @@ def _measure(
     code, problem = _execute(suite, root, variables, log, hear)
     if read_if_plain(begun(report)) == TWICE.encode():
         report.unlink(missing_ok=True)
-        problem = problem or "started pytest more than once; let each be a suite of its own"
+        problem = problem or _TWICE
     begun(report).unlink(missing_ok=True)
     if not problem and not report.exists():
         problem = f"ended with exit code {code} and wrote no report"
@@ -230,15 +231,21 @@ def lost_reports(directory: Path) -> list[Problem]:
         report = directory / f"{name}.json"
         if state == "finished" and report.exists():
             continue
-        how = {
-            "running": "did not finish",
-            "failed": "failed beside its tests, which passed",
-            "crashed": "crashed",
-        }.get(state, "lost its report")
-        remedy = f"read {directory / f'{name}.log'}, then run it again: {run_command(name)}"
-        problems.append(
-            Problem(str(report), f"suite {name!r} {how}{_last_error(directory / f'{name}.log')}", remedy)
-        )
+        log = directory / f"{name}.log"
+        remedy = f"read {log}, then run it again: {run_command(name)}"
+        match state:
+            case "running":
+                how = f"did not finish{_last_error(log)}"
+            case "failed":
+                how = "failed beside its tests, which passed"
+            case "twice":
+                how, remedy = "started pytest more than once", "define one suite for each pytest command"
+            case "crashed":
+                how = f"crashed{_last_error(log)}"
+            case _:
+                how = "ended, but its report was changed or removed"
+                remedy = f"stop what writes to {directory}, then run it again: {run_command(name)}"
+        problems.append(Problem(str(report), f"suite {name!r} {how}", remedy))
     return problems
 
 

@@ -140,8 +140,10 @@ def _paths(description: str) -> Field:
         for name in text.split():
             if name.endswith((",", ";")):
                 raise _BadValueError(f"{name!r} ends with {name[-1]!r}; separate the globs with spaces alone")
-            if name.startswith(("/", "./", "../")):
-                raise _BadValueError(f"{name!r} begins with {name.partition('/')[0]}/; write it without")
+            if name.startswith("../"):
+                raise _BadValueError(f"{name!r} points outside; a glob cannot begin with ../")
+            if name.startswith(("/", "./")):
+                raise _BadValueError(f"{name!r} is no relative path; write {name.lstrip('./')!r}")
         return text
 
     pattern = r"^\s*(?:(?!/|\./|\.\./)\S*[^\s,;](?:\s+|$))+$"
@@ -413,7 +415,8 @@ class _Reader:
             hint = "; if higher is better, say better: higher" if "better" not in values else ""
             self._mistake(
                 places["warning"],
-                f"{where}: warning {values['warning']} lies beyond {beyond} {values[beyond]}{hint}",
+                f"{where}: warning {values['warning']} lies beyond {beyond} {values[beyond]}, "
+                f"which fails first{hint}",
             )
 
     def _section(self, node: Located, where: str, known: Iterable[str] | None) -> dict[str, Located]:
@@ -444,9 +447,9 @@ class _Reader:
                 continue
             kind = table[key].schema.get("type")
             if kind == "string" and not node.is_text:
-                self._mistake(node.place, f'{where}{key} must be a text; write "{node.value}"')
+                self._mistake(node.place, f'{where}{key} must be a string; write "{node.value}" in quotes')
             if kind == "integer" and node.is_text:
-                self._mistake(node.place, f"{where}{key} must be a number; write {node.value} without quotes")
+                self._mistake(node.place, f"{where}{key} must be an integer; remove the quotes")
         return values
 
     def _mistake(self, place: Place, message: str) -> None:
@@ -455,7 +458,7 @@ class _Reader:
 
 def _not_a_suite(name: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        return "reports of the gate have such names; choose another one"
+        return "the gate writes files of such a name; choose another one"
     return "use letters, digits, '.', '_' and '-'; it names a file"
 
 

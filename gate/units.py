@@ -153,7 +153,7 @@ def parse(text: str) -> Quantity:
         if "," in digits or "_" in digits:
             raise UnitError(f"{text!r} is ambiguous; write decimals with a point, thousands as 1,000")
         if re.fullmatch(r"[+-]?[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?", digits):
-            raise UnitError(f"{text!r} is beyond what can be measured")
+            raise UnitError(f"{text!r} is out of range: at most 16 digits, exponents up to e15")
         raise UnitError(f"{text!r} is no quantity; write a number and a unit, e.g. 150 ms or 10 %")
     value = float(digits.replace(",", "").replace("_", ""))
     if unit not in _DIMENSION:

@@ -61,7 +61,7 @@ def main() -> NoReturn:
         complain(str(error))
         sys.exit(EXIT_USAGE)
     except BusyError as error:
-        complain(f"{error}; wait for it, or name another directory: --out DIR")
+        complain(f"{error}; wait for it to finish, or write elsewhere: --out DIR")
         sys.exit(EXIT_USAGE)
     except BaselineError as error:
         complain(f"{error}; {error.remedy}")

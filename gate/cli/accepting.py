@@ -23,11 +23,11 @@ from gate.cli.shared import (
     complain,
     complain_of,
     console_for,
+    content_of,
     head_of,
     say,
     write_file,
 )
-from gate.files import read_plain
 from gate.model import Run, SuiteRun
 from gate.report.words import as_one, gathered
 from gate.units import amount
@@ -335,7 +335,7 @@ def _read(file: Path) -> Verdict:
     from gate.verdict import read_verdict
 
     try:
-        verdict = read_verdict(read_plain(file))
+        verdict = read_verdict(content_of(file))
     except ValueError as error:
         raise click.UsageError(f"--verdict {file}: {error}") from None
     whole = [

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final, ParamSpec
 
 import click
 
-from gate.cli.shared import common, complain, console_for, say, write_file
-from gate.files import read_plain
+from gate.cli.shared import common, complain, console_for, content_of, say, write_file
 from gate.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
@@ -225,7 +224,7 @@ def _verdict_of(file: Path) -> Verdict:
     if not file.exists():
         return unusable("the check left no verdict", "")
     try:
-        return read_verdict(read_plain(file))
+        return read_verdict(content_of(file))
     except ValueError as error:
         raise click.UsageError(f"{file}: {error}") from None
 

@@ -20,13 +20,13 @@ from gate.cli.shared import (
     common,
     complain_of,
     console_for,
+    content_of,
     render,
     run_attempt,
     shard_of,
     waivers_of,
     write_file,
 )
-from gate.files import read_plain
 from gate.model import Problem, Run
 from gate.verdict import EXIT_CODES
 
@@ -230,7 +230,7 @@ def _kept(files: Sequence[Path], run: Run, sources: Sources) -> Confirmation:
     parts: list[Confirmation] = []
     for file in files:
         try:
-            part = from_json(read_plain(file))
+            part = from_json(content_of(file))
         except ValueError as error:
             raise click.UsageError(f"--confirmation {file}: {error}") from None
         if part.base != sources.beside:

@@ -16,12 +16,12 @@ from gate.cli.shared import (
     common,
     complain,
     console_for,
+    content_of,
     remembered_runs,
     say,
     seconds_of,
     write_file,
 )
-from gate.files import read_plain
 
 if TYPE_CHECKING:
     from gate.verdict import Verdict
@@ -138,9 +138,7 @@ def _read_verdict(path: Path) -> Verdict:
     from gate.verdict import SCHEMA, Verdict
 
     try:
-        verdict = msgspec.json.decode(read_plain(path), type=Verdict)
-    except OSError as error:
-        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
+        verdict = msgspec.json.decode(content_of(path), type=Verdict)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{path} is no verdict ({error}); write one: gate check --json FILE") from None
     if verdict.schema != SCHEMA:

@@ -16,10 +16,10 @@ from gate.cli.shared import (
     common,
     complain,
     console_for,
+    content_of,
     remembered_runs,
     say,
 )
-from gate.files import read_plain
 from gate.units import amount
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _repair(file: Path, directory: Path, console: Console) -> None:
     """Write a file anew without what is damaged."""
     from gate.baseline.files import salvaged, to_lines, write_suite
 
-    data = read_plain(file)
+    data = content_of(file)
     kept, damaged = salvaged(str(file), data)
     if to_lines(kept) == data:
         return

@@ -103,7 +103,7 @@ def waivers_of(file: Path | None) -> Waivers:
     from gate.waivers import NO_WAIVERS, read_waivers
 
     try:
-        return read_waivers(read_plain(file)) if file else NO_WAIVERS
+        return read_waivers(content_of(file)) if file else NO_WAIVERS
     except ValueError as error:
         raise click.UsageError(f"--waivers {file}: {error}") from None
 
@@ -121,6 +121,14 @@ def render(document: Document, suffix: str) -> str:
     from gate.report.markdown import to_markdown
 
     return to_html(document) if suffix == ".html" else to_markdown(document)
+
+
+def content_of(path: Path) -> bytes:
+    """A file that an option names; what keeps it from being read is wrong usage."""
+    try:
+        return read_plain(path)
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def write_file(path: Path, data: bytes) -> None:

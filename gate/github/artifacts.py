@@ -57,7 +57,7 @@ def unpacked(packed: bytes) -> bytes:
         HostileError: it is not there, or is no plain file, or grows beyond bounds.
     """
     if (members := packed.count(_ENTRY)) > _MOST_MEMBERS:  # before each of them becomes an object
-        raise HostileError(f"the artifact holds {members:,} files")
+        raise HostileError(f"the artifact holds {members:,} files, more than {_MOST_MEMBERS:,}")
     try:
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             chosen = [member for member in archive.infolist() if member.filename == _MEMBER]

@@ -206,8 +206,8 @@ def _untimed(suite: SuiteRun) -> list[Finding]:
             level="warn",
             subject=suite.name,
             suite=suite.name,
-            message=f"{untimed[0]}{more} used the benchmark fixture, and nothing was timed",
-            remedy="run it without --benchmark-disable and without pytest-xdist, or use the fixture measure",
+            message=f"{untimed[0]}{more} used a benchmark fixture, but pytest-benchmark timed nothing",
+            remedy="remove --benchmark-disable and -n, or use the measure fixture",
         )
     ]
 

@@ -123,10 +123,10 @@ def _blind(metric: Metric, rule: Rule) -> list[Finding]:
             level="fail",
             subject=metric.name,
             suite=metric.suite,
-            message=f"higher is better, so a tolerance of {rule.tolerance} lets it fall to nothing",
+            message=f"higher is better, so a tolerance of {rule.tolerance} never fails, not even at 0",
             rule=rule.cite("tolerance"),
             nodeids=(metric.nodeid,),
-            remedy="write a tolerance below 100 %; or off, and a limit: critical",
+            remedy="set a tolerance below 100 %; or tolerance: off, and a critical limit",
         )
     ]
 
@@ -514,9 +514,9 @@ def _too_few(metric: Metric) -> Finding:
         level="fail" if metric.count < _SOME_FAILED * needed else "warn",
         subject=metric.name,
         suite=metric.suite,
-        message=f"rests on {metric.count:,} measurements and needs {needed:,}: it is compared no more",
+        message=f"has {metric.count:,} measurements and needs {needed:,} to be compared, as it was before",
         nodeids=(metric.nodeid,),
-        remedy=f"measure {-(-needed // max(1, metric.count))} times as often, or accept it: "
+        remedy=f"record at least {needed:,} measurements, or accept it: "
         f"gate baseline accept --subject {shlex.quote(metric.name)} --reason TEXT",
     )
 

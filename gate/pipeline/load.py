@@ -85,7 +85,7 @@ def load_policy(file: Path) -> Policy:
     try:
         text = read_plain(file)
     except OSError as error:
-        message = f"{error.strerror or error}; write the file (see README) or name it with --thresholds"
+        message = f"{error.strerror or error}; write the file (see README), or name it: --thresholds FILE"
         raise LocatedError(str(file), [Mistake(Place(1, 1), message)]) from None
     return parse_policy(_decode(text, str(file)), str(file))
 
@@ -478,6 +478,7 @@ def _policy_at(root: Path, base: str, file: Path, here: Policy) -> tuple[Policy,
 
 def _without_rules(root: Path, base: str, file: Path) -> Finding:
     """What it means that the base has no rules in this place: a first change, or one that moves them."""
+    here = repository_path(root, file)
     moved = [name for name in changed_files(root, base) if PurePosixPath(name).name == file.name]
     top = top_level(root)
     lost = [name for name in moved if not _is_plain(top, name) and content_at(root, base, name) is not None]
@@ -487,9 +488,8 @@ def _without_rules(root: Path, base: str, file: Path) -> Finding:
         kind="policy-change",
         level="fail",
         subject=file.name,
-        message=f"is new in this change, and {lost[0]}, the rules of the base, is gone: they were not used",
-        remedy="leave the rules where they are; to move them, copy them first, and remove them in a change "
-        "of its own",
+        message=f"{here} is new in this change; the rules of the base, {lost[0]}, are gone and were not used",
+        remedy=f"keep {lost[0]}; to move it, add a copy in one pull request and remove it in a later one",
     )
 
 
@@ -557,9 +557,8 @@ def _idle_globs(root: Path, policy: Policy) -> list[Finding]:
             kind="rule",
             level="warn",
             subject=name,
-            message="matches no file of the repository",
+            message="glob matches no file of the repository; correct or remove it (a directory ends with /)",
             rule=where,
-            remedy="correct it; * crosses directories, and a directory ends with /",
         )
         for where, name, place in globs
         if not any(map(path_glob(name).fullmatch, files[place]))

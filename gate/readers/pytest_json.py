@@ -405,7 +405,7 @@ def _values(measurement: Measurement) -> dict[str, float]:
         if not math.isfinite(number):
             raise ValueError(f"{number} is not a finite number")
         if abs(number) > LARGEST or 0 < abs(number) < 1 / LARGEST:
-            raise ValueError(f"{number:g} is beyond what can be measured")
+            raise ValueError(f"{number:g} is out of range (1e-30 to 1e30)")
         if number < 0 and never_negative:
             raise ValueError(f"{number:g} {measurement.unit} is negative")
     if (measurement.count or len(numbers)) < len(numbers):

@@ -31,6 +31,15 @@ _STREAM: Final = 1
 """`socket.SOCK_STREAM`: what answers over others names no file of ours."""
 _PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _SHELLS: Final = ("sh", "bash", "dash")
+_TELLS_OF_THE_MACHINE: Final = frozenset(
+    {"uname", "file", "hostname", "ldconfig", "locale", "lscpu", "lsb_release", "getconf", "id", "whoami"}
+)
+"""Programs that the standard library and plugins of pytest ask what the machine is."""
+_QUERIES: Final = {
+    "git": {"rev-parse", "config", "describe", "log", "status", "symbolic-ref", "remote", "branch"},
+    "hg": {"path", "paths", "id", "identify", "branch", "root", "log"},
+}
+"""What they are asked by plugins of pytest and by build tools; nothing of the code runs, and none is read."""
 _WRAPPERS: Final = (
     "env",
     "ionice",
@@ -148,6 +157,9 @@ class Observer:
         given: list[Any] = list(words) if isinstance(words, list | tuple) else []  # pyright: ignore
         line = [os.fsdecode(one) for one in given if isinstance(one, str | bytes | os.PathLike)]  # pyright: ignore
         name, arguments, cleared = _program(os.fsdecode(program), line)  # pyright: ignore
+        tool = os.path.basename(name)
+        if tool in _TELLS_OF_THE_MACHINE or (arguments and arguments[0] in _QUERIES.get(tool, ())):
+            return
         variables: Any = os.environ if environment is None else environment
         cleared = cleared or (hasattr(variables, "__iter__") and not _has_side(variables))
         self.note("child", f"{name} {CLEARED}" if cleared else name, again=True)

@@ -128,8 +128,8 @@ def _begin_session(config: pytest.Config) -> None:
         report.unlink(missing_ok=True)  # half a suite is none
         begun(report).write_text(TWICE)  # also if the first goes on, and writes its report
         raise pytest.UsageError(
-            f"suite {os.environ[SUITE_VARIABLE]!r} starts pytest more than once, and the last report would "
-            "be the only one; let each be a suite of its own"
+            f"suite {os.environ[SUITE_VARIABLE]!r} starts pytest more than once, and the second run would "
+            "overwrite the first report; define one suite for each pytest command"
         ) from None
 
 

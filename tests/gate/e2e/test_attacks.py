@@ -142,10 +142,10 @@ def test_a_suite_that_takes_away_what_another_one_left(repository: Path, name: s
     commit(repository, {"test_api.py": COUNTS.format(3), "test_bot.py": REMOVALS[name]})
     said = project.gate("run")
     assert said.code == 4
-    assert "api: left a report that was changed or removed later" in said.text
+    assert "api: its report was changed or removed after it ended" in said.text
     code, verdict = verdict_of(project, *(["--base", "main"] if base else []))
     assert code == 4
-    assert any("lost its report" in finding["message"] for finding in verdict["findings"])
+    assert any("its report was changed or removed" in finding["message"] for finding in verdict["findings"])
 
 
 def test_a_suite_renamed_among_reports_that_are_named(repository: Path):

@@ -20,6 +20,8 @@ def repository(project: Project) -> Project:
     """The project with a baseline of one run, on a branch off main."""
     project.accept(1)
     (project.root / ".gitignore").write_text(".gate\n__pycache__\n*.json\n")
+    (project.root / "shop").mkdir(exist_ok=True)
+    (project.root / "shop" / "__init__.py").touch()
     begin_history(project.root)
     git(project.root, "switch", "--quiet", "--create", "change")
     return project
@@ -94,7 +96,7 @@ def test_an_expired_entry_is_red_for_who_touches_it_and_for_the_schedule(
     monkeypatch.setenv("GITHUB_EVENT_NAME", "schedule")
     assert check(repository) == over
     monkeypatch.setenv("GITHUB_EVENT_NAME", "pull_request")
-    (repository.root / "shop").mkdir()
+    (repository.root / "shop").mkdir(exist_ok=True)
     (repository.root / "shop" / "card.py").write_text("PRICE = 1\n")
     assert check(repository) == over
     shutil.rmtree(repository.root / "shop")
@@ -199,7 +201,7 @@ def test_a_moved_test_is_the_same_only_with_the_same_code(
 ):
     new = "shop/test_more.py::test_other"
     (repository.root / "test_api.py").write_text(TESTS.replace(CODE, ""))
-    (repository.root / "shop").mkdir()
+    (repository.root / "shop").mkdir(exist_ok=True)
     (repository.root / "shop" / "test_more.py").write_text(code)
     repository.edit(of_other(lambda test: test.update(nodeid=new)))
     assert check(repository) == (bool(expected), expected)

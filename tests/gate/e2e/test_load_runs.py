@@ -108,7 +108,7 @@ def test_an_error_rate_that_no_run_reaches_is_refused(project: Project, limit: s
     for command in (("check", "--no-confirm"), ("baseline", "update", "--commit", "c9")):
         result = project.gate(*command)
         assert result.code == 2, result.text
-        assert f"thresholds.yaml:8:3: metrics[load.*.error_rate].critical: {limit} {said}" in result.text
+        assert f"thresholds.yaml:8:35: metrics[load.*.error_rate].critical: {limit} {said}" in result.text
     assert not list((project.root / "tests").rglob("*.jsonl"))
 
 

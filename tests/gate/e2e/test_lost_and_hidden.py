@@ -156,7 +156,8 @@ def test_sum(benchmark):
 """
 
 
-def test_what_pytest_benchmark_times_is_a_metric(project: Project):
+def test_what_pytest_benchmark_times_is_a_metric(project: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # with it, pytest-benchmark times nothing
     given(project, BENCHMARK.format(1000))
     assert project.gate("baseline", "update").code == 0
     git(project.root, "add", ".")

@@ -431,7 +431,7 @@ def test_a_percentile_that_was_compared_and_is_no_more_is_missing(count, level):
     baseline = history("a.p95", STEADY)
     finding = one(judged([metric("a.p95", 2500, count=count)], baseline), "missing-metric")
     assert (finding.subject, finding.level) == ("a.p95", level)
-    assert f"rests on {count} measurements and needs 400" in finding.message
+    assert f"has {count} measurements and needs 400" in finding.message
     off = policy_of({"a.p95": "{tolerance: off}"})
     assert judged([metric("a.p95", 2500, count=count)], baseline, off).findings == ()
 

@@ -164,7 +164,7 @@ def test_the_direction_is_the_metrics_own_unless_the_policy_says_otherwise():
 
 
 def test_a_direction_against_what_the_suite_says_is_an_error():
-    with pytest.raises(LocatedError, match=r":4:17: metrics\[a\].better: of a the suite says that higher is"):
+    with pytest.raises(LocatedError, match=r":4:17: metrics\[a\].better: the suite records a with"):
         policy_of({"a": "{better: lower}"}).rule(metric("a", 1, better="higher"))
 
 
@@ -172,7 +172,7 @@ def test_a_direction_against_what_the_suite_says_is_an_error():
 def test_a_limit_on_a_rate_of_which_nobody_says_the_direction_is_an_error(limit):
     """It would be the most that it may be: five requests a second keep a target of a thousand."""
     policy = policy_of({"a.*": f"{{{limit}: 1000 req/s}}"})
-    with pytest.raises(LocatedError, match=rf"metrics\[a\.\*\]\.{limit}: is a\.b, a rate, better when"):
+    with pytest.raises(LocatedError, match=rf"metrics\[a\.\*\]\.{limit}: a\.b is a rate without a direction"):
         policy.rule(metric("a.b", 5, "req/s"))
     assert policy.rule(metric("a.b", 5, "req/s", better="higher"))
     said = policy_of({"a.*": f"{{{limit}: 1000 req/s}}", "a.b": "{better: lower}"})
@@ -187,8 +187,8 @@ def test_limits_that_contradict_each_other_are_seen_on_the_metric(order):
     with pytest.raises(LocatedError) as error:
         policy.rule(metric("api.home.p50", 1))
     assert str(error.value) == (
-        f"thresholds.yaml:{9 - line}:22: metrics[api.*].warning: of api.home.p50, 200 ms lies beyond "
-        f"metrics[api.home.p50].critical = 100 ms, line {line}"
+        f"thresholds.yaml:{9 - line}:22: metrics[api.*].warning: 200 ms for api.home.p50 lies beyond "
+        f"metrics[api.home.p50].critical = 100 ms (line {line}), which fails first; set one before it"
     )
     assert policy.rule(metric("api.cart.p50", 1))
 

@@ -68,7 +68,7 @@ def test_a_mistake_in_the_frame_of_the_file_is_located(text, says):
         ("metrics: {a.p50: {warning: null}}\n",
          "3:28: metrics[a.p50].warning must be a single value, not nothing"),
         ("metrics: {a.p50: {target: 1e400 ms}}\n",
-         "3:27: metrics[a.p50].target: '1e400 ms' is beyond what can be measured"),
+         "3:27: metrics[a.p50].target: '1e400 ms' is out of range: at most 16 digits, exponents up to e15"),
         ("metrics: {a.p50: {better: up}}\n",
          "3:27: metrics[a.p50].better: 'up' is not allowed; one of: lower, higher"),
         ("metrics: {a.p50: {better: highr}}\n",
@@ -78,12 +78,12 @@ def test_a_mistake_in_the_frame_of_the_file_is_located(text, says):
         ("metrics: {a b: {warning: 1 ms}}\n",
          "3:11: metrics: 'a b' is no metric name or glob; write e.g. load.api.p95{users=100}"),
         ("metrics: {a.p50: {warning: 3 ms, critical: 2 ms}}\n",
-         "3:28: metrics[a.p50]: warning 3 ms lies beyond critical 2 ms"
+         "3:28: metrics[a.p50]: warning 3 ms lies beyond critical 2 ms, which fails first"
          "; if higher is better, say better: higher"),
         ("metrics: {a.p50: {better: higher, warning: 1 ms, critical: 2 ms}}\n",
-         "3:44: metrics[a.p50]: warning 1 ms lies beyond critical 2 ms"),
+         "3:44: metrics[a.p50]: warning 1 ms lies beyond critical 2 ms, which fails first"),
         ("metrics: {a.p50: {warning: 2000 ms, critical: 1 s}}\n",
-         "3:28: metrics[a.p50]: warning 2000 ms lies beyond critical 1 s"
+         "3:28: metrics[a.p50]: warning 2000 ms lies beyond critical 1 s, which fails first"
          "; if higher is better, say better: higher"),
         ("metrics: {a.p50: {warning: 3 ms, critical: 2 MB}}\n",
          "3:28: metrics[a.p50]: cannot compare ms with MB"),
