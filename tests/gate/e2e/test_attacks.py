@@ -229,3 +229,23 @@ def test_globs_that_match_no_file_are_told(repository: Path):
             "nothing/*": "github.protected",
             "gone/*": "known_failures[test_api.py::test_known].paths",
         }
+
+
+def test_a_crashed_suite_is_not_called_finished_by_another_one(repository: Path):
+    rules = TWO.replace(SUITE.format("test_api.py"), "exit 3")
+    forging = """
+import json, pathlib
+def test_bot():
+    pathlib.Path(".gate/api.json").write_text(pathlib.Path("api.json").read_text())
+    manifest = pathlib.Path(".gate/.run.json")
+    manifest.write_text(json.dumps({"suites": {"api": "finished", "bot": "running"}}))
+"""
+    project = Project(repository)
+    commit(repository, {"thresholds.yaml": TWO, "test_api.py": COUNTS.format(1), "test_bot.py": ""})
+    project.gate("run")
+    report = (repository / ".gate" / "api.json").read_text()
+    commit(repository, {"thresholds.yaml": rules, "test_bot.py": forging, "api.json": report})
+    assert project.gate("run").code == 4
+    code, verdict = verdict_of(project)
+    assert code == 4
+    assert any("suite 'api' crashed" in finding["message"] for finding in verdict["findings"])
