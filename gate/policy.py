@@ -21,12 +21,17 @@ DEFAULT_TIMEOUT: Final = Quantity(30, "min")
 DEFAULT_MAX_AGE: Final = Quantity(24, "h")
 
 _PROTECTED: Final = (
-    *(".github/*", "action.yml", ".gitattributes", "*.pth"),
-    *("conftest.py", "*/conftest.py", "pytest.ini", "*/pytest.ini", "tox.ini", "setup.cfg"),
-    *("sitecustomize.py", "*/sitecustomize.py", "usercustomize.py"),
+    *(".github/*", "action.yml", ".gitattributes", "**/*.pth"),
+    *("**/conftest.py", "**/sitecustomize.py", "**/usercustomize.py"),
+    *("**/pytest.ini", "**/.pytest.ini", "**/pytest.toml", "**/.pytest.toml", "**/tox.ini", "**/setup.cfg"),
 )
 """Files that decide how a pull request is judged, beside its rules and its baseline: what runs the gate, and
 what could forge a report."""
+
+_NEVER_NEGATIVE: Final = frozenset({"time", "size", "ratio", "rate"})
+"""Dimensions of which no value is below 0."""
+
+_COSTS: Final = frozenset({"time", "size"})
 
 LIMITS: Final = ("target", "warning", "critical")
 
@@ -281,6 +286,7 @@ class Policy:
                 found[key], saying[key] = value, entry
                 sources[key] = "built-in" if entry in BUILT_IN else f"metrics[{entry.pattern}]"
         self._check_direction(metric, found["better"], saying)
+        self._check_reach(metric, found, saying)
         if beyond := beyond_warning(found, found["better"]):
             other = f"metrics[{saying[beyond].pattern}].{beyond} = {found[beyond]}"
             raise self._wrong(
@@ -292,6 +298,27 @@ class Policy:
             )
         return Rule(**found, sources=sources)
 
+    def _check_reach(self, metric: Metric, found: Mapping[str, Any], saying: Mapping[str, Entry]) -> None:
+        """Refuse a limit that the worst value of all keeps.
+
+        Raises:
+            LocatedError: it does.
+        """
+        kind, higher = dimension(metric.unit), found["better"] == "higher"
+        for key in LIMITS:
+            limit = found.get(key)
+            if limit is None:
+                continue
+            kept = (
+                limit.value <= 0 and (kind in _NEVER_NEGATIVE or metric.exact)
+                if higher
+                else kind == "ratio" and limit.to("ratio") >= 1
+            )
+            if kept:
+                worst = "0" if higher else "100 %"
+                wrong = f"{metric.name} keeps it even at {worst}, so it could never fail"
+                raise self._wrong(saying[key], key, wrong)
+
     def _check_direction(self, metric: Metric, better: Better, saying: Mapping[str, Entry]) -> None:
         """Refuse a direction against what the suite says, and a limit on a rate of which nobody says it.
 
@@ -299,6 +326,15 @@ class Policy:
             LocatedError: so it is.
         """
         if "better" in saying:
+            turned = (
+                better == "higher" and metric.better == "lower" and not saying["better"].specificity.exact
+            )
+            cost = (
+                metric.exact or metric.statistic == "error_rate" or dimension(metric.unit) in {"time", "size"}
+            )
+            if turned and cost:
+                wrong = f"matches {metric.name} too, of which less is better; name the metrics that are meant"
+                raise self._wrong(saying["better"], "better", wrong)
             if metric.better == "higher" and better == "lower":
                 wrong = (
                     f"the suite records {metric.name} with better='higher'; remove it, or change the suite"

@@ -49,7 +49,7 @@ _LOOK_SECONDS: Final = 0.1
 """How often it is asked whether a suite has ended."""
 
 State = Literal["running", "finished", "failed", "twice", "crashed", "lost"]
-"""failed: its command did, although its tests passed. twice: it started pytest more than once. lost: its
+"""failed: its command did, beside its tests. twice: it started pytest more than once. lost: its
 report was changed or removed later."""
 
 
@@ -107,8 +107,9 @@ def run_suite(
         report.unlink(missing_ok=True)
         raise
     state: State = "twice" if problem == _TWICE else "crashed" if problem else "finished"
-    if not problem and code and _passed(report):
-        problem, state = f"ended with exit code {code} although pytest was content", "failed"
+    ended = None if problem else _exit_code_in(report)
+    if ended is not None and code not in {0, ended, *(_BY_A_WRAPPER if ended else ())}:
+        problem, state = f"ended with exit code {code}, and pytest with {ended}", "failed"
     if problem:
         report.unlink(missing_ok=True)
     _note(out, name, state)
@@ -204,12 +205,16 @@ class _Ending(msgspec.Struct):
     exitcode: int
 
 
-def _passed(report: Path) -> bool:
-    """Whether pytest itself was content; what cannot be read is for the reader to say."""
+_BY_A_WRAPPER: Final = (1, 2)
+"""Exit codes of wrappers where pytest ended with any other than 0: that of make is 2."""
+
+
+def _exit_code_in(report: Path) -> int | None:
+    """How pytest itself ended; what cannot be read is for the reader to say."""
     try:
-        return msgspec.json.decode(read_plain(report), type=_Ending).exitcode == 0
+        return msgspec.json.decode(read_plain(report), type=_Ending).exitcode
     except (OSError, msgspec.DecodeError):
-        return False
+        return None
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -237,7 +242,7 @@ def lost_reports(directory: Path) -> list[Problem]:
             case "running":
                 how = f"did not finish{_last_error(log)}"
             case "failed":
-                how = "failed beside its tests, which passed"
+                how = "failed beside its tests"
             case "twice":
                 how, remedy = "started pytest more than once", "define one suite for each pytest command"
             case "crashed":

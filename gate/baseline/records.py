@@ -276,7 +276,7 @@ def record_of(
     tests: dict[str, list[str]] = {}
     for nodeid, test in sorted(run.tests.items()):
         if nodeid not in held:
-            outcome = FLAKY if test.flaky or nodeid in flaky else test.outcome
+            outcome = FLAKY if (test.flaky and not test.silent) or nodeid in flaky else test.outcome
             tests.setdefault(outcome, []).append(short_id(nodeid))
     failed = {n: t for n, t in run.tests.items() if t.failed and n not in held and n not in flaky}
     record = Record(

@@ -216,7 +216,7 @@ def _judged_less(findings: list[Finding]) -> list[Finding]:
     """Who takes tests or metrics away changes what is judged; that belongs to the changed rules."""
     found: list[Finding] = []
     missing = [f for f in findings if f.kind in {"missing-test", "missing-metric"} and f.subject != f.suite]
-    for suite in sorted({f.suite for f in missing}):
+    for suite in sorted({f.suite for f in missing if f.suite}):
         gone = Counter(f.kind for f in missing if f.suite == suite)
         words = [
             f"{gone[kind]} {noun}{'s' * (gone[kind] != 1)}"

@@ -5,6 +5,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Final
 
 import msgspec
@@ -13,6 +14,7 @@ from gate.accounts import Difference
 from gate.baseline import ENOUGH_RUNS, Baseline, SuiteBaseline
 from gate.evidence import Confirmation, Decision, Evidence
 from gate.judge.accounting import said
+from gate.judge.rules import judge_reach
 from gate.judge.screening import Candidate, depends_on_speed, machine_shifts, screen_suite
 from gate.judge.undecided import MORE_TIME, what_decides
 from gate.model import Metric, Run, SuiteRun, needed_for
@@ -79,7 +81,7 @@ def judge_metrics(
             rule = policy.rule(metric)
             if rule.tolerance == OFF:
                 continue
-            findings += _blind(metric, rule)
+            findings += judge_reach(metric, rule, _accepted(metric, latest, comparable))
             if metric.name in void:
                 if confirmation and (shown := confirmation.evidence.get(metric.name)):
                     findings += _without_history(metric, rule, shown)
@@ -113,22 +115,12 @@ def judge_metrics(
     return Comparison(findings, counted + len(candidates))
 
 
-def _blind(metric: Metric, rule: Rule) -> list[Finding]:
-    """A tolerance that nothing exceeds: what is to be high cannot fall by more than all of it."""
-    if rule.better == "lower" or rule.tolerance.to("ratio") < 1:
-        return []
-    return [
-        Finding(
-            kind="rule",
-            level="fail",
-            subject=metric.name,
-            suite=metric.suite,
-            message=f"higher is better, so a tolerance of {rule.tolerance} never fails, not even at 0",
-            rule=rule.cite("tolerance"),
-            nodeids=(metric.nodeid,),
-            remedy="set a tolerance below 100 %; or tolerance: off, and a critical limit",
-        )
-    ]
+def _accepted(metric: Metric, latest: SuiteBaseline | None, here: SuiteBaseline | None) -> float | None:
+    """What a metric was in the accepted runs: their median in this environment, or the last count."""
+    if metric.exact:
+        return latest.exact.get(metric.name) if latest else None
+    history = here.history(metric.name) if here else []
+    return median(history) if history else None
 
 
 def _compare_counts(

@@ -52,9 +52,10 @@ def judge_outcomes(
     skips = known.skips.get(here, frozenset()) if known else frozenset[str]()
     ran = known.ran.get(here, frozenset()) if known else frozenset[str]()
     lacks = known.lacks.get(here, frozenset()) if known else frozenset[str]()
-    findings = [
+    findings = [_flaky(test, flaky) for test in suite.tests.values() if test.flaky and test.silent]
+    findings += [
         _flaky(test, flaky)
-        if test.flaky
+        if test.flaky and not test.silent
         else _judge(
             test,
             before.get(test.nodeid),
@@ -143,7 +144,10 @@ def _judge(
 def _flaky(test: TestOutcome, level: Level) -> Finding:
     """A test that needed a retry: what it would have said without is chance."""
     when = f"in attempt {test.attempts}" if test.attempts else "when it was run again"
-    message = f"passed only {when}" + (f"; before: {test.reason}" if test.reason else "")
+    if test.silent:
+        message = f"failed before it was skipped {when}"
+    else:
+        message = f"passed only {when}" + (f"; before: {test.reason}" if test.reason else "")
     return _finding(test, "flaky", level, message, remedy="fix the cause; retrying hides it")
 
 

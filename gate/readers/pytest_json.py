@@ -101,8 +101,8 @@ class _Test(msgspec.Struct):
         of the one before; if one that was to be repeated is left, the last attempt did not come so far. So it
         does with the last subtest, which is called by a word of its own; one that fails makes its test fail.
         """
-        if self.gate.subtests and self.outcome in {"passed", "subtests passed", "subtests skipped"}:
-            return "failed"  # pytest-subtests lets the last one tell
+        if self.gate.subtests and self.outcome not in {"error", "xfailed", "xpassed"}:
+            return "failed"  # the last one tells, of pytest-subtests and of unittest's that are skipped
         match self.outcome:
             case "rerun" | "subtests passed" | "subtests skipped":
                 stages = (self.setup, self.call, self.teardown)
@@ -184,7 +184,7 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
                 "run the suite again, each test once",
             )
         tests[test.nodeid] = outcome = _outcome(path, test, name, report.root)
-        if outcome.failed or outcome.silent:
+        if outcome.failed or outcome.outcome == "xfailed":
             continue  # what a failed test measured is no measurement
         for metric in _metrics(path, test, name):
             if metric.name in metrics:
@@ -195,7 +195,7 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
             metrics[metric.name] = metric
         executed |= {name: frozenset(code) for name, code in test.gate.executed.items()}
         loads |= _loads(test)
-        if suite is not None and suite.durations:
+        if suite is not None and suite.durations and not outcome.silent:
             duration = _duration(outcome)
             metrics[duration.name] = duration
     return SuiteRun(
@@ -322,6 +322,10 @@ def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
         message = crash.message or _last_line(stage.longrepr if stage else None)
         if test.gate.subtests and not crash.message:
             message = _failed_parts(test.gate.subtests)
+        stages = _failed_stages(test)
+        if len(stages) > 1:  # a known failure does not cover a new one of the teardown
+            message = "; ".join(f"[{name}] {how}" for name, how in stages)
+        parts = [*test.gate.subtests, *(stages if len(stages) > 1 else ())]
         frames = [(frame.path, frame.lineno) for frame in stage.traceback] if stage else []
         kind = stage.traceback[-1].message if stage and stage.traceback else ""
         failure = describe(
@@ -329,7 +333,7 @@ def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
             kind,
             frames or ([(crash.path, crash.lineno)] if crash.path else []),
             root,
-            test.gate.subtests,
+            parts,
         )
     elif test.final == "skipped":
         skips = (stage.longrepr for stage in test.stages if stage.outcome == "skipped")
@@ -346,6 +350,16 @@ def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
         attempts=None if test.outcome == "rerun" and attempts == 1 else attempts,
         untimed=test.gate.untimed,
     )
+
+
+def _failed_stages(test: _Test) -> list[tuple[str, str]]:
+    """Which stages failed, and how."""
+    stages = {"setup": test.setup, "call": test.call, "teardown": test.teardown}
+    return [
+        (name, (stage.crash.message if stage.crash else "").partition("\n")[0] or _last_line(stage.longrepr))
+        for name, stage in stages.items()
+        if stage and stage.outcome in _UNFINISHED
+    ]
 
 
 def _failed_parts(parts: Sequence[tuple[str, str]]) -> str:

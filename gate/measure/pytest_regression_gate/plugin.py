@@ -50,6 +50,9 @@ _IN_A_COMPARISON: Final[dict[str, Any]] = {
 """Options of pytest-xdist, as they are without it: its workers take no turns. And a test that
 fails ends nothing."""
 
+_RUN_NOTHING: Final = ("collectonly", "showfixtures", "show_fixtures_per_test", "markers", "help", "version")
+"""Options with which pytest tells something and ends."""
+
 _measures = pytest.StashKey[Measure]()
 _benchmarked = pytest.StashKey[list[Measurement]]()
 _owners = pytest.StashKey[dict[str, str]]()
@@ -120,7 +123,7 @@ def _begin_session(config: pytest.Config) -> None:
     if not os.environ.get(SUITE_VARIABLE):
         return
     report = _own_report(config)
-    if report is None:
+    if report is None or any(config.getoption(name, False) for name in _RUN_NOTHING):
         return
     try:
         begun(report).touch(exist_ok=False)

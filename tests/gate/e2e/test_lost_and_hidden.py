@@ -33,6 +33,12 @@ def verdict_of(project: Project, *options: str) -> tuple[int, dict[str, Any]]:
     return result.code, json.loads((project.root / "verdict.json").read_text())
 
 
+def accepted(project: Project) -> None:
+    assert project.gate("baseline", "update").code == 0
+    git(project.root, "add", ".")
+    git(project.root, "commit", "-q", "-m", "accepted")
+
+
 def permitted(project: Project, subject: str) -> None:
     assert project.gate("baseline", "accept", "--subject", subject, "--reason", "known").code == 0
     git(project.root, "add", ".")
@@ -159,9 +165,7 @@ def test_sum(benchmark):
 def test_what_pytest_benchmark_times_is_a_metric(project: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # with it, pytest-benchmark times nothing
     given(project, BENCHMARK.format(1000))
-    assert project.gate("baseline", "update").code == 0
-    git(project.root, "add", ".")
-    git(project.root, "commit", "-q", "-m", "accepted")
+    accepted(project)
     given(project, BENCHMARK.format(30_000))
     code, verdict = verdict_of(project)
     assert code == 1
@@ -174,3 +178,95 @@ def test_benchmarks_that_time_nothing_are_told(project: Project):
     given(project, BENCHMARK.format(1000), options="test_api.py --benchmark-disable")
     _, verdict = verdict_of(project)
     assert [f["subject"] for f in verdict["findings"] if f["kind"] == "missing-metric"] == ["api"]
+
+
+LAST_PART_SKIPS = """
+import unittest
+
+class T(unittest.TestCase):
+    def test_parts(self):
+        with self.subTest(part=1):
+            assert {} == 1
+        with self.subTest(part=2):
+            self.skipTest("not here")
+
+def test_known():
+    assert False
+"""
+
+
+@pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest 8 does not say which subtests failed")
+def test_a_failed_subtest_before_one_that_skips_is_a_failure(project: Project):
+    given(project, LAST_PART_SKIPS.format(1))
+    permitted(project, "test_api.py::test_known")
+    given(project, LAST_PART_SKIPS.format(1))
+    assert verdict_of(project)[0] == 0
+    given(project, LAST_PART_SKIPS.format(7))
+    code, verdict = verdict_of(project)
+    assert code == 1
+    assert [f["subject"] for f in verdict["findings"] if f["level"] == "fail"] == [
+        "test_api.py::T::test_parts"
+    ]
+
+
+MEASURED_THEN_SKIPPED = """
+import pytest
+
+def test_calls(measure):
+    measure.count("db.calls", {})
+    pytest.skip("the rest is not here")
+"""
+
+
+def test_what_a_test_measured_before_it_skipped_counts(project: Project):
+    given(project, MEASURED_THEN_SKIPPED.format(5))
+    accepted(project)
+    given(project, MEASURED_THEN_SKIPPED.format(6))
+    code, verdict = verdict_of(project)
+    assert (code, verdict["findings"][0]["subject"]) == (1, "db.calls")
+
+
+TEARDOWN = """
+import pytest
+
+@pytest.fixture
+def app():
+    yield
+    {}
+
+def test_known(app):
+    assert False, "known"
+"""
+
+
+def test_a_known_failure_does_not_hide_a_new_one_of_the_teardown(project: Project):
+    given(project, TEARDOWN.format("pass"))
+    permitted(project, "test_api.py::test_known")
+    given(project, TEARDOWN.format("raise RuntimeError('leaked')"))
+    code, verdict = verdict_of(project)
+    assert code == 1
+    assert [f["kind"] for f in verdict["findings"] if f["level"] == "fail"] == ["changed-failure"]
+    assert "[teardown] RuntimeError: leaked" in verdict["findings"][0]["message"]
+
+
+RETRIED_THEN_SKIPPED = """
+import pathlib, pytest
+
+@pytest.mark.flaky(reruns=2)
+def test_skips():
+    first = pathlib.Path("first")
+    if {} and not first.exists():
+        first.touch()
+        assert False, "broken"
+    pytest.skip("not here")
+"""
+
+
+def test_a_failure_before_a_skip_is_flaky(project: Project):
+    given(project, RETRIED_THEN_SKIPPED.format(False))
+    accepted(project)
+    given(project, RETRIED_THEN_SKIPPED.format(True))
+    _, verdict = verdict_of(project)
+    assert [f["message"] for f in verdict["findings"] if f["kind"] == "flaky"] == [
+        "failed before it was skipped in attempt 2"
+    ]

@@ -170,9 +170,12 @@ def test_a_suite_that_starts_pytest_twice_is_not_judged_by_its_second_half(proje
         ("python -m pytest test_api.py -p no:cacheprovider -p end", 4),
         ("pytest test_api.py -p no:cacheprovider -k other || true", 0),
         ("pytest test_api.py fails.py -p no:cacheprovider || exit 2", 0),
+        ("pytest test_api.py fails.py -p no:cacheprovider; exit 3", 4),
+        ("pytest --collect-only test_api.py > list; pytest test_api.py -p no:cacheprovider", 0),
     ],
-    ids=["a check of its own", "coverage too low", "nothing fails", "make says so, the test is judged"],
-)
+    ids=["a check of its own", "coverage too low", "nothing fails", "make says so, the test is judged",
+         "a check of its own beside a failing test", "it lists its tests first"],
+)  # fmt: skip
 def test_a_command_that_fails_beside_its_tests_is_no_pass(project: Project, run: str, code: int):
     (project.root / "end.py").write_text("def pytest_unconfigure(config): raise SystemExit(1)\n")
     (project.root / "fails.py").write_text("def test_fails(): assert False\n")
@@ -183,8 +186,8 @@ def test_a_command_that_fails_beside_its_tests_is_no_pass(project: Project, run:
     done = project.gate("run")
     assert done.code == code, done.text
     if code:
-        assert "although pytest was content" in done.text
-        assert "failed beside its tests, which passed" in refused(project)
+        assert "ended with exit code" in done.text
+        assert "failed beside its tests" in refused(project)
     else:
         assert project.report.exists()
 

@@ -420,7 +420,8 @@ def test_a_percentile_of_too_few_requests_is_not_compared(statistic, enough):
     baseline, thin = history(name, STEADY), history(name, STEADY, count=enough - 1)
     few = judged([metric(name, 250, count=enough - 1)], thin, policy)
     many = judged([metric(name, 250, count=enough)], baseline, policy)
-    assert few.findings == ()
+    assert [(f.kind, f.level) for f in few.findings] == [("rule", "warn")]
+    assert f"has no effect on {name}: it has {enough - 1:,} measurements" in few.findings[0].message
     assert few.summary.compared == 0
     assert of_kind(many, "regression")
     assert many.summary.compared == 1
@@ -792,3 +793,39 @@ def test_a_metric_that_loses_its_unit_is_compared_no_more_and_fails(before, unit
     verdict = judged([metric("a.p50", value, unit)], history("a.p50", STEADY, before))
     assert {finding.kind for finding in verdict.findings if finding.level == "fail"} == {"missing-metric"}
     assert f"in {before or 'no unit'} on the baseline" in verdict.findings[-1].message
+
+
+@pytest.mark.parametrize(
+    ("entry", "before", "unit", "better", "level"),
+    [
+        ("floor: 95 %", 0.9, "ratio", "higher", "fail"),
+        ("floor: 1000", 100, "", "higher", "fail"),
+        ("floor: 2000 req/s", 1000, "req/s", "higher", "fail"),
+        ("tolerance: 70 %", 0.6, "ratio", "lower", "warn"),
+        ("floor: 95 %", 0.1, "ratio", "lower", "warn"),
+        ("floor: 10 s", 100, "ms", "lower", "warn"),
+        ("floor: 50 ms", 100, "ms", "lower", ""),
+        ("tolerance: 300 %", 100, "ms", "lower", ""),
+        ("tolerance: 30 %", 0.6, "ratio", "lower", ""),
+    ],
+)
+def test_what_a_metric_cannot_exceed_is_told(entry, before, unit, better, level):
+    policy = policy_of({"a.x": f"{{{entry}}}"})
+    baseline = history("a.x", [before] * 10, unit, better=better)
+    verdict = judged([metric("a.x", before, unit, better=better)], baseline, policy)
+    assert [f.level for f in verdict.findings if f.kind == "rule"] == ([level] if level else [])
+
+
+def test_a_high_ratio_has_no_doubtful_default():
+    baseline = history("a.miss", [0.97] * 10, "ratio")
+    assert judged([metric("a.miss", 0.97, "ratio")], baseline).findings == ()
+
+
+def test_a_tolerance_that_loosens_counts_along_with_times_is_told():
+    run = [metric("a.p50", 100), metric("a.calls", 10, "count", exact=True)]
+    told = judged(run, Baseline(), policy_of({"a.*": "{tolerance: 20 %}"})).findings
+    (rule,) = (f for f in told if f.kind == "rule")
+    assert "line 4 also loosens work counts (a.calls), which are exact otherwise" in rule.message
+    by_name = {"a.*": "{tolerance: 20 %}", "a.calls": "{tolerance: 0}"}
+    for rules in (by_name, {"a.calls": "{tolerance: 20 %}"}):
+        assert not [f for f in judged(run, Baseline(), policy_of(rules)).findings if f.kind == "rule"]

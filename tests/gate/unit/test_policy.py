@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gate.globs import path_glob
 from gate.located import LocatedError, Place
-from gate.policy import BUILT_IN, OFF, Entry, split_pattern
+from gate.policy import OFF, Entry, split_pattern
 from gate.thresholds import parse_policy
 from gate.units import Quantity
 from tests.gate.build import history, judge, metric, policy_of, run_of, suite_run
@@ -231,20 +231,32 @@ def test_a_limit_without_a_unit_is_refused_with_those_that_fit(field, written, u
 @pytest.mark.parametrize("unit", ["ratio", "%"])
 def test_a_ratio_above_all_of_it_could_never_fail(unit):
     """500 % of errors was a limit that no run breaks."""
-    assert policy_of({"a": "{critical: 100 %, floor: 1 ratio}"}).rule(metric("a", 0.1, unit))
+    assert policy_of({"a": "{critical: 99 %, floor: 1 ratio}"}).rule(metric("a", 0.1, unit))
     for limit in ("500 %", "5 ratio", "100.1 %"):
         with pytest.raises(LocatedError, match=r"is above 100 %, which a never is, so it could never fail"):
             policy_of({"a": f"{{critical: {limit}}}"}).rule(metric("a", 0.1, unit))
 
 
-def test_a_bare_limit_fits_a_unit_that_we_do_not_know():
-    assert policy_of({"a": "{critical: 5}"}).rule(metric("a", 1, "tokens")).critical == Quantity(5, "")
+@pytest.mark.parametrize(
+    ("entry", "unit", "better"),
+    [
+        ("critical: 100 %", "ratio", "lower"), ("critical: 100 %", "%", "lower"),
+        ("critical: 0 %", "ratio", "higher"), ("warning: -5 %", "ratio", "higher"),
+        ("critical: 0 s", "ms", "higher"), ("target: 0", "req/s", "higher"),
+    ],
+)  # fmt: skip
+def test_a_limit_that_the_worst_value_keeps_is_an_error(entry, unit, better):
+    with pytest.raises(LocatedError, match=r"a keeps it even at (0|100 %), so it could never fail"):
+        policy_of({"a": f"{{{entry}}}"}).rule(metric("a", 0.5, unit, better=better))
 
 
-def test_built_in_tolerances_are_those_that_the_documentation_names():
-    assert {entry.pattern: str(entry.values["tolerance"]) for entry in BUILT_IN} == {
-        "*.mean": "inf", "*.std": "inf", "*.growth": "inf", "*.p95": "30 %", "*.p99": "inf",
-    }  # fmt: skip
+def test_a_glob_does_not_turn_times_around():
+    with pytest.raises(LocatedError, match=r"metrics\[cache\.\*\]\.better: matches cache\.lookup\.p50 too"):
+        policy_of({"cache.*": "{better: higher}"}).rule(metric("cache.lookup.p50", 1))
+    with pytest.raises(LocatedError, match=r"matches cache\.misses too"):
+        policy_of({"*": "{better: higher}"}).rule(metric("cache.misses", 1, "count", exact=True))
+    for entry, name, unit in (("cache.*", "cache.score", "points"), ("battery.p50", "battery.p50", "h")):
+        assert policy_of({entry: "{better: higher}"}).rule(metric(name, 1, unit)).better == "higher"
 
 
 @pytest.mark.parametrize("order", [1, -1])
