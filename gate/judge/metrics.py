@@ -103,7 +103,9 @@ def judge_metrics(
                 findings += _without_history(metric, rule, shown)
     screened, found = _screen(candidates, confirmation, untouched=untouched, changed=changed, liberal=liberal)
     if alone:
-        found = [_by_history_alone(f, screened[f.subject].runs) for f in found]
+        found = [
+            _by_history_alone(f, screened[f.subject].runs) if f.subject in screened else f for f in found
+        ]
     elif policy.inconclusive == "warn":
         lost = confirmation.not_comparable if confirmation else ()
         rules = {f.subject: policy.rule(run.metrics[f.subject]) for f in found if f.subject in run.metrics}

@@ -611,6 +611,13 @@ def test_without_a_base_history_alone_makes_nothing_red(runs: int, level: str, s
     assert chosen.exit_code == 1, "--no-confirm is a choice"
 
 
+def test_a_slow_machine_is_told_without_a_base_as_well():
+    run = run_of(suite_run(machine(1.3, metric("x.p50", 300))))
+    verdict = judge(run, quiet(metric("x.p50", 100)), policy_of(), unconfirmed="nobody looked")
+    assert one(verdict, "environment").subject == "machine"
+    assert one(verdict, "regression").state == "inconclusive"
+
+
 # The verdict as a whole.
 
 
