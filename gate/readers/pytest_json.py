@@ -353,8 +353,10 @@ def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
 
 
 def _failed_stages(test: _Test) -> list[tuple[str, str]]:
-    """Which stages failed, and how."""
+    """Which stages of the last attempt failed, and how."""
     stages = {"setup": test.setup, "call": test.call, "teardown": test.teardown}
+    if test.setup and test.setup.outcome in _UNFINISHED:
+        del stages["call"]  # of an earlier attempt, if there is one
     return [
         (name, (stage.crash.message if stage.crash else "").partition("\n")[0] or _last_line(stage.longrepr))
         for name, stage in stages.items()

@@ -71,7 +71,7 @@ def test_a_submodule_that_says_no_difference_counts_is_a_change(repository: Path
     library.mkdir()
     git(library, "init", "-q", "-b", "main")
     git(library, "config", "user.name", "kim")
-    commit(library, {"lib.py": "CALLS = 1\n"})
+    commit(library, {"lib.py": "CALLS = 1\n", ".gitignore": "__pycache__\n"})
     test = 'import sys\nsys.path.insert(0, "docs/lib")\nimport lib\n\n' + COUNTS.format("lib.CALLS")
     git(repository, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library), "docs/lib")
     git(repository, "config", "-f", ".gitmodules", "submodule.docs/lib.ignore", "all")
