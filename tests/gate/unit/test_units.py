@@ -50,6 +50,10 @@ def test_a_quantity_is_read_as_people_write_it(text, value, unit):
         ("1,5 ms", "'1,5 ms' is ambiguous; write decimals with a point, thousands as 1,000"),
         ("1.000,5 ms", "is ambiguous"),
         ("1,00 ms", "is ambiguous"),
+        ("100 req/min", "did you mean 1.66667 req/s?"),
+        ("512 M", "did you mean 512 MB?"),
+        ("5 TB", "did you mean 5000 GB?"),
+        ("2 days", "did you mean 48 h?"),
         ("1e400 ms", "'1e400 ms' is out of range"),
         ("150 mss", "unknown unit 'mss'; did you mean 150 ms?"),
         ("150 msec", "unknown unit 'msec'; did you mean 150 ms?"),
@@ -201,3 +205,7 @@ def test_a_change_is_shown_in_percent_and_as_a_factor_from_five_times_on(ratio, 
 
 def test_a_change_without_a_bound_can_be_shown():
     assert isinstance(format_change(math.inf), str)
+
+
+def test_both_letters_that_look_like_a_micro_sign_are_one():
+    assert parse("200 \N{GREEK SMALL LETTER MU}s") == parse("200 \N{MICRO SIGN}s") == Quantity(200, "µs")
