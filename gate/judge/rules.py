@@ -1,10 +1,12 @@
 """Entries of thresholds.yaml that may not mean what their author thinks. Pure."""
 
 import difflib
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from itertools import combinations
 
 from gate.baseline import Baseline
+from gate.globs import is_exact
 from gate.model import Metric, Run, SuiteRun, needed_for
 from gate.policy import LIMITS, OFF, Entry, Policy, Rule
 from gate.units import convert, dimension, format_value
@@ -99,7 +101,7 @@ def _matching_nothing(policy: Policy, names: Collection[str], *, unsure: bool) -
         meant = f"; it may mean {', '.join(near)}" if near else ""
         yield Finding(
             kind="missing-metric" if promise else "rule",
-            level="fail" if promise and not unsure and "*" not in entry.pattern else "warn",
+            level="fail" if promise and not unsure and is_exact(entry.pattern) else "warn",
             subject=entry.pattern,
             message=f"thresholds.yaml line {entry.place.line} sets {what}, but no suite measures it{meant}",
             rule=f"metrics[{entry.pattern}]",
@@ -109,22 +111,23 @@ def _matching_nothing(policy: Policy, names: Collection[str], *, unsure: bool) -
 
 def _without_effect(policy: Policy, metrics: Collection[Metric]) -> Iterator[Finding]:
     """Tolerances of a percentile with too few measurements, and those that loosen counts along with times."""
+    decided: dict[str, list[Metric]] = defaultdict(list)
+    for metric in metrics:
+        if metric.exact or metric.few:
+            decided[policy.rule(metric).sources["tolerance"]].append(metric)
     for entry in policy.entries:
         tolerance = entry.values.get("tolerance")
         if tolerance is None or tolerance == OFF:
             continue
-        decides = f"metrics[{entry.pattern}]"
-        matched = [
-            m for m in metrics if entry.matches(m.name) and policy.rule(m).sources["tolerance"] == decides
-        ]
-        few = [metric for metric in matched if metric.few and metric.statistic == statistic_of(entry.pattern)]
-        counts = [metric for metric in matched if metric.exact]
+        mine = decided[f"metrics[{entry.pattern}]"]
+        few = [metric for metric in mine if metric.few and metric.statistic == statistic_of(entry.pattern)]
+        counts = [metric for metric in mine if metric.exact]
         if few:
             more = f" and {len(few) - 1} more" if len(few) > 1 else ""
             has = f"it has {few[0].count:,} measurements and needs {needed_for(few[0].statistic):,}"
             message = f"has no effect on {few[0].name}{more}: {has}"
             yield _of_entry(entry, message, "measure more often, or remove the tolerance")
-        if tolerance.value > 0 and 0 < len(counts) < len(matched):
+        if counts and tolerance.value > 0 and any(not m.exact and entry.matches(m.name) for m in metrics):
             message = f"also loosens work counts ({counts[0].name}), which are exact otherwise"
             remedy = "name the metrics that are meant; or the counts, with tolerance: 0"
             yield _of_entry(entry, message, remedy)
