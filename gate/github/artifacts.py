@@ -7,6 +7,7 @@ from typing import Final
 
 from gate.github.client import GitHub
 from gate.github.errors import GitHubError
+from gate.github.names import artifact_of
 from gate.github.nouns import Artifact
 from gate.verdict import Verdict, read_verdict
 
@@ -29,7 +30,7 @@ def fetch_verdict(github: GitHub, run: int, gate: str) -> Verdict:
         HostileError: it left none, or something else.
         GitHubError: GitHub refused, or could not be reached in time.
     """
-    name = f"regression-{gate}"
+    name = artifact_of(gate)
     found = [
         artifact
         for artifact in github.pages(f"/actions/runs/{run}/artifacts", Artifact, "artifacts")

@@ -9,13 +9,14 @@ from typing import Final, Literal
 
 from gate.github.client import GitHub
 from gate.github.errors import ForbiddenError, GitHubError, NotFoundError, UncertainError
+from gate.github.names import encoded
 from gate.github.nouns import Comment, User, WorkflowRun
 
 Outcome = Literal["created", "edited", "unchanged", "superseded", "unneeded"]
 """What became of the comment; superseded: a younger run has spoken; unneeded: there was none, and no need."""
 
 _ATTEMPTS: Final = 4
-_MARKER: Final = re.compile(r"<!-- regression-gate: ([\w.-]+) run (\d+)\.(\d+) -->")
+_MARKER: Final = re.compile(r"<!-- regression-gate: (\S+) run (\d+)\.(\d+) -->")
 
 
 Run = tuple[int, int]
@@ -24,7 +25,7 @@ Run = tuple[int, int]
 
 def marker(gate: str, run: Run) -> str:
     """The hidden first line of a comment: whose it is, and which run it tells of."""
-    return f"<!-- regression-gate: {gate} run {run[0]}.{run[1]} -->"
+    return f"<!-- regression-gate: {encoded(gate)} run {run[0]}.{run[1]} -->"
 
 
 def write_comment(
@@ -76,7 +77,7 @@ def _comments(github: GitHub, pull: int, gate: str, writer: str) -> list[tuple[i
     found: list[tuple[int, Run, str]] = []
     for comment in github.pages(f"/issues/{pull}/comments", Comment):
         match = _MARKER.match(comment.body)
-        if match and match[1] == gate and comment.user and comment.user.login == writer:
+        if match and match[1] == encoded(gate) and comment.user and comment.user.login == writer:
             found.append((comment.id, (int(match[2]), int(match[3])), comment.body))
     return sorted(found)
 

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -427,3 +428,39 @@ def test_the_workflows_pass_the_checkers():
     ):
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
+
+
+def test_what_the_action_left_is_accepted(tmp_path: Path):
+    """It has one job, and one artifact with its whole directory: reports, manifest and verdict."""
+    workflow = yaml.safe_load((TOP / ".github" / "workflows" / "regression-baseline.yml").read_text())
+    script = next(
+        s["run"] for s in workflow["jobs"]["update"]["steps"] if s.get("name") == "Accept and commit"
+    )
+    root, remote = tmp_path / "work", tmp_path / "remote"
+    root.mkdir()
+    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch", "main", str(remote))
+    git(root, "init", "--quiet", "--initial-branch", "main")
+    git(root, "remote", "add", "origin", str(remote))
+    rules = "version: 1\nsuites: {api: {run: python -m pytest test_api.py -p no:cacheprovider}}\n"
+    (root / "thresholds.yaml").write_text(rules)
+    (root / "test_api.py").write_text("def test_calls(measure):\n    measure.count('api.calls', 1)\n")
+    (root / ".gitignore").write_text(".gate\n__pycache__\nverdict\n.venv\n")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "--message", "first")
+    git(root, "push", "--quiet", "origin", "main")
+    (root / ".venv" / "bin").mkdir(parents=True)
+    (root / ".venv" / "bin" / "gate").symlink_to(Path(sys.executable).with_name("gate"))
+    for command in (["run"], ["check", "--base", "HEAD", "--json", ".gate/verdict.json"]):
+        subprocess.run([sys.executable, "-m", "pytest_regression_gate", *command], cwd=root, check=True)
+    shutil.copytree(root / ".gate", root / "verdict")
+    head = git(root, "rev-parse", "HEAD").strip()
+    variables = {
+        "EVENT": "push", "COMMIT": head, "RUN": "42", "ATTEMPT": "1", "BRANCH": "main",
+        "GITHUB_TOKEN": "none", "GITHUB_SERVER_URL": "https://github.invalid",
+    }  # fmt: skip
+    subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script], cwd=root, env=os.environ | variables, check=True
+    )
+    files = git(remote, "show", "--name-only", "--format=%s", "main").splitlines()
+    assert files[0] == f"chore(baseline): accept {head[:12]} [skip ci]"
+    assert Path(files[-1]).name == "api.jsonl"
