@@ -146,9 +146,11 @@ def check(
                 write_file(path, render(document, suffix).encode())
     print_verdict(verdict, console, quiet=quiet)
     if os.environ.get("GITHUB_ACTIONS") == "true":
+        from gate.git import repository_path
         from gate.report.annotations import workflow_commands
 
-        for line in workflow_commands(verdict):
+        directory = repository_path(request.root, request.root)
+        for line in workflow_commands(verdict, "" if directory == "." else directory):
             click.echo(line)
     sys.exit(verdict.exit_code)
 

@@ -245,7 +245,9 @@ def load_sources(file: Path, baseline: Path | None, base_ref: str | None) -> Sou
         own = {path.as_posix(): read_if_plain(path) for path in directory.rglob("*.jsonl")}
         if _by_place(own) != _by_place(files):
             notes.append(
-                _change(policy.baseline, "the baseline differs from that of the base, which was used")
+                _change(
+                    place or policy.baseline, "the baseline differs from that of the base, which was used"
+                )
             )
     return Sources(
         policy,
@@ -469,7 +471,7 @@ def _policy_at(root: Path, base: str, file: Path, here: Policy) -> tuple[Policy,
         return here, [_without_rules(root, base, file)]
     source = f"{file.name}@{base[:12]}"
     changed = (
-        [_change(file.name, "differs from the base, whose rules were used")]
+        [_change(repository_path(root, file), "differs from the base, whose rules were used")]
         if before != read_plain(file)
         else []
     )
@@ -483,7 +485,7 @@ def _without_rules(root: Path, base: str, file: Path) -> Finding:
     top = top_level(root)
     lost = [name for name in moved if not _is_plain(top, name) and content_at(root, base, name) is not None]
     if not lost:
-        return _change(file.name, "is new in this change: there are no rules at the base, its own were used")
+        return _change(here, "is new in this change: there are no rules at the base, its own were used")
     return Finding(
         kind="policy-change",
         level="fail",

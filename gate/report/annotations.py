@@ -1,5 +1,6 @@
 """Verdict -> annotations at files and lines: the failing test, the changed rule."""
 
+import posixpath
 import re
 from typing import Final, Literal
 
@@ -33,25 +34,30 @@ class Annotation(msgspec.Struct, frozen=True):
     title: str
 
 
-def annotations(verdict: Verdict) -> list[Annotation]:
-    """Everything that failed or warns and has a place in the repository, worst first."""
-    found = [_annotation(f) for f in (*verdict.of_level("fail"), *verdict.of_level("warn"))]
+def annotations(verdict: Verdict, directory: str = "") -> list[Annotation]:
+    """Everything that failed or warns and has a place in the repository, worst first.
+
+    Args:
+        verdict: what the gate has to say.
+        directory: that of thresholds.yaml, from the top of the repository; empty: the top.
+    """
+    found = [_annotation(f, directory) for f in (*verdict.of_level("fail"), *verdict.of_level("warn"))]
     return [annotation for annotation in found if annotation]
 
 
-def workflow_commands(verdict: Verdict) -> list[str]:
-    """The same as commands of a log, for a token that may not write checks."""
+def workflow_commands(verdict: Verdict, directory: str = "") -> list[str]:
+    """The same as commands of a log, for a token that may not write checks: the verdict first."""
     lines: list[str] = []
-    for annotation in annotations(verdict)[:_MOST_IN_A_LOG]:
+    if verdict.exit_code:
+        lines.append(f"::error title=regression gate::{_data(f'{headline(verdict)}. {advice(verdict)}')}")
+    for annotation in annotations(verdict, directory)[: _MOST_IN_A_LOG - len(lines)]:
         place = f"file={_property(annotation.path)},line={annotation.start_line}"
         command = _COMMANDS[annotation.annotation_level]
         lines.append(f"::{command} {place},title={_property(annotation.title)}::{_data(annotation.message)}")
-    if verdict.exit_code:
-        lines.append(f"::error title=regression gate::{_data(f'{headline(verdict)}. {advice(verdict)}')}")
     return lines
 
 
-def _annotation(finding: Finding) -> Annotation | None:
+def _annotation(finding: Finding, directory: str) -> Annotation | None:
     where = _WHERE.fullmatch(finding.where)
     if where:
         path, line = where["path"], int(where["line"])
@@ -61,6 +67,8 @@ def _annotation(finding: Finding) -> Annotation | None:
         path, line = finding.subject, 1
     else:
         return None
+    if directory and finding.kind != "policy-change":  # whose files are named from the top
+        path = posixpath.normpath(f"{directory}/{path}")
     if not 0 < len(path) <= _LONGEST_PATH or path.startswith(("/", "..")) or "\\" in path:
         return None
     state = f" ({finding.state})" if finding.state else ""

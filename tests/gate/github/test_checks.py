@@ -1,5 +1,6 @@
 """The check run: conclusion, annotations in portions, never two."""
 
+import msgspec
 import pytest
 
 from gate.github.checks import Check, write_check
@@ -49,7 +50,24 @@ def test_commands_of_the_log_hold_no_command_of_a_test():
     verdict = all_kinds()[1]
     lines = workflow_commands(type(verdict)(**{**{k: getattr(verdict, k) for k in verdict.__struct_fields__},
                                                "findings": (hostile,)}))  # fmt: skip
-    assert lines[0].startswith("::error file=tests/a%2Cb.py,line=7,title=new-failure::")
-    assert "\n" not in lines[0]
-    assert "%250A" in lines[0]
+    assert lines[1].startswith("::error file=tests/a%2Cb.py,line=7,title=new-failure::")
+    assert "\n" not in lines[1]
+    assert "%250A" in lines[1]
     assert workflow_commands(passed()[1]) == []
+
+
+def test_a_service_in_a_directory_has_its_files_there():
+    found = {remark.title: remark.path for remark in annotations(all_kinds()[1], "services/shop")}
+    assert found["new-failure"] == "services/shop/tests/c.py"
+    assert found["policy-change"] == "thresholds.yaml", "git names it from the top"
+    assert workflow_commands(all_kinds()[1], "services/shop")[1].startswith("::error file=services/shop/")
+
+
+def test_of_many_errors_the_verdict_comes_first_and_github_shows_all():
+    findings = tuple(
+        Finding("new-failure", "fail", f"tests/a.py::test_{n}", "broken", nodeids=(f"tests/a.py::test_{n}",))
+        for n in range(20)
+    )
+    lines = workflow_commands(msgspec.structs.replace(all_kinds()[1], findings=findings))
+    assert lines[0].startswith("::error title=regression gate::failed: 20 new failures")
+    assert len(lines) == 10, "GitHub shows ten of a step"
