@@ -274,14 +274,25 @@ def to_json(verdict: Verdict) -> bytes:
     return msgspec.json.format(msgspec.json.encode(verdict), indent=2) + b"\n"
 
 
-def unusable(reason: str, commit: str) -> Verdict:
-    """The verdict where none can be believed, or none is there: an error, never silence."""
+def unusable(
+    reason: str,
+    commit: str,
+    *,
+    subject: str = "verdict.json",
+    remedy: str = "read the log of the run, and run it again",
+    where: str = "",
+) -> Verdict:
+    """The verdict where none can be believed, or none is there: an error, never silence.
+
+    Args:
+        reason: why.
+        commit: what should have been judged.
+        subject: what is wrong.
+        remedy: what to do.
+        where: `path:line`, if it is a place in a file.
+    """
     finding = Finding(
-        kind="report-error",
-        level="fail",
-        subject="verdict.json",
-        message=reason,
-        remedy="read the log of the run, and run it again",
+        kind="report-error", level="fail", subject=subject, message=reason, remedy=remedy, where=where
     )
     return Verdict(
         schema=SCHEMA,

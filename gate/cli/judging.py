@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,31 @@ def run(
     sys.exit(EXIT_CODES["error"] if any(result.problem for result in results) else 0)
 
 
+@contextmanager
+def _told_if_refused(file: Path | None, rules: Path) -> Generator[None]:
+    """Where rules or base cannot be read, there is a verdict all the same: it says so, in comment and log."""
+    from gate.git import GitError, repository_path
+    from gate.located import LocatedError
+    from gate.report.annotations import workflow_commands
+    from gate.verdict import to_json, unusable
+
+    try:
+        yield
+    except (LocatedError, GitError) as error:
+        subject, where, remedy = "base", "", "fetch what is missing, or name another base"
+        if isinstance(error, LocatedError):
+            subject, remedy = rules.name, "correct it, and run again"
+            place = repository_path(rules.absolute().parent, rules) or rules.as_posix()
+            where = f"{place}:{error.mistakes[0].place.line}"
+        verdict = unusable(str(error), "", subject=subject, remedy=remedy, where=where)
+        if file:
+            write_file(file, to_json(verdict))
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            for line in workflow_commands(verdict):
+                click.echo(line)
+        raise
+
+
 @click.command()
 @REPORT_FILES
 @BASELINE
@@ -120,7 +145,8 @@ def check(
         only=frozenset(only),
     )
     console = console_for(no_color)
-    case = open_case(request, waivers=waivers_of(waivers), strict=strict, confirms=not no_confirm)
+    with _told_if_refused(json_file, thresholds):
+        case = open_case(request, waivers=waivers_of(waivers), strict=strict, confirms=not no_confirm)
     if unknown := request.only - case.sources.policy.suites.keys() - case.run.suites.keys():
         known = ", ".join(case.sources.policy.suites)
         raise click.UsageError(f"--suite {min(unknown)}: thresholds.yaml names {known}")

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.gate.e2e.conftest import TESTS, Project
+from gate.verdict import read_verdict
+from tests.gate.e2e.conftest import TESTS, Project, begin_history
 
 NAMES_SUBTESTS = pytest.version_tuple >= (9,)
 
@@ -377,3 +378,22 @@ def test_without_a_run_it_is_said_what_to_do_first(project: Project):
     assert result.code == 4
     assert "there is no report" in result.text
     assert "gate run" in result.text
+
+
+@pytest.mark.parametrize("mistake", ["rules", "base"])
+def test_what_keeps_a_check_from_judging_stands_in_verdict_and_log(
+    project: Project, mistake: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    begin_history(project.root)
+    if mistake == "rules":
+        (project.root / "thresholds.yaml").write_text("version: 1\nsuites: {api: {rum: pytest}}\n")
+    base = "no-such-base" if mistake == "base" else "HEAD"
+    result = project.gate("check", "--base", base, "--json", "verdict.json")
+    verdict = read_verdict((project.root / "verdict.json").read_bytes())
+    assert (result.code, verdict.verdict) == (2, "error")
+    said = "unknown key 'rum'" if mistake == "rules" else "no-such-base"
+    assert said in verdict.findings[0].message
+    assert said in result.err
+    assert result.out.startswith("::error title=regression gate::error: 1 unusable report")
+    assert ("::error file=thresholds.yaml,line=2," in result.out) is (mistake == "rules")
