@@ -8,7 +8,7 @@ could tell a rewritten test from a removed one.
 import ast
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -57,12 +57,14 @@ def find_moves(
         gone, new = unmatched(suite, baseline)
         latest = baseline.latest(suite.name)
         failing = {old for old in gone if latest and latest.tests[old].failed}
-        doubtful = {old for old in gone if old in failing or excused(old)}
-        functions = _moved_functions(gone, new, there, here, doubtful)
+        functions, often = _moved_functions(gone, new, there, here), _often(there, here)
         for old in gone:
             function = function_of(old)
             name = functions.get(function, "") + old.removeprefix(function)
-            if function in functions and name in suite.tests:
+            if function not in functions or name not in suite.tests:
+                continue
+            permitted = suite.tests[name].failed and (old in failing or excused(old))
+            if not permitted or there[function] not in often:
                 moved[name] = old
         moved |= _other_parameters([old for old in gone if old not in failing], new)
     return moved
@@ -98,14 +100,14 @@ def since_accepted(
     gone, _ = unmatched(suite, baseline)
     there, here = _code(before), _code(after)
     latest = baseline.latest(suite.name)
-    failing = {old for old in gone if latest and latest.tests[old].failed}
-    functions = _moved_functions(gone, here, there, here, failing)
+    functions, often = _moved_functions(gone, here, there, here), _often(there, here)
     held = {file: _names_in(after.get(file)) for file in before}
     moved: dict[str, str] = {}
     removed: set[str] = set()
     for nodeid in gone:
         function = function_of(nodeid)
-        if function in functions:
+        failing = latest is not None and latest.tests[nodeid].failed
+        if function in functions and not (failing and there[function] in often):
             moved[functions[function] + nodeid.removeprefix(function)] = nodeid
         elif function in there and _is_gone(function, held[file_of(nodeid)]):
             removed.add(nodeid)
@@ -139,21 +141,18 @@ def signature_in(signature: str, old: str, new: str) -> str:
     return f"{kind} | {file_of(new)}{bar}{message}" if file == file_of(old) else signature
 
 
-def _moved_functions(
-    gone: Iterable[str],
-    new: Iterable[str],
-    there: Mapping[str, str],
-    here: Mapping[str, str],
-    doubtful: Collection[str],
-) -> dict[str, str]:
-    """Head name by base name of functions that only one side has, with the same code.
+def _often(there: Mapping[str, str], here: Mapping[str, str]) -> frozenset[str]:
+    """Code that stands in more than one function of a side: what is permitted of one is not of another."""
+    return frozenset(
+        code for side in (there, here) for code, number in Counter(side.values()).items() if number > 1
+    )
 
-    Those of doubtful tests must have code that stands nowhere else: what is excused in one place is not in
-    another.
-    """
+
+def _moved_functions(
+    gone: Iterable[str], new: Iterable[str], there: Mapping[str, str], here: Mapping[str, str]
+) -> dict[str, str]:
+    """Head name by base name of functions that only one side has, with the same code."""
     lost = {name for nodeid in gone if (name := function_of(nodeid)) in there and name not in here}
-    often = {code for side in (there, here) for code, number in Counter(side.values()).items() if number > 1}
-    lost -= {name for nodeid in doubtful if (name := function_of(nodeid)) in lost and there[name] in often}
     found = {name for nodeid in new if (name := function_of(nodeid)) in here and name not in there}
     moved: dict[str, str] = {}
     for named in (True, False):  # equal code is common, equal code under an equal name is not

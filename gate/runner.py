@@ -205,8 +205,8 @@ class _Ending(msgspec.Struct):
     exitcode: int
 
 
-_BY_A_WRAPPER: Final = (1, 2)
-"""Exit codes of wrappers where pytest ended with any other than 0: that of make is 2."""
+_BY_A_WRAPPER: Final = (1, 2, 123)
+"""Exit codes of wrappers where pytest ended with any other than 0: make ends with 2, xargs with 123."""
 
 
 def _exit_code_in(report: Path) -> int | None:
@@ -292,6 +292,7 @@ def divided_otherwise(names: Iterable[str], suite: str, shard: Shard | None) -> 
 
 
 def _write(out: Path, manifest: Manifest) -> None:
+    make_directory(out)
     (out / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
 
 

@@ -4,6 +4,7 @@ import math
 import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final
@@ -21,13 +22,15 @@ from gate.model import Metric, Run, SuiteRun, needed_for
 from gate.policy import OFF, Policy, Rule
 from gate.segments import present_level
 from gate.statistics import Screened, common_shift
-from gate.units import format_change, format_value
+from gate.units import UnitError, convert, format_change, format_value
 from gate.verdict import Finding, Kind, State
 from pytest_regression_gate.metrics import statistic_of, subject_of
 
 _ASK_THE_BASE: Final = "compare it with the base on this machine: gate check --base REF"
 _SOME_FAILED: Final = 0.9
 """Of the measurements that a percentile needs: with fewer, somebody asked for fewer."""
+_TIME_WAS_OVER: Final = 0.3
+"""Seconds. An operation is measured for 0.4 s: a slower machine makes fewer calls."""
 NOTABLE_SHIFT: Final = 0.05
 """A whole machine slower by less than this is not worth a word."""
 
@@ -475,7 +478,11 @@ def _appeared_or_vanished(suite: SuiteRun, latest: SuiteBaseline | None, policy:
         )
         for subject, names, statistics in _by_subject(name for name in measured if name not in suite.metrics)
     ]
-    findings += [_too_few(metric) for name in measured if (metric := _thinned(name, suite, latest, policy))]
+    findings += [
+        _too_few(metric, _seconds(metric, suite))
+        for name in measured
+        if (metric := _thinned(name, suite, latest, policy))
+    ]
     findings += [
         Finding(
             kind="new-metric",
@@ -500,12 +507,21 @@ def _thinned(name: str, suite: SuiteRun, latest: SuiteBaseline, policy: Policy) 
     return None if policy.rule(metric).tolerance == OFF else metric
 
 
-def _too_few(metric: Metric) -> Finding:
-    """Fewer than were asked for, or a few requests that failed."""
+def _seconds(metric: Metric, suite: SuiteRun) -> float:
+    """How long the measurements of a latency took together; 0: nobody knows."""
+    means = (m for m in suite.metrics.values() if m.statistic == "mean" and m.subject == metric.subject)
+    with suppress(UnitError):
+        return next((convert(m.value, m.unit, "s") * m.count for m in means), 0.0)
+    return 0.0
+
+
+def _too_few(metric: Metric, seconds: float) -> Finding:
+    """Fewer than were asked for: a few requests failed, the time was over, or somebody asked for fewer."""
     needed = needed_for(metric.statistic)
+    enough = metric.count >= _SOME_FAILED * needed or seconds >= _TIME_WAS_OVER
     return Finding(
         kind="missing-metric",
-        level="fail" if metric.count < _SOME_FAILED * needed else "warn",
+        level="warn" if enough else "fail",
         subject=metric.name,
         suite=metric.suite,
         message=f"has {metric.count:,} measurements and needs {needed:,} to be compared, as it was before",

@@ -1,19 +1,28 @@
 """What pytest-benchmark timed, as a measurement of the gate."""
 
-import math
+from typing import Any, Final
 
 from pytest_regression_gate.metrics import Measurement, label_of_test
 
+_PLUGINS: Final = frozenset({"pytest_benchmark", "pytest_codspeed"})
+"""Whose fixture is called `benchmark`; the figures of the former can be read."""
 
-def timed_by_benchmark(nodeid: str, fixture: object) -> Measurement | None:
+
+def is_benchmark(fixture: object) -> bool:
+    """Whether it is the fixture of a plugin that times, and none of the project."""
+    return type(fixture).__module__.partition(".")[0] in _PLUGINS
+
+
+def timed_by_benchmark(nodeid: str, fixture: Any) -> Measurement | None:  # noqa: ANN401 - it has no types
     """The median of the rounds, in seconds per call; None: nothing was timed.
 
     Args:
         nodeid: the test.
-        fixture: its `benchmark` after the test; another plugin's has no figures.
+        fixture: its `benchmark` after the test.
     """
-    statistics = getattr(getattr(fixture, "stats", None), "stats", None)
-    rounds, seconds = getattr(statistics, "rounds", 0), getattr(statistics, "median", math.nan)
-    if not isinstance(rounds, int) or not isinstance(seconds, float) or not rounds or not seconds >= 0:
+    statistics: Any = getattr(getattr(fixture, "stats", None), "stats", None)
+    rounds = getattr(statistics, "rounds", 0)
+    if not isinstance(rounds, int) or not rounds:
         return None
+    seconds = float(statistics.median)
     return Measurement("benchmark.median", "s", labels=label_of_test(nodeid), value=seconds, count=rounds)

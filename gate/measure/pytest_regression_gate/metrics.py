@@ -31,8 +31,8 @@ _NAME: Final = re.compile(r"(?P<base>[A-Za-z_][\w-]*(?:\.[\w-]+)*)(?:\{(?P<label
 _LABEL: Final = re.compile(r"(?P<key>[A-Za-z_]\w*)=(?P<value>[^={},\s](?:[^={},]*[^={},\s])?)")
 
 
-_ID: Final = re.compile(r"(.+?)-(\d+)c-(.+?)-py([a-z0-9.]+)(?:-.*)?")
-"""The name of an environment: CPU, cores, OS, Python, and more."""
+_ID: Final = re.compile(r"(?:(.+)-)?(\d+)c-(?:(.+?)-)?py([a-z0-9.]+)(?:-.*)?")
+"""The name of an environment: CPU (which may hold `-8370c-`), cores, OS, Python, and more."""
 
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _NotNegative = Annotated[float, msgspec.Meta(ge=0)]
@@ -142,7 +142,7 @@ class Environment(msgspec.Struct, frozen=True, omit_defaults=True):
         parts = (self.cpu, f"{self.cores}c", self.os, f"py{self.python}", self.memory, *libraries)
         name = "-".join(slug for part in parts if (slug := _slug(part)))
         read = _ID.fullmatch(name)
-        known = read and read.groups() == tuple(map(_slug, (self.cpu, self.cores, self.os, self.python)))
+        known = read and read.groups("") == tuple(map(_slug, (self.cpu, self.cores, self.os, self.python)))
         if not known or not all(map(str.isascii, parts)):
             # What a file name loses, or could be read in two ways, must still tell machines apart.
             return f"{name}-{zlib.crc32('|'.join(parts).encode(errors='surrogatepass')):08x}"

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from pytest_regression_gate import side
-from pytest_regression_gate.benchmarks import timed_by_benchmark
+from pytest_regression_gate.benchmarks import is_benchmark, timed_by_benchmark
 from pytest_regression_gate.environment import checked_out_commit, this_environment
 from pytest_regression_gate.latency import Turns
 from pytest_regression_gate.metrics import Measurement, duration_name, join_name
@@ -50,11 +50,22 @@ _IN_A_COMPARISON: Final[dict[str, Any]] = {
 """Options of pytest-xdist, as they are without it: its workers take no turns. And a test that
 fails ends nothing."""
 
-_RUN_NOTHING: Final = ("collectonly", "showfixtures", "show_fixtures_per_test", "markers", "help", "version")
+_RUN_NOTHING: Final = (
+    "collectonly",
+    "showfixtures",
+    "show_fixtures_per_test",
+    "markers",
+    "help",
+    "version",
+    "setupplan",
+    "setuponly",
+    "cacheshow",
+)
 """Options with which pytest tells something and ends."""
 
 _measures = pytest.StashKey[Measure]()
 _benchmarked = pytest.StashKey[list[Measurement]]()
+_untimed = pytest.StashKey[bool]()
 _owners = pytest.StashKey[dict[str, str]]()
 _worker = pytest.StashKey[Worker | None]()
 _selection = pytest.StashKey[str]()
@@ -125,6 +136,7 @@ def _begin_session(config: pytest.Config) -> None:
     report = _own_report(config)
     if report is None or any(config.getoption(name, False) for name in _RUN_NOTHING):
         return
+    report.parent.mkdir(parents=True, exist_ok=True)  # the suite's command may have cleaned up
     try:
         begun(report).touch(exist_ok=False)
     except FileExistsError:
@@ -280,7 +292,7 @@ def pytest_json_runtest_metadata(item: pytest.Item, call: pytest.CallInfo[None])
             "metrics": msgspec.to_builtins(measured),
             "executed": dict(measures.executed) if measures else {},
         }
-    if call.when == "call" and "benchmark" in getattr(item, "funcargs", {}) and not item.stash[_benchmarked]:
+    if call.when == "call" and item.stash.get(_untimed, False):
         found["untimed"] = True
     recorded = len(found.get("metrics", ()))
     if call.when == "teardown" and recorded == item.stash.get(_recorded, 0):
@@ -291,9 +303,12 @@ def pytest_json_runtest_metadata(item: pytest.Item, call: pytest.CallInfo[None])
 
 def _read_benchmark(item: pytest.Item) -> None:
     """Take over what another plugin's `benchmark` fixture timed in the test."""
-    if fixture := getattr(item, "funcargs", {}).get("benchmark"):
+    fixture = getattr(item, "funcargs", {}).get("benchmark")
+    item.stash[_untimed] = False
+    if is_benchmark(fixture):
         timed = timed_by_benchmark(item.nodeid, fixture)
         item.stash[_benchmarked] = [timed] if timed else []
+        item.stash[_untimed] = timed is None
 
 
 def _recorded_by(item: pytest.Item) -> list[Measurement]:

@@ -177,7 +177,7 @@ def test_a_link_to_no_plain_file_is_told(repository: Path, name: str, target: st
     assert file.name in said.text or "tests/baseline" in said.text
 
 
-@pytest.mark.parametrize("value", ["1e308", "-1e308", "1e-308"])
+@pytest.mark.parametrize("value", ["1e308", "-1e308"])
 def test_a_value_that_nobody_can_measure_is_an_error_of_the_report(repository: Path, value: str):
     test = f'def test_value(measure):\n    measure.record("api.value", {value}, unit="ratio")\n'
     commit(repository, {"thresholds.yaml": RULES, "test_api.py": test})

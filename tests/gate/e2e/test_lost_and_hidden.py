@@ -270,3 +270,63 @@ def test_a_failure_before_a_skip_is_flaky(project: Project):
     assert [f["message"] for f in verdict["findings"] if f["kind"] == "flaky"] == [
         "failed before it was skipped in attempt 2"
     ]
+
+
+FAILED_THEN_XFAILED = """
+import pytest
+
+def test_parts(subtests):
+    with subtests.test(part=1):
+        assert {} == 1
+    pytest.xfail("the rest is known")
+
+def test_known():
+    assert False
+
+@pytest.mark.xfail
+def test_expected(subtests):
+    with subtests.test(part=1):
+        assert False
+"""
+
+
+@pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest 8 has no subtests of its own")
+def test_a_failed_subtest_before_an_xfail_is_a_failure(project: Project):
+    given(project, FAILED_THEN_XFAILED.format(1))
+    permitted(project, "test_api.py::test_known")
+    given(project, FAILED_THEN_XFAILED.format(1))
+    assert verdict_of(project)[0] == 0
+    given(project, FAILED_THEN_XFAILED.format(2))
+    code, verdict = verdict_of(project)
+    assert code == 1
+    assert [f["subject"] for f in verdict["findings"] if f["level"] == "fail"] == ["test_api.py::test_parts"]
+
+
+OWN_FIXTURE = """
+import pytest
+
+class Returns:
+    stats = property(lambda self: 1 / 0)
+    def __bool__(self):
+        raise ValueError("ambiguous")
+
+@pytest.fixture
+def benchmark():
+    return Returns()
+
+def test_returns(benchmark):
+    pass
+"""
+
+
+def test_a_fixture_of_the_project_that_is_called_benchmark_is_none(project: Project):
+    given(project, OWN_FIXTURE, options="test_api.py -p no:benchmark")
+    _, verdict = verdict_of(project)
+    assert verdict["summary"]["tests"]["passed"] == 1
+    assert not [f for f in verdict["findings"] if f["kind"] == "missing-metric"]
+
+
+def test_a_residual_below_all_that_can_be_measured_is_nothing(project: Project):
+    given(project, 'def test_a(measure):\n    measure.record("a.residual", 3e-33, unit="")\n')
+    _, verdict = verdict_of(project)
+    assert verdict["summary"]["metrics"] == 1

@@ -171,10 +171,13 @@ def test_a_suite_that_starts_pytest_twice_is_not_judged_by_its_second_half(proje
         ("pytest test_api.py -p no:cacheprovider -k other || true", 0),
         ("pytest test_api.py fails.py -p no:cacheprovider || exit 2", 0),
         ("pytest test_api.py fails.py -p no:cacheprovider; exit 3", 4),
+        ("rm -rf .gate && pytest test_api.py -p no:cacheprovider", 0),
+        ("pytest test_api.py fails.py -p no:cacheprovider || exit 123", 0),
         ("pytest --collect-only test_api.py > list; pytest test_api.py -p no:cacheprovider", 0),
     ],
     ids=["a check of its own", "coverage too low", "nothing fails", "make says so, the test is judged",
-         "a check of its own beside a failing test", "it lists its tests first"],
+         "a check of its own beside a failing test", "it cleans up first", "xargs says so",
+         "it lists its tests first"],
 )  # fmt: skip
 def test_a_command_that_fails_beside_its_tests_is_no_pass(project: Project, run: str, code: int):
     (project.root / "end.py").write_text("def pytest_unconfigure(config): raise SystemExit(1)\n")

@@ -836,3 +836,11 @@ def test_a_tolerance_that_loosens_counts_along_with_times_is_told():
     by_name = {"a.*": "{tolerance: 20 %}", "a.calls": "{tolerance: 0}"}
     for rules in (by_name, {"a.calls": "{tolerance: 20 %}"}):
         assert not [f for f in judged(run, Baseline(), policy_of(rules)).findings if f.kind == "rule"]
+
+
+@pytest.mark.parametrize(("mean", "level"), [(0.1, "fail"), (1.3, "warn")])
+def test_fewer_calls_since_the_time_was_over_warn(mean: float, level: str):
+    """279 calls of 1.3 ms take the time there is; 279 of 0.1 ms do not."""
+    baseline = history("a.p95", STEADY)
+    run = [metric("a.p95", 120, count=279), metric("a.mean", mean, count=279)]
+    assert one(judged(run, baseline), "missing-metric").level == level

@@ -41,6 +41,11 @@ def test_machines_that_differ_have_files_of_their_own(one: Environment, other: E
     assert re.fullmatch(r"[a-z0-9.-]+", one.id)
 
 
+def test_a_model_that_looks_like_a_number_of_cores_keeps_its_plain_name():
+    found = Environment("Intel(R) Xeon(R) Platinum 8370C", 4, "debian 12", "3.11", "16g")
+    assert found.id == "intel-r-xeon-r-platinum-8370c-4c-debian-12-py3.11-16g"
+
+
 suites = st.from_regex(r"[a-z][a-z.]{0,2}(\.[0-9]-of-[0-9])?", fullmatch=True).filter(is_suite)
 shares = st.none() | st.integers(2, 9).flatmap(lambda of: st.builds(Shard, st.integers(1, of), st.just(of)))
 

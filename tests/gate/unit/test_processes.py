@@ -215,3 +215,16 @@ def test_what_a_killed_process_leaves_is_gone(tmp_path: Path, command: str):
             break
         time.sleep(0.05)
     assert not made.exists()
+
+
+def test_a_process_that_ends_in_order_leaves_its_daemons(tmp_path: Path):
+    """A service that a suite has started may serve the next one."""
+    program = KILLED.format(command=DAEMON.replace(" & wait", " &"), cwd=str(tmp_path)).replace(
+        "    time.sleep(60)\n", f"    while not Path({str(tmp_path)!r}, 'child').exists(): time.sleep(0.01)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program]) as process:
+        child = started(tmp_path)
+        assert process.wait(timeout=60) == 0
+    time.sleep(0.5)  # time enough for a guard that ends it
+    assert psutil.pid_exists(child)
+    psutil.Process(child).kill()
