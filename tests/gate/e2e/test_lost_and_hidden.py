@@ -164,6 +164,7 @@ def test_sum(benchmark):
 
 def test_what_pytest_benchmark_times_is_a_metric(project: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # with it, pytest-benchmark times nothing
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # other tests leave it out
     given(project, BENCHMARK.format(1000))
     accepted(project)
     given(project, BENCHMARK.format(30_000))
@@ -174,7 +175,8 @@ def test_what_pytest_benchmark_times_is_a_metric(project: Project, monkeypatch: 
     }
 
 
-def test_benchmarks_that_time_nothing_are_told(project: Project):
+def test_benchmarks_that_time_nothing_are_told(project: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     given(project, BENCHMARK.format(1000), options="test_api.py --benchmark-disable")
     _, verdict = verdict_of(project)
     assert [f["subject"] for f in verdict["findings"] if f["kind"] == "missing-metric"] == ["api"]
