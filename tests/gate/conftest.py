@@ -7,8 +7,8 @@ from typing import Final
 import pytest
 
 UNUSED: Final = "-p no:langsmith_plugin -p no:hypothesispytest -p no:benchmark"
-"""One comes with the reference service's language model library, one is for the gate's own property tests, and one
-starts git, hg and uname in each process."""
+"""One comes with the reference service's language model library, one is for the gate's own property tests,
+and one starts git, hg and uname in each process."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
