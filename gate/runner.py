@@ -100,7 +100,7 @@ def run_suite(
     _forget(out, suite.name, shard)
     report.unlink(missing_ok=True)
     _note(out, name, "running")
-    begun = time.monotonic()
+    start = time.monotonic()
     try:
         code, problem = _measure(suite, root, report, log=log, listen=listen, shard=shard)
     except BaseException:
@@ -113,7 +113,7 @@ def run_suite(
     if problem:
         report.unlink(missing_ok=True)
     _note(out, name, state)
-    return SuiteResult(name, out / report.name, log, code, time.monotonic() - begun, problem, state)
+    return SuiteResult(name, out / report.name, log, code, time.monotonic() - start, problem, state)
 
 
 def fingerprint(report: Path) -> str:
@@ -142,7 +142,6 @@ def settle(out: Path, results: Mapping[SuiteResult, str], others: Mapping[str, S
     ]
     for result in (*gone, *(result for result in results if result.problem)):
         result.report.unlink(missing_ok=True)
-    make_directory(out)
     states: dict[str, State] = {result.suite: result.state for result in results}
     states |= dict.fromkeys((result.suite for result in gone), "lost")
     _write(out, Manifest({**others, **read_manifest(out).suites, **states}))

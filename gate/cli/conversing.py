@@ -132,11 +132,10 @@ def relay(
         except NothingToTellError as error:
             say(f"nothing to tell: {error}", console)
             return
-        directory = thresholds.parent.as_posix()
-        below = "" if directory == "." else directory
         check = Check(
             check_name, found.commit, found.verdict.verdict, one_line(headline(found.verdict)),
-            full(found.verdict, Links(github.context.url_of(found.run))), annotations(found.verdict, below),
+            full(found.verdict, Links(github.context.url_of(found.run))),
+            annotations(found.verdict, thresholds.parent.as_posix()),
         )  # fmt: skip
         write_check(github, check)
         if not quiet:

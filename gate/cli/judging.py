@@ -175,8 +175,7 @@ def check(
         from gate.git import repository_path
         from gate.report.annotations import workflow_commands
 
-        directory = repository_path(request.root, request.root)
-        for line in workflow_commands(verdict, "" if directory == "." else directory):
+        for line in workflow_commands(verdict, repository_path(request.root, request.root)):
             click.echo(line)
     sys.exit(verdict.exit_code)
 

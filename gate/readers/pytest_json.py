@@ -101,11 +101,8 @@ class _Test(msgspec.Struct):
         of the one before; if one that was to be repeated is left, the last attempt did not come so far. So it
         does with the last subtest, which is called by a word of its own; one that fails makes its test fail.
         """
-        examples = all(
-            which.startswith(">>> ") for which, _ in self.gate.subtests
-        )  # of a doctest: it tells itself
-        if not examples and self.outcome != "error":
-            return "failed"  # of subtests the last one tells, or what comes after them
+        if not _are_examples(self.gate.subtests) and self.outcome != "error":
+            return "failed"  # of subtests the last one tells, or what comes after; a doctest tells itself
         match self.outcome:
             case "rerun" | "subtests passed" | "subtests skipped":
                 stages = (self.setup, self.call, self.teardown)
@@ -325,10 +322,11 @@ def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
         message = crash.message or _last_line(stage.longrepr if stage else None)
         if test.gate.subtests and not crash.message:
             message = _failed_parts(test.gate.subtests)
+        parts = list(test.gate.subtests)
         stages = _failed_stages(test)
         if len(stages) > 1:  # a known failure does not cover a new one of the teardown
             message = "; ".join(f"[{name}] {how}" for name, how in stages)
-        parts = [*test.gate.subtests, *(stages if len(stages) > 1 else ())]
+            parts += stages
         frames = [(frame.path, frame.lineno) for frame in stage.traceback] if stage else []
         kind = stage.traceback[-1].message if stage and stage.traceback else ""
         failure = describe(
@@ -367,8 +365,13 @@ def _failed_stages(test: _Test) -> list[tuple[str, str]]:
     ]
 
 
+def _are_examples(parts: Sequence[tuple[str, str]]) -> bool:
+    """Whether none of the failed parts is a subtest: they are examples of a doctest."""
+    return all(which.startswith(">>> ") for which, _ in parts)
+
+
 def _failed_parts(parts: Sequence[tuple[str, str]]) -> str:
-    word = "examples" if all(which.startswith(">>> ") for which, _ in parts) else "subtests"
+    word = "examples" if _are_examples(parts) else "subtests"
     return f"failed {word}: {'; '.join(f'[{which}] {how}' for which, how in parts)}"
 
 

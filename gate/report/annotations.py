@@ -39,7 +39,7 @@ def annotations(verdict: Verdict, directory: str = "") -> list[Annotation]:
 
     Args:
         verdict: what the gate has to say.
-        directory: that of thresholds.yaml, from the top of the repository; empty: the top.
+        directory: that of thresholds.yaml, from the top of the repository; empty or `.`: the top.
     """
     found = [_annotation(f, directory) for f in (*verdict.of_level("fail"), *verdict.of_level("warn"))]
     return [annotation for annotation in found if annotation]

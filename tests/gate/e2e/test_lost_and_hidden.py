@@ -197,20 +197,6 @@ def test_known():
 """
 
 
-@pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest 8 does not say which subtests failed")
-def test_a_failed_subtest_before_one_that_skips_is_a_failure(project: Project):
-    given(project, LAST_PART_SKIPS.format(1))
-    permitted(project, "test_api.py::test_known")
-    given(project, LAST_PART_SKIPS.format(1))
-    assert verdict_of(project)[0] == 0
-    given(project, LAST_PART_SKIPS.format(7))
-    code, verdict = verdict_of(project)
-    assert code == 1
-    assert [f["subject"] for f in verdict["findings"] if f["level"] == "fail"] == [
-        "test_api.py::T::test_parts"
-    ]
-
-
 MEASURED_THEN_SKIPPED = """
 import pytest
 
@@ -292,16 +278,21 @@ def test_expected(subtests):
 """
 
 
-@pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest 8 has no subtests of its own")
-def test_a_failed_subtest_before_an_xfail_is_a_failure(project: Project):
-    given(project, FAILED_THEN_XFAILED.format(1))
+@pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest 8 does not say which subtests failed")
+@pytest.mark.parametrize(
+    ("tests", "name"),
+    [(LAST_PART_SKIPS, "T::test_parts"), (FAILED_THEN_XFAILED, "test_parts")],
+    ids=["the last part skips", "an xfail follows"],
+)
+def test_a_failed_subtest_counts_whatever_comes_after_it(project: Project, tests: str, name: str):
+    given(project, tests.format(1))
     permitted(project, "test_api.py::test_known")
-    given(project, FAILED_THEN_XFAILED.format(1))
+    given(project, tests.format(1))
     assert verdict_of(project)[0] == 0
-    given(project, FAILED_THEN_XFAILED.format(2))
+    given(project, tests.format(7))
     code, verdict = verdict_of(project)
     assert code == 1
-    assert [f["subject"] for f in verdict["findings"] if f["level"] == "fail"] == ["test_api.py::test_parts"]
+    assert [f["subject"] for f in verdict["findings"] if f["level"] == "fail"] == [f"test_api.py::{name}"]
 
 
 OWN_FIXTURE = """
