@@ -22,6 +22,8 @@ class Waivers(msgspec.Struct, frozen=True):
     granted: tuple[Waiver, ...] = ()
     refused: tuple[str, ...] = ()
     """Why others do not count, a sentence each."""
+    outdated: str = ""
+    """Why nothing that this run finds may be told as a result; empty: its question still stands."""
 
 
 NO_WAIVERS: Final = Waivers("")

@@ -13,7 +13,7 @@ import click
 
 from gate.baseline.files import BaselineError
 from gate.cli.confirming import confirm
-from gate.cli.conversing import comment, obey, relay, waivers
+from gate.cli.conversing import comment, obey, plan, relay, waivers
 from gate.cli.judging import check, report, run
 from gate.cli.learning import calibrate, explain, selftest
 from gate.cli.remembering import baseline, diff, history
@@ -41,6 +41,7 @@ for command in (
     explain,
     calibrate,
     selftest,
+    plan,
     comment,
     relay,
     obey,

@@ -1,9 +1,10 @@
-"""`gate baseline update` and `accept`: a run becomes part of the memory."""
+"""`gate baseline update`, `accept` and `learn`: a run becomes part of the memory."""
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 from msgspec.structs import replace
 
 from gate.baseline import Permission
+from gate.cli.conversing import GATES, connection, conversation
 from gate.cli.pushing import BY, REASON, UNTIL, Message, Target, permission_of, push, pushing
 from gate.cli.shared import (
     BASELINE,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from gate.verdict import Finding, Verdict
 
 
+VERDICT: Final = "verdict.json"
 _FOR_A_WHILE: Final = timedelta(days=14)
 
 _OPTIONS: Final = (
@@ -72,7 +75,7 @@ def update(verdict_file: Path | None, **where: Any) -> None:  # noqa: ANN401 - t
     accepted, but listed (exit code 1); the rest is. Without --verdict, a time that only looks slower is
     accepted. Known failures that passed in the last three accepted runs are removed from thresholds.yaml.
     """
-    _add_run(_read(verdict_file) if verdict_file else None, None, (), **where)
+    sys.exit(_add_run(_read(verdict_file) if verdict_file else None, None, (), **where))
 
 
 @click.command("accept")
@@ -90,7 +93,46 @@ def accept_run(
     **where: Any,  # noqa: ANN401 - the options above
 ) -> None:
     """Accept a run although something got worse, with a reason. What got worse begins a new level."""
-    _add_run(None, permission_of(reason, by, where["thresholds"], until), subjects, **where)
+    sys.exit(_add_run(None, permission_of(reason, by, where["thresholds"], until), subjects, **where))
+
+
+@click.command()
+@GATES
+@common
+@conversation
+def learn(gates: tuple[str, ...], thresholds: Path, quiet: bool, no_color: bool) -> None:
+    """Accept what a workflow run of the default branch has measured; for on: workflow_run.
+
+    Fetches reports and verdicts of the run and pushes what is accepted, by a pull request where the branch
+    takes no push. Of a run that failed, all but what got worse is accepted. A run that was started by hand
+    is accepted if it passed and was asked to update the baseline.
+    """
+    from gate.github.left import NothingToLearnError, finished, left_by_gate
+    from gate.runner import MANIFEST
+
+    codes: list[int] = []
+    with connection() as github, tempfile.TemporaryDirectory() as scratch:
+        try:
+            run = finished(github.context)
+        except NothingToLearnError as error:
+            say(f"nothing to accept: {error}", console_for(no_color))
+            return
+        for number, gate in enumerate(dict.fromkeys(gates)):
+            directory = Path(scratch) / str(number)
+            try:
+                left_by_gate(github, run, gate, directory)
+            except NothingToLearnError as error:
+                say(f"gate {gate}: nothing to accept: {error}", console_for(no_color))
+                continue
+            reports = sorted(path.parent for path in directory.rglob(MANIFEST))
+            code = _add_run(
+                _read(directory / VERDICT), None, (),
+                reports=tuple(reports), baseline=None, commit=run.head_sha, source=str(run.id),
+                attempt=run.run_attempt, branch=run.head_branch, by_pull=True, remote="origin",
+                thresholds=thresholds, quiet=quiet, no_color=no_color,
+            )  # fmt: skip
+            codes.append(code if code != EXIT_CODES["failed"] else 0)  # the run itself is red for it
+    sys.exit(max(codes, default=0))
 
 
 def _add_run(
@@ -109,7 +151,7 @@ def _add_run(
     thresholds: Path,
     quiet: bool,
     no_color: bool,
-) -> None:
+) -> int:
     from gate.git import inside_repository
     from gate.pipeline.accept import Candidate
     from gate.pipeline.load import load_policy
@@ -135,7 +177,7 @@ def _add_run(
         admitted, lines = _keep(candidate, directory, thresholds)
     for line in () if quiet else lines:
         say(line, console_for(no_color))
-    sys.exit(list_held(admitted.held, run, measured=verdict is not None))
+    return list_held(admitted.held, run, measured=verdict is not None)
 
 
 def _keep(candidate: Candidate, directory: Path, thresholds: Path) -> tuple[Admitted, list[str]]:

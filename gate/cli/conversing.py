@@ -1,4 +1,4 @@
-"""`gate comment`, `relay` and `waivers`: what is said to GitHub, and what is asked of it."""
+"""`gate plan`, `comment`, `relay`, `waivers`, `obey`: what GitHub asks, what it is asked, what it is told."""
 
 from __future__ import annotations
 
@@ -11,21 +11,32 @@ from typing import TYPE_CHECKING, Final, ParamSpec
 
 import click
 
-from gate.cli.shared import common, complain, console_for, content_of, say, write_file
+from gate.cli.shared import chosen_suites, common, complain, console_for, content_of, say, write_file
 from gate.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
     from gate.github.client import GitHub
     from gate.github.comments import Run
+    from gate.github.nouns import Pull
     from gate.verdict import Verdict
 
+_GATE_NAME: Final = "gate"
 GATE: Final = click.option(
     "--gate",
     "gate_id",
-    default="gate",
+    default=_GATE_NAME,
     show_default=True,
     metavar="NAME",
-    help="Whose comment it is, where a repository has several gates.",
+    help="Which gate it is, where a repository has several.",
+)
+GATES: Final = click.option(
+    "--gate",
+    "gates",
+    multiple=True,
+    default=(_GATE_NAME,),
+    show_default=True,
+    metavar="NAME",
+    help="Which gate judged, where a repository has several; may be repeated.",
 )
 PULL: Final = click.option(
     "--pull", type=click.IntRange(min=1), metavar="NUMBER", help="The pull request (default: the event's)."
@@ -38,13 +49,21 @@ WORKFLOW: Final = click.option(
     metavar="FILE",
     help="The workflow that judges.",
 )
+_UNASKED: Final = (
+    "this run was started again, and GitHub did not say whether the pull request still has its base branch; "
+    "give the job pull-requests: read, or push"
+)
+_OUTCOMES: Final = {
+    "shared": "another job of this run speaks as the same gate, and its verdict is as bad or worse; "
+    "give each job a name of its own: --gate NAME"
+}
 PACE: float = 1.0
 """Factor of all waiting for GitHub."""
 
 _P = ParamSpec("_P")
 
 
-def _conversation(command: Callable[_P, None]) -> Callable[_P, None]:
+def conversation(command: Callable[_P, None]) -> Callable[_P, None]:
     """Turn what GitHub refuses into a message and an exit code."""
 
     @wraps(command)
@@ -68,7 +87,7 @@ def _conversation(command: Callable[_P, None]) -> Callable[_P, None]:
 @GATE
 @PULL
 @common
-@_conversation
+@conversation
 def comment(
     verdict_file: Path, gate_id: str, pull: int | None, thresholds: Path, quiet: bool, no_color: bool
 ) -> None:
@@ -82,33 +101,72 @@ def comment(
     from gate.github.nouns import Pull
 
     verdict = _verdict_of(verdict_file)
-    with _connection() as github:
+    with connection() as github:
         number = pull or github.context.pull
         if not number:
             raise click.UsageError("the event is about no pull request; name it with --pull NUMBER")
         run = (github.context.run_id, github.context.attempt)
         try:
-            now = github.get(f"/pulls/{number}", Pull).head.sha
-            if not pull and github.context.head not in {"", now}:
-                say(f"no comment: #{number} has a newer commit, {now[:12]}", console_for(no_color))
+            now = github.get(f"/pulls/{number}", Pull)
+            if outdated := "" if pull else _outdated(github, now, judged=verdict_file.exists()):
+                say(f"no comment: {outdated}", console_for(no_color))
                 return
             outcome = _write(github, number, gate_id, verdict, always=_always(thresholds), run=run)
         except ForbiddenError as error:
             complain(f"not written: {error}; the verdict stands, see the summary of the job")
             return
     if not quiet:
-        say(f"comment on #{number}: {outcome}", console_for(no_color))
+        say(f"comment on #{number}: {_OUTCOMES.get(outcome, outcome)}", console_for(no_color))
 
 
 @click.command()
+@click.argument("suites", nargs=-1, metavar="[SUITE]...")
 @GATE
-@WORKFLOW
-@click.option("--check", "check_name", default="regression-gate / verdict", show_default=True, metavar="NAME",
-              help="Name of the check run that is written.")  # fmt: skip
+@click.option("--base", metavar="REF", help="Compare with this ref (default: as the event says).")
 @common
-@_conversation
+@conversation
+def plan(
+    suites: tuple[str, ...], gate_id: str, base: str | None, thresholds: Path, quiet: bool, no_color: bool
+) -> None:
+    r"""Say what a run of a workflow shall do, as lines for GITHUB_OUTPUT.
+
+    \b
+    base=COMMIT      what to compare with
+    key=TEXT         the gate's name where GitHub takes no text as it is
+    artifact=NAME    the artifact for the verdict
+    measured=NAME    how the artifacts with reports begin
+    suites=[...]     what to measure
+    """
+    import json
+
+    from gate.github.context import context_from
+    from gate.github.names import artifact_of, key_of, measured_of
+    from gate.github.plan import base_of
+    from gate.pipeline.load import load_policy
+
+    found = base_of(context_from(os.environ), thresholds.resolve().parent, base or "")
+    if len(found.splitlines()) > 1:
+        raise click.UsageError("--base: a ref is one line")
+    for name, value in {
+        "base": found,
+        "key": key_of(gate_id),
+        "artifact": artifact_of(gate_id),
+        "measured": measured_of(gate_id),
+    }.items():
+        click.echo(f"{name}={value}")
+    chosen = chosen_suites(suites, load_policy(thresholds))
+    click.echo(f"suites={json.dumps([suite.name for suite in chosen])}")
+
+
+@click.command()
+@GATES
+@WORKFLOW
+@click.option("--check", "check_name", default="regression-gate / verdict", show_default=True,
+              metavar="NAME", help="Name of the check; of several gates, each adds its name.")  # fmt: skip
+@common
+@conversation
 def relay(
-    gate_id: str, workflow: str, check_name: str, thresholds: Path, quiet: bool, no_color: bool
+    gates: tuple[str, ...], workflow: str, check_name: str, thresholds: Path, quiet: bool, no_color: bool
 ) -> None:
     """Tell on a pull request what a run of its code left; for on: workflow_run.
 
@@ -116,7 +174,7 @@ def relay(
     run of the head commit with annotations.
     """
     from gate.github.checks import Check, write_check
-    from gate.github.relay import NothingToTellError, told
+    from gate.github.relay import NothingToTellError, answer, question
     from gate.pipeline.load import load_policy
     from gate.report.annotations import annotations
     from gate.report.comment import Links
@@ -126,26 +184,30 @@ def relay(
 
     policy = load_policy(thresholds)
     console = console_for(no_color)
-    with _connection() as github:
+    with connection() as github:
         try:
-            found = told(github, policy, thresholds.as_posix(), gate_id, workflow)
+            asked = question(github)
         except NothingToTellError as error:
             say(f"nothing to tell: {error}", console)
             return
-        check = Check(
-            check_name, found.commit, found.verdict.verdict, one_line(headline(found.verdict)),
-            full(found.verdict, Links(github.context.url_of(found.run))),
-            annotations(found.verdict, thresholds.parent.as_posix()),
-        )  # fmt: skip
-        write_check(github, check)
-        if not quiet:
-            say(f"check {check_name!r} of {found.commit[:12]}: {found.verdict.verdict}", console)
-        if not found.pull:
-            return
-        run, always = (found.run, found.attempt), policy.comment == "always"
-        outcome = _write(github, found.pull, gate_id, found.verdict, always=always, run=run)
-    if not quiet:
-        say(f"comment on #{found.pull}: {outcome}", console)
+        run, commit = (asked.run.id, asked.run.run_attempt), asked.run.head_sha
+        for gate in dict.fromkeys(gates):
+            verdict = answer(github, asked, policy, thresholds.as_posix(), gate=gate, workflow=workflow)
+            name = check_name if len(gates) == 1 else f"{check_name} ({one_line(gate)})"
+            check = Check(
+                name, commit, run, verdict.verdict, one_line(headline(verdict)),
+                full(verdict, Links(github.context.url_of(run[0]))),
+                annotations(verdict, thresholds.parent.as_posix()),
+            )  # fmt: skip
+            outcome: str = write_check(github, check)
+            if not quiet:
+                say(f"check {name!r} of {commit[:12]}: {verdict.verdict}, {outcome}", console)
+            if not asked.pull:
+                continue
+            always = policy.comment == "always"
+            outcome = _write(github, asked.pull, gate, verdict, always=always, run=run, alone=True)
+            if not quiet:
+                say(f"comment on #{asked.pull}: {outcome}", console)
 
 
 @click.command()
@@ -154,7 +216,7 @@ def relay(
 @PULL
 @click.option("--base", metavar="REF", help="Take the rules from the merge base with REF.")
 @common
-@_conversation
+@conversation
 def waivers(
     output: Path, pull: int | None, base: str | None, thresholds: Path, quiet: bool, no_color: bool
 ) -> None:
@@ -162,7 +224,7 @@ def waivers(
 
     A waiver is a comment `/gate waive SUBJECT reason`, or the label gate-waiver, by somebody who may write to
     the repository, given after the newest run of that commit began. After a merge, those of the pull
-    request count.
+    request count. A run for another base branch than the pull request's is outdated, and gate check says so.
     """
     import msgspec
 
@@ -173,7 +235,9 @@ def waivers(
     policy = policy_of(thresholds, base)
     write_file(output, msgspec.json.encode(NO_WAIVERS))
     console = console_for(no_color)
-    with _connection() as github:
+    with connection() as github:
+        if github.context.event == "pull_request" and github.context.attempt > 1:  # until GitHub has answered
+            write_file(output, msgspec.json.encode(msgspec.structs.replace(NO_WAIVERS, outdated=_UNASKED)))
         number, head = pull or github.context.pull, "" if pull else github.context.head
         if not number and github.context.event == "push":
             number = merged_as(github, os.environ.get("GITHUB_SHA", ""))
@@ -181,21 +245,22 @@ def waivers(
             say("the event is about no pull request: no waivers", console)
             return
         found = find_waivers(
-            github, number, self_waivers=policy.self_waivers, head=head, workflow=github.context.workflow
-        )
+            github, number, self_waivers=policy.self_waivers, head=head, workflow=github.context.workflow,
+            base="" if pull else github.context.base_branch,
+        )  # fmt: skip
     write_file(output, msgspec.json.encode(found))
     for waiver in found.granted:
         say(f"waiver of {waiver.subject} by {waiver.by}: {waiver.reason}", console)
-    for reason in found.refused:
+    for reason in filter(None, (*found.refused, found.outdated)):
         say(reason, console)
-    if not (quiet or found.granted or found.refused):
+    if not (quiet or found.granted or found.refused or found.outdated):
         say("no waivers", console)
 
 
 @click.command()
 @WORKFLOW
 @common
-@_conversation
+@conversation
 def obey(workflow: str, thresholds: Path, quiet: bool, no_color: bool) -> None:
     """Answer a comment `/gate waive SUBJECT reason`; for on: issue_comment.
 
@@ -205,13 +270,14 @@ def obey(workflow: str, thresholds: Path, quiet: bool, no_color: bool) -> None:
     from gate.pipeline.load import load_policy
 
     policy = load_policy(thresholds)
-    with _connection() as github:
+    with connection() as github:
         said = answered(github, policy, workflow)
     if not quiet:
         say(said, console_for(no_color))
 
 
-def _connection() -> GitHub:
+def connection() -> GitHub:
+    """GitHub, as the variables of Actions name it."""
     from gate.github.client import GitHub
     from gate.github.context import context_from
 
@@ -223,7 +289,9 @@ def _verdict_of(file: Path) -> Verdict:
     from gate.verdict import read_verdict, unusable
 
     if not file.exists():
-        return unusable("the check left no verdict", "")
+        reason = "the job ended before it had judged: it was cancelled, or reached its timeout-minutes"
+        remedy = "give the job more time than its suites and the comparison need, and run it again"
+        return unusable(reason, "", remedy=remedy)
     try:
         return read_verdict(content_of(file))
     except ValueError as error:
@@ -241,7 +309,31 @@ def _always(thresholds: Path) -> bool:
         return False
 
 
-def _write(github: GitHub, number: int, gate_id: str, verdict: Verdict, *, always: bool, run: Run) -> str:
+def _outdated(github: GitHub, now: Pull, *, judged: bool) -> str:
+    """Why the event's run is not to be told of on its pull request; empty: it is."""
+    from gate.github.errors import ForbiddenError
+    from gate.github.waivers import runs_of
+
+    context = github.context
+    if context.head not in {"", now.head.sha}:
+        return f"#{now.number} has a newer commit, {now.head.sha[:12]}"
+    if context.base_branch not in {"", now.base.ref}:
+        return (
+            f"this run is for base branch {context.base_branch}, and #{now.number} is now for {now.base.ref}"
+        )
+    try:
+        followed = not judged and any(
+            run.id > context.run_id for run in runs_of(github, now.head.sha, context.workflow)
+        )
+    except ForbiddenError:
+        return ""
+    return "this run was cancelled, and a younger one judges the same commit" if followed else ""
+
+
+def _write(
+    github: GitHub, number: int, gate_id: str, verdict: Verdict, *,
+    always: bool, run: Run, alone: bool = False,
+) -> str:  # fmt: skip
     """Write the comment of a verdict; one line, if there is nothing to say."""
     from gate.github.comments import write_comment
     from gate.report.comment import Links, quiet_comment, silent
@@ -249,4 +341,6 @@ def _write(github: GitHub, number: int, gate_id: str, verdict: Verdict, *, alway
 
     links = Links(github.context.url_of(run[0]))
     text = quiet_comment(verdict, links) if silent(verdict) else full(verdict, links)
-    return write_comment(github, number, gate_id, run, text, needed=always or not silent(verdict))
+    needed = always or not silent(verdict)
+    word = verdict.verdict
+    return write_comment(github, number, gate_id, run, text, verdict=word, needed=needed, alone=alone)

@@ -131,7 +131,7 @@ def check(
     """Judge reports: tests, limits, work counts and times. Without REPORT: those of the last run."""
     from gate.pipeline.check import Request, open_case
     from gate.report.terminal import print_verdict
-    from gate.verdict import to_json
+    from gate.verdict import to_json, unusable
 
     if again and (no_confirm or kept):
         raise click.UsageError("--again measures: it goes with neither --no-confirm nor --confirmation")
@@ -144,13 +144,15 @@ def check(
         run_attempt(),
         only=frozenset(only),
     )
-    console = console_for(no_color)
+    console, permitted = console_for(no_color), waivers_of(waivers)
     with _told_if_refused(json_file, thresholds):
-        case = open_case(request, waivers=waivers_of(waivers), strict=strict, confirms=not no_confirm)
+        case = open_case(request, waivers=permitted, strict=strict, confirms=not no_confirm)
     if unknown := request.only - case.sources.policy.suites.keys() - case.run.suites.keys():
         known = ", ".join(case.sources.policy.suites)
         raise click.UsageError(f"--suite {min(unknown)}: thresholds.yaml names {known}")
-    if kept:
+    if permitted.outdated:
+        verdict = unusable(permitted.outdated, case.run.commit, subject="base")
+    elif kept:
         verdict = _judged_as_kept(case, kept)
     elif no_confirm:
         verdict = case.judged()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gate.cli.accepting import accept_run, update
+from gate.cli.accepting import accept_run, learn, update
 from gate.cli.rebuilding import rebuild
 from gate.cli.shared import (
     BASELINE,
@@ -35,6 +35,7 @@ def baseline() -> None:
 
 baseline.add_command(update)
 baseline.add_command(accept_run)
+baseline.add_command(learn)
 baseline.add_command(rebuild)
 
 

@@ -1,8 +1,10 @@
 """The artifact of a run that executed foreign code: hostile data, read in memory, never unpacked."""
 
 import io
+import shutil
 import zipfile
 import zlib
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from gate.github.client import GitHub
@@ -13,6 +15,7 @@ from gate.verdict import Verdict, read_verdict
 
 _MEMBER: Final = "verdict.json"
 _MOST_PACKED: Final = 50 * 2**20
+_MOST_REPORTED: Final = 500 * 2**20
 _MOST_BYTES: Final = 64 * 2**20
 _MOST_MEMBERS: Final = 10_000
 _ENTRY: Final = b"PK\x01\x02"
@@ -31,24 +34,67 @@ def fetch_verdict(github: GitHub, run: int, gate: str) -> Verdict:
         GitHubError: GitHub refused, or could not be reached in time.
     """
     name = artifact_of(gate)
-    found = [
-        artifact
-        for artifact in github.pages(f"/actions/runs/{run}/artifacts", Artifact, "artifacts")
-        if artifact.name == name and not artifact.expired
-    ]
-    if not found:
+    left = left_by(github, run)
+    if name not in left:
         raise HostileError(f"the run left no artifact {name!r}")
-    newest = max(found, key=lambda artifact: artifact.id)
-    if newest.size_in_bytes > _MOST_PACKED:
-        raise HostileError(f"the artifact has {newest.size_in_bytes:,} bytes, more than {_MOST_PACKED:,}")
-    try:
-        packed = github.download(f"/actions/artifacts/{newest.id}/zip", _MOST_PACKED)
-    except GitHubError as error:
-        raise GitHubError(f"the artifact cannot be fetched: {error}") from None
+    packed = fetch(github, left[name], _MOST_PACKED)
     try:
         return read_verdict(unpacked(packed))
     except ValueError as error:
         raise HostileError(f"{_MEMBER}: {error}") from None
+
+
+def left_by(github: GitHub, run: int) -> dict[str, Artifact]:
+    """The artifacts of a run by name; of several with one name the newest.
+
+    Raises:
+        GitHubError: GitHub refused, or could not be reached in time.
+    """
+    found = github.pages(f"/actions/runs/{run}/artifacts", Artifact, "artifacts")
+    kept = (artifact for artifact in found if not artifact.expired)
+    return {artifact.name: artifact for artifact in sorted(kept, key=lambda artifact: artifact.id)}
+
+
+def fetch(github: GitHub, artifact: Artifact, most: int) -> bytes:
+    """The bytes of an artifact, so many at most.
+
+    Raises:
+        HostileError: it has more.
+        GitHubError: GitHub refused, or could not be reached in time.
+    """
+    if artifact.size_in_bytes > most:
+        raise HostileError(f"the artifact has {artifact.size_in_bytes:,} bytes, more than {most:,}")
+    try:
+        return github.download(f"/actions/artifacts/{artifact.id}/zip", most)
+    except GitHubError as error:
+        raise GitHubError(f"the artifact cannot be fetched: {error}") from None
+
+
+def fetch_files(github: GitHub, artifact: Artifact, directory: Path) -> None:
+    """Unpack an artifact into a directory.
+
+    Raises:
+        HostileError: it cannot be unpacked, holds what is no plain file in it, or is too large.
+        GitHubError: GitHub refused, or could not be reached in time.
+    """
+    packed, left = fetch(github, artifact, _MOST_REPORTED), 10 * _MOST_REPORTED
+    try:
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            for member in archive.infolist():
+                parts = PurePosixPath(member.filename).parts
+                if member.is_dir():
+                    continue
+                if ".." in parts or parts[0] == "/" or not _is_plain(member):
+                    raise HostileError(f"it holds {member.filename!r}, which is no plain file in it")
+                left -= member.file_size
+                if left < 0:
+                    raise HostileError(f"it grows beyond {10 * _MOST_REPORTED:,} bytes")
+                target = directory.joinpath(*parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as source, target.open("wb") as file:
+                    shutil.copyfileobj(source, file)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError) as error:
+        raise HostileError(f"it cannot be unpacked: {error}") from None
 
 
 def unpacked(packed: bytes) -> bytes:
@@ -66,8 +112,7 @@ def unpacked(packed: bytes) -> bytes:
                 raise HostileError(f"the artifact holds {len(chosen) or 'no'} {_MEMBER}")
             if chosen[0].compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
                 raise HostileError(f"{_MEMBER} is packed in a way that cannot be bounded")
-            mode = chosen[0].external_attr >> 16
-            if mode & 0o170000 not in {0, 0o100000}:
+            if not _is_plain(chosen[0]):
                 raise HostileError(f"{_MEMBER} is no plain file")
             with archive.open(chosen[0]) as file:
                 data = file.read(_MOST_BYTES + 1)
@@ -76,3 +121,8 @@ def unpacked(packed: bytes) -> bytes:
     if len(data) > _MOST_BYTES:
         raise HostileError(f"{_MEMBER} is over {_MOST_BYTES:,} bytes")
     return data
+
+
+def _is_plain(member: zipfile.ZipInfo) -> bool:
+    """Whether an entry is a file, and no link."""
+    return (member.external_attr >> 16) & 0o170000 in {0, 0o100000}

@@ -33,6 +33,8 @@ class Context:
     attempt: int = 1
     workflow: str = ""
     """Path of the workflow's file; empty: unknown."""
+    commit: str = ""
+    """What GitHub checks out for the event."""
     login: str = ACTIONS
     """Whose token it is, where the token may not ask itself."""
 
@@ -54,14 +56,35 @@ class Context:
     @property
     def head(self) -> str:
         """The head commit of the pull request when the event took place; empty if it does not say."""
-        head = self._section("pull_request").get("head")
-        found = cast(Mapping[str, Any], head).get("sha") if isinstance(head, dict) else None
+        return self._side("head", "sha")
+
+    @property
+    def base(self) -> str:
+        """The commit that the event compares with: the base, or what a branch was before; empty for none."""
+        told = self._section("merge_group").get("base_sha") or self.payload.get("before")
+        return self._side("base", "sha") or (told if isinstance(told, str) else "")
+
+    @property
+    def base_branch(self) -> str:
+        """The branch that the pull request was for when the event took place; empty if it does not say."""
+        return self._side("base", "ref")
+
+    @property
+    def default_branch(self) -> str:
+        """The repository's; empty if the event does not say."""
+        found = self._section("repository").get("default_branch")
         return found if isinstance(found, str) else ""
 
     @property
     def workflow_run(self) -> Mapping[str, Any]:
         """The run that has ended, of an event `workflow_run`."""
         return self._section("workflow_run")
+
+    def _side(self, name: str, key: str) -> str:
+        """What the event says of one side of the pull request; empty if nothing."""
+        side = self._section("pull_request").get(name)
+        found = cast(Mapping[str, Any], side).get(key) if isinstance(side, dict) else None
+        return found if isinstance(found, str) else ""
 
     def _section(self, name: str) -> Mapping[str, Any]:
         found = self.payload.get(name)
@@ -96,6 +119,7 @@ def context_from(environment: Mapping[str, str]) -> Context:
         run_id=_number(environment, "GITHUB_RUN_ID", 0),
         attempt=_number(environment, "GITHUB_RUN_ATTEMPT", 1),
         workflow=environment.get("GITHUB_WORKFLOW_REF", "").partition("@")[0].removeprefix(f"{repository}/"),
+        commit=environment.get("GITHUB_SHA", ""),
         login=environment.get("GATE_LOGIN") or ACTIONS,
     )
 

@@ -80,6 +80,14 @@ class WorkflowRun(msgspec.Struct, frozen=True):
         return path in {workflow, f".github/workflows/{workflow}"}
 
 
+class Job(msgspec.Struct, frozen=True):
+    """A job of a run."""
+
+    name: str
+    """Names of the jobs that called it, its own, and the values of its matrix."""
+    conclusion: str | None = None
+
+
 class Artifact(msgspec.Struct, frozen=True):
     """A file that a run left."""
 
@@ -89,11 +97,20 @@ class Artifact(msgspec.Struct, frozen=True):
     expired: bool = False
 
 
+class CheckOutput(msgspec.Struct, frozen=True):
+    """What a check says."""
+
+    title: str | None = None
+    summary: str | None = None
+
+
 class CheckRun(msgspec.Struct, frozen=True):
     """A check of a commit."""
 
     id: int
     external_id: str | None = None
+    conclusion: str | None = None
+    output: CheckOutput = CheckOutput()
 
 
 class ChangedFile(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ Nothing of the pull request is checked out or executed. Its number, its files an
 from GitHub; the artifact is believed only where it agrees with that, and says at best what the run said.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,43 +14,45 @@ import msgspec
 from gate.github.artifacts import HostileError, fetch_verdict
 from gate.github.client import GitHub
 from gate.github.context import ContextError, queued_pull
-from gate.github.nouns import ChangedFile, Pull, WorkflowRun
-from gate.github.waivers import find_waivers, runs_of
+from gate.github.nouns import ChangedFile, Job, Pull, WorkflowRun
+from gate.github.waivers import base_changed, find_waivers, runs_of
 from gate.policy import Policy
 from gate.verdict import EXIT_CODES, Finding, Verdict, decide, in_reading_order, unusable
 from gate.waivers import Waivers, permission_for
 
 _MOST_FILES: Final = 3000
 """GitHub lists no more files of a pull request."""
+_OWN: Final = "regression-gate"
+"""What the job that judges is called."""
 _WAITING: Final = frozenset({"stale", "action_required", None})
 """Conclusions of a run that did not begin: it waits for an approval."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What is to be told, and where."""
+class Question:
+    """What a workflow run was asked: its attempt, the head commit, and the pull request as it is now."""
 
+    run: WorkflowRun
     pull: int
     """0: a group of the merge queue, which has a check and no comment."""
-    commit: str
-    verdict: Verdict
-    run: int
-    attempt: int
+    asked: int
+    """The pull request whose waivers count; 0: none."""
+    head: str
+    """The commit whose waivers count; empty: that of the pull request."""
+    files: Sequence[ChangedFile] = ()
+    closed: str = ""
+    """Why no answer counts, whatever it is; empty: one does."""
 
 
 class NothingToTellError(Exception):
     """The run is not about an open pull request as it is now; the message says why."""
 
 
-def told(github: GitHub, policy: Policy, rules: str, gate: str, workflow: str) -> Told:
-    """The verdict of the workflow run that has ended.
+def question(github: GitHub) -> Question:
+    """What the workflow run that has ended was asked.
 
     Args:
         github: the connection; the event of its context is `workflow_run`.
-        policy: the rules of the default branch.
-        rules: the path of their file.
-        gate: whose verdict.
-        workflow: the file of the workflow that judges.
 
     Raises:
         NothingToTellError: there is nothing to tell.
@@ -67,45 +70,94 @@ def told(github: GitHub, policy: Policy, rules: str, gate: str, workflow: str) -
     if run.conclusion in _WAITING:
         raise NothingToTellError(f"the run ended as {run.conclusion}")
     if run.event == "merge_group":
-        number, files = 0, list[ChangedFile]()
-        asked, head = queued_pull(run.head_branch or ""), ""
-    elif run.event == "pull_request":
-        pulls = _pulls_of(github, run, owner)
-        number = asked = pulls[0].number
-        files, head = list(github.pages(f"/pulls/{number}/files", ChangedFile)), run.head_sha
-        if run.conclusion == "cancelled" and _replaced_by_another(github, run):
-            raise NothingToTellError("the run was cancelled, and a younger one judges the same commit")
-        if len(pulls) > 1:
-            others = ", ".join(f"#{pull.number}" for pull in pulls)
-            reason = (
-                f"{others} have the same head commit: which one was judged is not known; close all but one"
-            )
-            return Told(number, run.head_sha, unusable(reason, run.head_sha), run.id, run.run_attempt)
-    else:
+        return Question(run, 0, queued_pull(run.head_branch or ""), "")
+    if run.event != "pull_request":
         raise NothingToTellError(f"the run was started by {run.event}, not by a pull request")
+    pulls = _pulls_of(github, run, owner)
+    number = pulls[0].number
+    followed = _followed(github, run)
+    if run.conclusion == "cancelled" and followed:
+        raise NothingToTellError("the run was cancelled, and a younger one judges the same commit")
+    files = list(github.pages(f"/pulls/{number}/files", ChangedFile))
+    changed, closed = base_changed(github, number), ""
+    # The run that a change of the base starts can begin in the same second.
+    if changed > run.created_at or (changed == run.created_at and followed):
+        if followed:
+            raise NothingToTellError("the base branch was changed after it began, and a younger run judges")
+        closed = "the base branch was changed after this run began; push, or close and open the pull request"
+    if len(pulls) > 1:
+        others = ", ".join(f"#{pull.number}" for pull in pulls)
+        closed = f"{others} have the same head commit: which one was judged is not known; close all but one"
+    return Question(run, number, number, run.head_sha, files, closed)
+
+
+def answer(
+    github: GitHub, question: Question, policy: Policy, rules: str, *, gate: str, workflow: str
+) -> Verdict:
+    """The verdict that a gate left in the run, as far as it can be believed.
+
+    Args:
+        github: the connection.
+        question: what the run was asked.
+        policy: the rules of the default branch.
+        rules: the path of their file.
+        gate: whose verdict.
+        workflow: the file of the workflow that judges.
+
+    Raises:
+        GitHubError: GitHub refused, or could not be reached in time.
+    """
+    if question.closed:
+        return unusable(question.closed, question.run.head_sha)
     try:
-        verdict = _left(github, run, gate, workflow)
+        verdict = _left(github, question.run, gate, workflow)
     except HostileError as error:
-        verdict = unusable(str(error), run.head_sha)
-    verdict = _with_rules(verdict, policy, files, rules)
+        verdict = unusable(str(error), question.run.head_sha)
+    verdict = _with_rules(verdict, policy, question.files, rules)
     if any(finding.state == "waived" for finding in verdict.findings):
-        known = Waivers(run.head_sha)
-        if asked:
+        known = Waivers(question.run.head_sha)
+        if question.asked:
             known = find_waivers(
-                github, asked, self_waivers=policy.self_waivers, head=head, workflow=workflow
+                github,
+                question.asked,
+                self_waivers=policy.self_waivers,
+                head=question.head,
+                workflow=workflow,
             )
         verdict = _with_waivers(verdict, known)
-    return Told(number, run.head_sha, verdict, run.id, run.run_attempt)
+    return verdict
 
 
 def _left(github: GitHub, run: WorkflowRun, gate: str, workflow: str) -> Verdict:
-    """The verdict of a run, if it is one of the workflow that judges and ended like its verdict."""
+    """The verdict of a run, if it is one of the workflow that judges and its job ended like its verdict."""
     if not run.is_of(workflow):
         raise HostileError(f"the run is one of {run.path}, not of {workflow}")
     verdict = fetch_verdict(github, run.id, gate)
-    if (verdict.verdict == "passed") != (run.conclusion == "success"):
-        raise HostileError(f"the verdict says {verdict.verdict}, and the run ended as {run.conclusion}")
-    return verdict
+    jobs = github.pages(f"/actions/runs/{run.id}/attempts/{run.run_attempt}/jobs", Job, "jobs")
+    own = _job_of(gate, list(jobs))
+    ended = own.conclusion if own else run.conclusion
+    if (verdict.verdict == "passed") == (ended == "success"):
+        return verdict
+    if own:
+        raise HostileError(f"the verdict says {verdict.verdict}, and the job {own.name!r} ended as {ended}")
+    remedy = f"which job is the gate's is not known; call it {_OWN!r}, with the gate's name if there are more"
+    raise HostileError(f"the verdict says {verdict.verdict}, and the run ended as {ended}; {remedy}")
+
+
+def _job_of(gate: str, jobs: Sequence[Job]) -> Job | None:
+    """The one job that judged: it is called `regression-gate`, and of several of that name it names the gate.
+
+    None: there is no such job, or it cannot be told apart, so that the whole run has to have passed.
+    """
+    own = [job for job in jobs if _names(job, _OWN)]
+    if len(own) > 1:
+        own = [job for job in own if _names(job, gate)] or [job for job in own if job.name == _OWN]
+    return own[0] if len(own) == 1 else None
+
+
+def _names(job: Job, text: str) -> bool:
+    """Whether a text is a part of a job's name: `caller (value, value) / job (value, value)`."""
+    return bool(re.search(rf"(?:^| / | \(|, ){re.escape(text)}(?:$| / | \(|, |\))", job.name))
 
 
 def _pulls_of(github: GitHub, run: WorkflowRun, owner: str) -> list[Pull]:
@@ -122,8 +174,8 @@ def _pulls_of(github: GitHub, run: WorkflowRun, owner: str) -> list[Pull]:
     return found
 
 
-def _replaced_by_another(github: GitHub, run: WorkflowRun) -> bool:
-    """Whether a younger run of the same workflow and commit exists. Else a cancelled one is the last word."""
+def _followed(github: GitHub, run: WorkflowRun) -> bool:
+    """Whether a younger run of the same workflow and commit exists."""
     return any(other.id > run.id and other.is_of(run.path) for other in runs_of(github, run.head_sha))
 
 

@@ -23,10 +23,12 @@ _COMMAND: Final = re.compile(
 """Of the first line of a comment. A subject with spaces stands in quotes."""
 _MAY_WRITE: Final = frozenset({"admin", "write"})
 _LONGEST_REASON: Final = 300
+_REBASED: Final = frozenset({"base_ref_changed", "automatic_base_change_succeeded"})
+"""Events after which a pull request is for another branch."""
 
 
 def find_waivers(
-    github: GitHub, pull: int, *, self_waivers: bool, head: str = "", workflow: str = ""
+    github: GitHub, pull: int, *, self_waivers: bool, head: str = "", workflow: str = "", base: str = ""
 ) -> Waivers:
     """All waivers of a pull request that count for its head commit.
 
@@ -36,11 +38,14 @@ def find_waivers(
         self_waivers: whether the author may waive.
         head: the commit that was judged; empty: that of the pull request.
         workflow: path of the workflow whose runs begin with a push; empty: any workflow.
+        base: the branch whose rules judge; empty: that of the pull request.
 
     Raises:
         GitHubError: GitHub refused, or could not be reached in time.
     """
     about = github.get(f"/pulls/{pull}", Pull)
+    if base and about.base.ref != base:
+        return Waivers(head, outdated=f"this run is for base branch {base}, and now it is {about.base.ref}")
     if head and about.head.sha != head:
         return Waivers(
             head, refused=("the pull request has a newer commit, so no waiver counts for this one",)
@@ -80,6 +85,16 @@ def runs_of(github: GitHub, head: str, workflow: str = "") -> list[WorkflowRun]:
     """
     runs = github.pages("/actions/runs", WorkflowRun, "workflow_runs", head_sha=head, event="pull_request")
     return [run for run in runs if run.head_sha == head and (not workflow or run.is_of(workflow))]
+
+
+def base_changed(github: GitHub, pull: int) -> str:
+    """When a pull request was given another base branch, last; empty: never. UTC, which sorts by time.
+
+    Raises:
+        GitHubError: GitHub refused, or could not be reached in time.
+    """
+    events = github.pages(f"/issues/{pull}/events", IssueEvent)
+    return max((event.created_at for event in events if event.event in _REBASED), default="")
 
 
 def merged_as(github: GitHub, commit: str) -> int:

@@ -33,6 +33,7 @@ OPERATIONS: Final = frozenset(
         "checks/list-for-ref",
         "actions/list-workflow-runs-for-repo",
         "actions/get-workflow-run",
+        "actions/list-jobs-for-workflow-run-attempt",
         "actions/re-run-workflow",
         "actions/list-workflow-run-artifacts",
         "actions/download-artifact",

@@ -69,6 +69,8 @@ class Double:
         self.events: dict[int, list[dict[str, Any]]] = {}
         self.files: dict[int, list[str]] = {}
         self.permissions: dict[str, str] = {}
+        self.jobs: dict[int, list[tuple[str, str | None]]] = {}
+        """Name and conclusion of the jobs of a run."""
         self.runs: list[dict[str, Any]] = []
         self.artifacts: dict[int, tuple[int, str, bytes]] = {}
         self.checks: list[dict[str, Any]] = []
@@ -114,7 +116,14 @@ class Double:
             "branch": branch,
             "owner": owner,
             "author": author,
+            "base": "main",
         }
+
+    def change_base(self, number: int, base: str, *, at: str) -> None:
+        """The pull request is for another branch from now on."""
+        self.pulls[number]["base"] = base
+        event = {"login": "kim", "label": "", "at": at, "event": "base_ref_changed"}
+        self.events.setdefault(number, []).append(event)
 
     def add_comment(self, pull: int, login: str, body: str, *, at: str = "", edited: str = "") -> int:
         """A comment; of a bot, if its login says so."""
@@ -243,6 +252,7 @@ def _pull(double: Double, number: int, operation: str) -> dict[str, Any]:
         "ref": kept["branch"],
         "label": f"{kept['owner']}:{kept['branch']}",
     }
+    shape["base"] |= {"ref": kept["base"], "label": f"acme:{kept['base']}"}
     return shape | {"number": number, "user": _user(double, kept["author"]), "requested_teams": []}
 
 
@@ -280,8 +290,8 @@ def _react(double: Double, places: list[str], query: dict[str, str], body: Any) 
 def _events(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
     shape = double.shape("issues/list-events")[0]
     found = [
-        shape | {"event": e["event"], "created_at": e["at"], "actor": _user(double, e["login"]),
-                 "label": {"name": e["label"], "color": "ededed"}}
+        shape | {"event": e["event"], "created_at": e["at"], "actor": _user(double, e["login"])}
+        | ({"label": {"name": e["label"], "color": "ededed"}} if e["label"] else {})
         for e in double.events.get(int(places[0]), [])
     ]  # fmt: skip
     return _list(double, found, query)
@@ -354,6 +364,15 @@ def _run(double: Double, places: list[str], query: dict[str, str], body: Any) ->
     return Reply(200, found[0]) if found else _message(404, "Not Found")
 
 
+def _jobs(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
+    shape = double.shape("actions/list-jobs-for-workflow-run-attempt")["jobs"][0]
+    found = [
+        shape | {"run_id": int(places[0]), "created_at": double.now, "name": name, "conclusion": conclusion}
+        for name, conclusion in double.jobs.get(int(places[0]), [])
+    ]
+    return _list(double, found, query, "jobs")
+
+
 def _artifacts(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
     shape = double.shape("actions/list-workflow-run-artifacts")["artifacts"][0]
     found = [
@@ -386,6 +405,9 @@ def _update_check(double: Double, places: list[str], query: dict[str, str], body
     if len(more) > 50:
         return _message(422, "Invalid request.\n\nNo more than 50 annotations are allowed.")
     kept["output"]["annotations"] += more
+    said = {key: value for key, value in body.get("output", {}).items() if key != "annotations"}
+    kept["output"] |= said
+    kept |= {key: value for key, value in body.items() if key != "output"}
     return Reply(200, _check(double, kept))
 
 
@@ -395,14 +417,19 @@ def _checks(double: Double, places: list[str], query: dict[str, str], body: Any)
         for kept in double.checks
         if kept["head_sha"] == places[0] and kept["name"] == query.get("check_name", kept["name"])
     ]
+    if query.get("filter", "latest") == "latest":
+        found = list({check["name"]: check for check in found}.values())
     return _list(double, found, query, "check_runs")
 
 
 def _check(double: Double, kept: dict[str, Any]) -> dict[str, Any]:
     shape = double.shape("checks/list-for-ref")["check_runs"][0]
-    return shape | {
-        key: kept[key] for key in ("id", "name", "head_sha", "status", "conclusion", "external_id")
-    }
+    said = shape["output"] | {key: kept["output"].get(key) for key in ("title", "summary")}
+    return (
+        shape
+        | {key: kept[key] for key in ("id", "name", "head_sha", "status", "conclusion", "external_id")}
+        | {"output": said}
+    )
 
 
 def _rerun(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
@@ -438,6 +465,7 @@ _DO: Final[dict[str, Callable[[Double, list[str], dict[str, str], Any], Reply]]]
     "actions/re-run-workflow-failed-jobs": _rerun,
     "actions/re-run-workflow": _rerun_all,
     "actions/get-workflow-run": _run,
+    "actions/list-jobs-for-workflow-run-attempt": _jobs,
     "checks/create": _create_check,
     "checks/update": _update_check,
     "checks/list-for-ref": _checks,

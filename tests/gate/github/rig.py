@@ -19,6 +19,7 @@ from tests.gate.github.double import Double
 TOP: Final = Path(__file__).parents[3]
 STAND_INS: Final = TOP / "tests" / "gate" / "act"
 _USES: Final = re.compile(r"uses: (actions/([\w-]+)@[0-9a-f]{40})")
+PATH: Final = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 AUTHOR: Final = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
@@ -149,6 +150,8 @@ class Rig:
         token: str = "writer", run: int = 42,
     ) -> Outcome:  # fmt: skip
         """Run a workflow as GitHub would after an event."""
+        for claim in self.artifacts.glob("claim-*"):  # of an earlier run
+            shutil.rmtree(claim)
         file = self.home / "event.json"
         file.write_text(json.dumps({"repository": {"default_branch": "main"}} | payload))
         command = [
@@ -176,7 +179,7 @@ class Rig:
             if name != "checkout":
                 command += ["--local-repository", f"{used}={STAND_INS / name}"]
         done = subprocess.run(
-            command, cwd=self.root, env=os.environ | {"HOME": str(self.home), "NO_COLOR": "1"},
+            command, cwd=self.root, env=os.environ | {"HOME": str(self.home), "NO_COLOR": "1", "PATH": PATH},
             capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         return _outcome(done.stdout + done.stderr)
@@ -195,12 +198,33 @@ class Rig:
         }
         return self.act("pull_request", payload, token=token)
 
+    def hand_over(self) -> None:
+        """The artifacts that the steps left are those that the API knows of run 42."""
+        self.double.artifacts.clear()
+        for left in self.artifacts.iterdir():
+            files = {str(f.relative_to(left)): f.read_bytes() for f in left.rglob("*") if f.is_file()}
+            self.double.add_artifact(42, files, left.name)
+
+    def learn(self, commit: str, conclusion: str, *, event: str = "push") -> Outcome:
+        """The workflow that accepts a run of main, after that has ended."""
+        self.hand_over()
+        run = {
+            "id": 42,
+            "event": event,
+            "conclusion": conclusion,
+            "head_sha": commit,
+            "head_branch": "main",
+            "created_at": "2026-11-20T09:00:00Z",
+            "head_repository": {"full_name": "acme/shop"},
+        }
+        payload = {"action": "completed", "workflow_run": run}
+        return self.act("workflow_run", payload, workflow="regression-baseline.yml", run=44)
+
     def relay(self, outcome: Outcome, *, owner: str = "acme") -> Outcome:
         """The second workflow, on the default branch, after the first one."""
         head = self.git("rev-parse", "topic")
-        left = self.artifacts / "regression-gate"
-        if left.is_dir():
-            self.double.add_artifact(42, {file.name: file.read_bytes() for file in left.iterdir()})
+        self.hand_over()
+        self.double.jobs[42] = list(outcome.jobs.items())
         run = {
             "id": 42,
             "head_sha": head,

@@ -3,16 +3,21 @@
 import msgspec
 import pytest
 
+from gate.github import checks
 from gate.github.checks import Check, write_check
 from gate.report.annotations import Annotation, annotations, workflow_commands
 from gate.verdict import Finding
 from tests.gate.github.conftest import HEAD
 from tests.gate.unit.test_golden import VERDICTS, all_kinds, passed
 
+RUN = (42, 1)
 
-def check(number: int = 1, verdict="failed") -> Check:
+
+def check(number: int = 1, verdict="failed", run=RUN) -> Check:
     remarks = [Annotation("a.py", n + 1, n + 1, "failure", "broken", "new-failure") for n in range(number)]
-    return Check("regression-gate / verdict", HEAD, verdict, "failed: 1 new failure", "text", remarks)
+    return Check(
+        "regression-gate / verdict", HEAD, run, verdict, f"{verdict}: 1 new failure", "text", remarks
+    )
 
 
 @pytest.mark.parametrize("number", [0, 1, 50, 51, 120, 700])
@@ -71,3 +76,54 @@ def test_of_many_errors_the_verdict_comes_first_and_github_shows_all():
     lines = workflow_commands(msgspec.structs.replace(all_kinds()[1], findings=findings))
     assert lines[0].startswith("::error title=regression gate::failed: 20 new failures")
     assert len(lines) == 10, "GitHub shows ten of a step"
+
+
+def shown(double) -> tuple[str, str]:
+    """What GitHub shows: the check that was created last."""
+    last = double.checks[-1]
+    return last["conclusion"], last["output"]["title"]
+
+
+def test_an_older_run_that_ends_last_writes_nothing(double, connect):
+    double.add_run(43, HEAD)
+    assert write_check(connect(), check(verdict="failed", run=(43, 1))) == "created"
+    assert write_check(connect(), check(verdict="passed", run=(42, 2))) == "superseded"
+    assert shown(double) == ("failure", "failed: 1 new failure")
+
+
+def test_a_further_attempt_has_the_last_word(double, connect):
+    write_check(connect(), check(verdict="failed", run=(42, 1)))
+    assert write_check(connect(), check(verdict="passed", run=(42, 2))) == "created"
+    assert shown(double)[0] == "success"
+    assert write_check(connect(), check(verdict="failed", run=(42, 1))) == "superseded"
+    assert shown(double)[0] == "success"
+
+
+def test_who_is_overtaken_while_it_writes_says_what_the_younger_one_says(double, connect, monkeypatch):
+    double.add_run(43, HEAD)
+    looked = checks._younger  # pyright: ignore[reportPrivateUsage]
+
+    def overtaken(github, one):
+        found = looked(github, one)
+        if not double.checks and one.run == (42, 1):  # between its look and its write
+            write_check(connect(), check(verdict="failed", run=(43, 1)))
+        return found
+
+    monkeypatch.setattr(checks, "_younger", overtaken)
+    assert write_check(connect(), check(verdict="passed", run=(42, 1))) == "superseded"
+    assert len(double.checks) == 2
+    assert {c["conclusion"] for c in double.checks} == {"failure"}
+    assert shown(double) == ("failure", "failed: 1 new failure")
+    assert double.violations == []
+
+
+def test_a_run_that_never_took_place_is_no_younger_one(double, connect):
+    write_check(connect(), check(verdict="passed", run=(10**15, 1)))
+    assert write_check(connect(), check(verdict="failed")) == "created"
+    assert shown(double)[0] == "failure"
+
+
+def test_a_check_that_somebody_else_wrote_is_not_asked(double, connect):
+    write_check(connect(), check(verdict="passed"))
+    double.checks[-1]["external_id"] = "deploy 99.1"
+    assert write_check(connect(), check(verdict="failed")) == "created"

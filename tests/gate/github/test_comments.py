@@ -7,12 +7,16 @@ from email.utils import formatdate
 
 import pytest
 
-from gate.github.comments import write_comment
+from gate.github.comments import write_comment as written
 from gate.github.errors import ForbiddenError, GitHubError, NotFoundError
 from tests.gate.github.conftest import HEAD
 
 CREATE, UPDATE, LIST = "issues/create-comment", "issues/update-comment", "issues/list-comments"
 RUN = (42, 1)
+
+
+def write_comment(github, pull, gate, run, text, *, verdict="failed", **more):
+    return written(github, pull, gate, run, text, verdict=verdict, **more)
 
 
 def ahead(days: float) -> dict[str, str]:
@@ -208,3 +212,33 @@ def test_a_wrong_field_is_caught_by_the_double(double, connect):
     with pytest.raises(NotFoundError):
         connect().get("/isues/7", dict)
     assert len(double.violations) == 3
+
+
+ENDS = ["passed", "inconclusive", "failed", "error"]
+
+
+@pytest.mark.parametrize("first", ENDS)
+@pytest.mark.parametrize("second", ENDS)
+def test_of_two_jobs_of_one_name_the_worse_verdict_stays(first, second, double, connect):
+    write_comment(connect(), 7, "gate", RUN, f"job 1 {first}", verdict=first)
+    outcome = write_comment(connect(), 7, "gate", RUN, f"job 2 {second}", verdict=second, needed=False)
+    (body,) = double.bodies(7)
+    worse = ENDS.index(second) > ENDS.index(first)
+    assert (f"job 2 {second}" if worse else f"job 1 {first}") in body
+    assert outcome == ("edited" if worse else "shared")
+    assert "Two jobs of this run speak as gate `gate`" in body
+    assert body.startswith(f"<!-- regression-gate: gate run 42.1 {second if worse else first} -->")
+    again = write_comment(connect(), 7, "gate", RUN, "job 3", verdict="passed")
+    assert (again, double.bodies(7)) == ("shared", [body])
+
+
+def test_a_further_attempt_speaks_for_itself(double, connect):
+    write_comment(connect(), 7, "gate", RUN, "red", verdict="failed")
+    write_comment(connect(), 7, "gate", (42, 2), "green", verdict="passed")
+    assert double.bodies(7) == ["<!-- regression-gate: gate run 42.2 passed -->\ngreen"]
+
+
+def test_who_speaks_alone_may_correct_itself(double, connect):
+    write_comment(connect(), 7, "gate", RUN, "two pull requests have one head", verdict="error", alone=True)
+    write_comment(connect(), 7, "gate", RUN, "fine", verdict="passed", alone=True)
+    assert double.bodies(7)[0].endswith("\nfine")

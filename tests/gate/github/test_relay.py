@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from gate.github.artifacts import HostileError, unpacked
 from gate.github.client import GitHub
 from gate.github.context import Context, ContextError
-from gate.github.relay import NothingToTellError, Told, told
+from gate.github.names import artifact_of
+from gate.github.relay import NothingToTellError, answer, question
 from gate.pipeline.load import load_policy
 from gate.policy import Policy
 from gate.verdict import Verdict, read_verdict, to_json
@@ -43,12 +45,20 @@ def event(
     return {"workflow_run": run | more}
 
 
-def relayed(double, payload: dict[str, Any], policy: Policy = NO_RULES) -> Told:
+@dataclass
+class Told:
+    pull: int
+    commit: str
+    verdict: Verdict
+
+
+def relayed(double, payload: dict[str, Any], policy: Policy = NO_RULES, gate: str = "gate") -> Told:
     context = Context("acme/shop", "writer", double.url, event="workflow_run", payload=payload)
     with GitHub(context, timeout=5, pace=0.001) as github:
-        found = told(github, policy, "thresholds.yaml", "gate", "regression-gate.yml")
+        asked = question(github)
+        found = answer(github, asked, policy, "thresholds.yaml", gate=gate, workflow="regression-gate.yml")
     assert double.violations == []
-    return found
+    return Told(asked.pull, asked.run.head_sha, found)
 
 
 def leave(double, verdict: Verdict | bytes) -> None:
@@ -299,3 +309,98 @@ def test_a_verdict_is_read_back_as_it_was_written():
     assert unpacked(archive(**{"verdict.json": b"x"})) == b"x"
     with pytest.raises(HostileError):
         unpacked(b"")
+
+
+LATER = "2026-11-20T09:30:00Z"
+
+
+def test_a_run_that_began_before_the_base_was_changed_is_not_told_if_a_younger_one_judges(double):
+    """Its rules are those of another branch, which may be lax."""
+    leave(double, GREEN)
+    double.change_base(7, "main", at=LATER)
+    double.add_run(43, HEAD, at=LATER)
+    with pytest.raises(NothingToTellError, match="a younger run judges"):
+        relayed(double, event(run_attempt=2))
+
+
+def test_without_a_younger_run_a_change_of_the_base_is_an_error(double):
+    leave(double, GREEN)
+    double.change_base(7, "main", at=LATER)
+    verdict = relayed(double, event(run_attempt=2)).verdict
+    assert verdict.verdict == "error"
+    assert "the base branch was changed after this run began" in verdict.findings[0].message
+
+
+def test_the_run_that_the_change_of_the_base_started_is_told(double):
+    leave(double, GREEN)
+    double.change_base(7, "main", at=LATER)
+    double.add_run(43, HEAD, at=LATER)
+    double.artifacts = {n: (43, *rest) for n, (_, *rest) in double.artifacts.items()}
+    assert relayed(double, event(id=43, created_at=LATER)).verdict == GREEN
+    with pytest.raises(NothingToTellError, match="a younger run judges"):
+        relayed(double, event(created_at=LATER))  # the same second, but older
+
+
+JOBS: dict[str, tuple[list[tuple[str, str]], str, str, str]] = {
+    "a lint job beside it failed": (
+        [("lint", "failure"), ("regression-gate", "success")],
+        "gate",
+        "failure",
+        "passed",
+    ),
+    "as the reusable workflow names it": (
+        [("lint", "failure"), ("api / Plan", "success"), ("api / regression-gate", "success")],
+        "gate",
+        "failure",
+        "passed",
+    ),
+    "another gate failed": (
+        [("api / regression-gate", "success"), ("web / regression-gate", "failure")],
+        "api",
+        "failure",
+        "passed",
+    ),
+    "a matrix": (
+        [("regression-gate (3.11)", "success"), ("regression-gate (3.1)", "failure")],
+        "3.11",
+        "failure",
+        "passed",
+    ),
+    "a name with a slash": (
+        [("regression-gate (api/v1 – Python 3.12, x)", "success"), ("regression-gate", "failure")],
+        "api/v1 – Python 3.12",
+        "failure",
+        "passed",
+    ),
+    "its own job failed, the run may go on": ([("regression-gate", "failure")], "gate", "success", "error"),
+    "two of one name, which one is not known": (
+        [("a / regression-gate", "success"), ("b / regression-gate", "failure")],
+        "gate",
+        "failure",
+        "error",
+    ),
+    "no job of that name": ([("tests", "success"), ("lint", "failure")], "gate", "failure", "error"),
+    "no job of that name, all passed": (
+        [("tests", "success"), ("lint", "success")],
+        "gate",
+        "success",
+        "passed",
+    ),
+    "it was cancelled": ([("regression-gate", "cancelled")], "gate", "success", "error"),
+}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_the_gate_is_judged_by_its_own_job(name, double):
+    jobs, gate, conclusion, word = JOBS[name]
+    double.jobs[42] = jobs
+    double.add_artifact(42, {"verdict.json": to_json(GREEN)}, artifact_of(gate))
+    assert relayed(double, event(conclusion=conclusion), gate=gate).verdict.verdict == word
+
+
+def test_what_to_call_the_job_is_said(double):
+    leave(double, GREEN)
+    double.jobs[42] = [("tests", "success"), ("lint", "failure")]
+    (finding,) = relayed(double, event(conclusion="failure")).verdict.findings
+    assert "the run ended as failure" in finding.message
+    assert "call it 'regression-gate'" in finding.message

@@ -1,16 +1,12 @@
 """The workflows as GitHub would run them: every way a pull request can end, its check and its comment."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from tests.gate.github.double import Double
 from tests.gate.github.rig import FILES, TOP, Outcome, Rig, git, make_template
@@ -18,12 +14,23 @@ from tests.gate.github.rig import FILES, TOP, Outcome, Rig, git, make_template
 SERVICE = FILES["service.py"]
 
 
+def own_files() -> dict[str, str]:
+    """The workflows and actions of this repository, but that the gate is on the PATH already."""
+    files: dict[str, str] = {}
+    for path in (TOP / ".github").rglob("*.yml"):
+        text = re.sub(
+            r"( +)- uses: (\./\.github/actions/\w+).*\n",
+            r'\1- uses: \2\n\1  with: {install: "false"}\n',
+            path.read_text(),
+        )
+        files[str(path.relative_to(TOP))] = text
+    return files
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("template") / "shop"
-    make_template(root, FILES | {
-        str(path.relative_to(TOP)): path.read_text() for path in (TOP / ".github" / "workflows").iterdir()
-    })  # fmt: skip
+    make_template(root, FILES | own_files())
     return root
 
 
@@ -121,9 +128,9 @@ def test_a_comparison_that_crashes_is_an_error_though_the_suites_passed(rig, dou
 
 def test_a_cancelled_suite_is_an_error(rig, double):
     rig.change({"service.py": SERVICE + "\n# a remark\n"})
-    rig.lost = "gate-load"
+    rig.lost = "measured-gate~load"
     ends(rig, rig.pull_request(), "failure", "error: 1 unusable report")
-    assert "gate-load/load.json" in double.bodies(7)[0]
+    assert "reports/load/load.json" in double.bodies(7)[0]
 
 
 def test_a_fork_whose_token_only_reads(rig, double):
@@ -138,14 +145,37 @@ def test_a_fork_whose_token_only_reads(rig, double):
 def test_a_dispatch_with_inputs(rig, suites):
     """Of one artifact alone `download-artifact` makes no folder of its name."""
     rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2")})
-    inputs = {"suites": " ".join(suites), "strictness": "strict", "update-baseline": "true"}
+    inputs = {"suites": " ".join(suites), "strictness": "strict"}
     outcome = rig.act("workflow_dispatch", {"inputs": inputs})
     assert outcome.check == "success", outcome.log  # what got worse was not asked for
     left = {path.name for path in rig.artifacts.iterdir()}
-    assert left == {*(f"gate-{suite}" for suite in suites), "regression-gate", "update-baseline"}
+    assert left == {*(f"measured-gate~{suite}" for suite in suites), "regression-gate", "claim-gate~1"}
     verdict = json.loads((rig.artifacts / "regression-gate" / "verdict.json").read_text())
     assert [suite["name"] for suite in verdict["suites"]] == suites
     assert rig.act("workflow_dispatch", {"inputs": {"suites": "nonsense"}}).check == "failure"
+
+
+@pytest.mark.parametrize(("branch", "ends"), [("main", "success"), ("topic", "failure")])
+def test_a_dispatch_asks_for_an_update_of_the_baseline(branch, ends, rig):
+    rig.git("checkout", "--quiet", branch)
+    inputs = {"suites": "integration", "update-baseline": "true"}
+    event = {"inputs": inputs, "ref": f"refs/heads/{branch}"}
+    outcome = rig.act("workflow_dispatch", event)
+    assert outcome.check == ends, outcome.log
+    if branch != "main":
+        assert "only runs of branch main are accepted; start it there" in outcome.log
+        return
+    updated = rig.learn(rig.base, "success", event="workflow_dispatch")
+    assert updated.jobs == {"update": "success"}, updated.log
+    assert git(rig.remote, "log", "--format=%s", "-1", "main").startswith("chore(baseline): accept")
+
+
+def test_a_dispatch_that_did_not_ask_teaches_nothing(rig):
+    rig.git("checkout", "--quiet", "main")
+    rig.act("workflow_dispatch", {"inputs": {"suites": "integration"}, "ref": "refs/heads/main"})
+    updated = rig.learn(rig.base, "success", event="workflow_dispatch")
+    assert "nobody asked this run to update the baseline" in updated.log
+    assert git(rig.remote, "rev-parse", "main") == rig.base
 
 
 def test_a_dispatch_rebuilds_the_baseline_from_fresh_runs(rig):
@@ -165,13 +195,6 @@ def test_a_dispatch_rebuilds_the_baseline_from_fresh_runs(rig):
     assert runs[0]["waived"][0]["why"] == "new machines"
 
 
-def ended(commit: str, conclusion: str) -> dict[str, Any]:
-    """The event that the gate's run of a push to main has ended."""
-    run = {"id": 42, "event": "push", "conclusion": conclusion, "head_sha": commit, "head_branch": "main",
-           "head_repository": {"full_name": "acme/shop"}}  # fmt: skip
-    return {"action": "completed", "workflow_run": run}
-
-
 def test_a_push_to_main_that_passes_is_accepted_and_committed(rig):
     rig.git("checkout", "--quiet", "main")
     (rig.root / "service.py").write_text(SERVICE + "\n# merged\n")
@@ -179,7 +202,7 @@ def test_a_push_to_main_that_passes_is_accepted_and_committed(rig):
     rig.git("push", "--quiet", str(rig.remote), "main")
     pushed = rig.act("push", {"ref": "refs/heads/main", "before": rig.base, "after": head})
     assert pushed.check == "success", pushed.log
-    updated = rig.act("workflow_run", ended(head, "success"), workflow="regression-baseline.yml")
+    updated = rig.learn(head, "success")
     assert updated.jobs == {"update": "success"}, updated.log
     log = git(rig.remote, "log", "--format=%s by %an", "--max-count=2", "main").splitlines()
     assert log[0] == f"chore(baseline): accept {head[:12]} [skip ci] by github-actions[bot]"
@@ -194,7 +217,7 @@ def test_of_a_push_to_main_that_fails_all_but_what_got_worse_is_accepted(rig):
     head = rig.commit("merge")
     rig.git("push", "--quiet", str(rig.remote), "main")
     assert rig.act("push", {"ref": "refs/heads/main", "before": rig.base, "after": head}).check == "failure"
-    updated = rig.act("workflow_run", ended(head, "failure"), workflow="regression-baseline.yml")
+    updated = rig.learn(head, "failure")
     assert updated.jobs == {"update": "success"}, updated.log
     files = git(rig.remote, "show", "--name-only", "--format=", "main").splitlines()
     assert {Path(file).name for file in files} == {"performance.jsonl", "load.jsonl", "integration.jsonl"}
@@ -207,9 +230,9 @@ def test_of_a_push_to_main_that_fails_all_but_what_got_worse_is_accepted(rig):
 
 def test_a_push_to_main_that_was_not_judged_teaches_nothing(rig):
     before = git(rig.remote, "rev-parse", "main")
-    updated = rig.act("workflow_run", ended(rig.base, "failure"), workflow="regression-baseline.yml")
+    updated = rig.learn(rig.base, "failure")
     assert updated.jobs == {"update": "success"}, updated.log
-    assert "the run was not judged: nothing was accepted" in updated.log
+    assert "so it was not judged" in updated.log
     assert git(rig.remote, "rev-parse", "main") == before
 
 
@@ -329,34 +352,6 @@ def documented() -> str:
     return f"{workflow}      - if: ${{{{ always() }}}}\n        run: {said}\n"
 
 
-@pytest.mark.parametrize("author", [False, True])
-def test_only_the_merge_commit_of_github_names_the_base(author: bool, tmp_path: Path):
-    """An author's own merge has a parent of the pull request, whose rules would judge it."""
-    steps = yaml.safe_load((TOP / "action.yml").read_text())["runs"]["steps"]
-    (script,) = (step["run"] for step in steps if step.get("id") == "base")
-    root = tmp_path / "repository"
-    root.mkdir()
-    git(root, "init", "--quiet", "--initial-branch", "main")
-    git(root, "commit", "--quiet", "--allow-empty", "--message", "before")
-    git(root, "switch", "--quiet", "--create", "change")
-    git(root, "commit", "--quiet", "--allow-empty", "--message", "change")
-    git(root, "switch", "--quiet", "main")
-    git(root, "commit", "--quiet", "--allow-empty", "--message", "newer")
-    into, merged = ("change", "main") if author else ("main", "change")
-    git(root, "switch", "--quiet", into)
-    git(root, "merge", "--quiet", "--no-ff", "--message", "both", merged)
-    tip = git(root, "rev-parse", "main" if author else "main^1").strip()
-    head = git(root, "rev-parse", "HEAD").strip()
-    variables = {
-        "GITHUB_EVENT_NAME": "pull_request", "GIVEN": "", "EVENT": tip,
-        "GITHUB_SHA": "f" * 40 if author else head, "GITHUB_OUTPUT": str(tmp_path / "output"),
-    }  # fmt: skip
-    subprocess.run(
-        ["bash", "-eo", "pipefail", "-c", script], cwd=root, env=os.environ | variables, check=True
-    )
-    assert (tmp_path / "output").read_text() == f"base={tip}\n"
-
-
 @pytest.mark.parametrize(("calls", "check"), [(1, "success"), (2, "failure")])
 def test_another_repository_uses_the_action_and_gets_its_comment(calls, check, tmp_path, double):
     """A project of two files, which knows nothing of this repository's workflows."""
@@ -428,39 +423,3 @@ def test_the_workflows_pass_the_checkers():
     ):
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
-
-
-def test_what_the_action_left_is_accepted(tmp_path: Path):
-    """It has one job, and one artifact with its whole directory: reports, manifest and verdict."""
-    workflow = yaml.safe_load((TOP / ".github" / "workflows" / "regression-baseline.yml").read_text())
-    script = next(
-        s["run"] for s in workflow["jobs"]["update"]["steps"] if s.get("name") == "Accept and commit"
-    )
-    root, remote = tmp_path / "work", tmp_path / "remote"
-    root.mkdir()
-    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch", "main", str(remote))
-    git(root, "init", "--quiet", "--initial-branch", "main")
-    git(root, "remote", "add", "origin", str(remote))
-    rules = "version: 1\nsuites: {api: {run: python -m pytest test_api.py -p no:cacheprovider}}\n"
-    (root / "thresholds.yaml").write_text(rules)
-    (root / "test_api.py").write_text("def test_calls(measure):\n    measure.count('api.calls', 1)\n")
-    (root / ".gitignore").write_text(".gate\n__pycache__\nverdict\n.venv\n")
-    git(root, "add", ".")
-    git(root, "commit", "--quiet", "--message", "first")
-    git(root, "push", "--quiet", "origin", "main")
-    (root / ".venv" / "bin").mkdir(parents=True)
-    (root / ".venv" / "bin" / "gate").symlink_to(Path(sys.executable).with_name("gate"))
-    for command in (["run"], ["check", "--base", "HEAD", "--json", ".gate/verdict.json"]):
-        subprocess.run([sys.executable, "-m", "pytest_regression_gate", *command], cwd=root, check=True)
-    shutil.copytree(root / ".gate", root / "verdict")
-    head = git(root, "rev-parse", "HEAD").strip()
-    variables = {
-        "EVENT": "push", "COMMIT": head, "RUN": "42", "ATTEMPT": "1", "BRANCH": "main",
-        "GITHUB_TOKEN": "none", "GITHUB_SERVER_URL": "https://github.invalid",
-    }  # fmt: skip
-    subprocess.run(
-        ["bash", "-eo", "pipefail", "-c", script], cwd=root, env=os.environ | variables, check=True
-    )
-    files = git(remote, "show", "--name-only", "--format=%s", "main").splitlines()
-    assert files[0] == f"chore(baseline): accept {head[:12]} [skip ci]"
-    assert Path(files[-1]).name == "api.jsonl"
