@@ -11,7 +11,6 @@ What is said, and how, is in `pytest_regression_gate.protocol`.
 
 import math
 import os
-import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -206,6 +205,8 @@ def _leave() -> NoReturn:
 
 def _losses() -> int:
     """How often the kernel has taken the core from this process to give it to another one."""
+    import resource  # noqa: PLC0415 - Windows has none, and tests that are not compared run there
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 

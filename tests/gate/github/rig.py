@@ -67,8 +67,8 @@ def git(root: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def make_template(root: Path, files: dict[str, str] = FILES) -> None:
-    """A repository with the workflows and a baseline of one run, on main."""
+def make_template(root: Path, files: dict[str, str] = FILES, *, accepted: bool = True) -> None:
+    """A repository with the workflows, on main; with a baseline of one run, unless it begins its life."""
     root.mkdir()
     for name, text in files.items():
         path = root / name
@@ -79,6 +79,8 @@ def make_template(root: Path, files: dict[str, str] = FILES) -> None:
     git(root, "remote", "add", "origin", "https://github.com/acme/shop.git")
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", "first")
+    if not accepted:
+        return
     for command in (["run", "--quiet"], ["baseline", "update", "--quiet"]):
         gate = [sys.executable, "-c", "from gate.cli import main; main()", *command]
         subprocess.run(gate, cwd=root, env=environment, capture_output=True, timeout=120, check=True)
@@ -113,6 +115,8 @@ class Rig:
         self.double = double
         self.lost = ""
         """The artifact that a cancelled job does not leave."""
+        self.same_run = False
+        """What runs next is another job of the run before."""
         for directory in (self.artifacts, self.home):
             directory.mkdir()
         shutil.copytree(template, self.root, symlinks=True)
@@ -150,7 +154,7 @@ class Rig:
         token: str = "writer", run: int = 42,
     ) -> Outcome:  # fmt: skip
         """Run a workflow as GitHub would after an event."""
-        for claim in self.artifacts.glob("claim-*"):  # of an earlier run
+        for claim in () if self.same_run else self.artifacts.glob("claim-*"):
             shutil.rmtree(claim)
         file = self.home / "event.json"
         file.write_text(json.dumps({"repository": {"default_branch": "main"}} | payload))

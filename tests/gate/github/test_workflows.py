@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -334,92 +333,89 @@ def test_names_that_hold_scripts_are_inert(rig, tmp_path):
     assert not owned.exists()
 
 
-def documented() -> str:
-    """The workflow that a maintainer copies, but for what a test cannot fetch."""
-    text = (TOP / "docs" / "github.md").read_text()
-    workflow = text[text.index("```yaml\n") + 8 : text.index("```\n")]
-    assert "uses: OWNER/regression-gate@COMMIT" in workflow
-    ours = './gate-action\n        id: gate\n        with: {install: "false"}'
-    for written, here in {
-        "actions/checkout@v7": "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1",
-        "actions/setup-python@v7": "actions/setup-python@5fda3b95a4ea91299a34e894583c3862153e4b97",
-        "pip install -r requirements.txt": 'echo "$GATE_VENV/bin" >> "$GITHUB_PATH"',
-        "OWNER/regression-gate@COMMIT # pin by hash": ours,
-    }.items():
-        assert written in workflow
-        workflow = workflow.replace(written, here)
-    said = 'echo "it says ${{ steps.gate.outputs.verdict }} in ${{ steps.gate.outputs.verdict-json }}"'
-    return f"{workflow}      - if: ${{{{ always() }}}}\n        run: {said}\n"
+def test_a_second_job_of_one_name_stops_at_once(rig, double):
+    """A matrix whose jobs all bear the name `gate`: what the first one found stays."""
+    rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2")})
+    first = rig.pull_request()
+    rig.same_run = True
+    ends(rig, first, "failure", "1 regression")
+    kept = rig.artifacts / "regression-gate" / "verdict.json"
+    verdict, said = kept.read_bytes(), double.bodies(7)
+    rig.change({"service.py": SERVICE})
+    second = rig.pull_request()
+    assert second.check == "failure"
+    assert "another job of this run is a gate called 'gate'; give each a name of its own" in second.log
+    assert "Run the suite" not in second.log
+    assert ((rig.artifacts / "regression-gate" / "verdict.json").read_bytes(), double.bodies(7)) == (
+        verdict,
+        said,
+    )
 
 
-@pytest.mark.parametrize(("calls", "check"), [(1, "success"), (2, "failure")])
-def test_another_repository_uses_the_action_and_gets_its_comment(calls, check, tmp_path, double):
-    """A project of two files, which knows nothing of this repository's workflows."""
-    files = {
-        "thresholds.yaml": "version: 1\nsuites:\n  api: {run: pytest test_api.py -p no:cacheprovider}\n"
-                           "defaults: {confirm: suspects, tolerance: 400 %}\ngithub: {comment: always}\n",
-        "test_api.py": "def test_home(measure):\n    assert measure('api.home', lambda: sum(range(2000)))\n"
-                       "    measure.count('api.home.calls', 1, service='store')\n",
-        ".github/workflows/gate.yml": documented(),
-        ".gitignore": "__pycache__/\n.gate/\n",
-    }  # fmt: skip
-    root = tmp_path / "template"
-    make_template(root, files)
-    rig = Rig(tmp_path, double, root)
-    (rig.root / "gate-action").mkdir()
-    shutil.copy(TOP / "action.yml", rig.root / "gate-action")
-    head = rig.change({"test_api.py": files["test_api.py"].replace("calls', 1", f"calls', {calls}")})
-    payload = {"number": 7, "pull_request": {"number": 7, "base": {"sha": rig.base}, "head": {"sha": head}}}
-    outcome = rig.act("pull_request", payload, workflow="gate.yml")
-    assert outcome.check == check, outcome.log
-    word = "passed" if calls == 1 else "failed: 1 regression"
-    assert word in first_line(double)
-    assert f"it says {word.partition(':')[0]} in " in outcome.log
-    assert "verdict.json" in {path.name for path in (rig.artifacts / "regression-gate").iterdir()}
-    assert double.violations == []
+USED = re.compile(r"uses: ([\w./-]+/[\w./-]+)@(\S+) # (v\S+)")
+FILES_OF_OURS = (*(TOP / ".github").rglob("*.yml"), TOP / "action.yml")
+RELEASES = {
+    ("actions/checkout", "v7.0.1"): "3d3c42e5aac5ba805825da76410c181273ba90b1",
+    ("actions/setup-python", "v7.0.0"): "5fda3b95a4ea91299a34e894583c3862153e4b97",
+    ("actions/upload-artifact", "v7.0.0"): "bbbca2ddaa5d8feaa63e36b76fdaad77386f024f",
+    ("actions/download-artifact", "v8.0.1"): "3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c",
+}
+"""What `git ls-remote --tags` says of each release; in tests.yml `zizmor` asks GitHub."""
 
 
-def pins() -> dict[str, set[tuple[str, str]]]:
-    """Action -> hashes and the versions that stand behind them, in everything that a workflow can use."""
-    found: dict[str, set[tuple[str, str]]] = {}
-    for file in (*(TOP / ".github" / "workflows").iterdir(), TOP / "action.yml"):
-        for name, pin, version in re.findall(r"uses: ([\w./-]+/[\w./-]+)@(\S+) # (v\S+)", file.read_text()):
-            found.setdefault(name, set()).add((pin, version))
-        assert len(re.findall(r"uses: [\w-]+/", file.read_text())) == file.read_text().count("# v")
-    return found
-
-
-def test_each_action_has_one_pin_everywhere_and_the_documents_name_its_major():
-    for name, versions in pins().items():
-        ((pin, version),) = versions
-        assert re.fullmatch("[0-9a-f]{40}", pin), name
-        major = version.partition(".")[0]
-        for document in ("docs/github.md", "docs/measuring.md", "README.md"):
-            used = set(re.findall(rf"{name}@(v\d+)", (TOP / document).read_text()))
-            assert used <= {major}, f"{document}: {name}"
+def test_comment_and_hash_of_a_pin_agree_everywhere():
+    used: set[str] = set()
+    for file in FILES_OF_OURS:
+        for name, pin, version in USED.findall(file.read_text()):
+            assert RELEASES[name, version] == pin, f"{file}: {name}"
+            used.add(name)
+        others = re.findall(r"uses: [\w-]+/", file.read_text())
+        assert len(others) == len(USED.findall(file.read_text())), f"{file}: an action without a pin"
+    assert used == {name for name, _ in RELEASES}
+    majors = {f"{name}@{version.partition('.')[0]}" for name, version in RELEASES}
+    for document in ("docs/github.md", "docs/measuring.md", "README.md"):
+        named = set(re.findall(r"actions/[\w-]+@v\d+", (TOP / document).read_text()))
+        assert named <= majors, document
 
 
 def test_the_pinned_majors_run_on_a_runtime_that_github_supports(tmp_path: Path):
     """A hash hides from actionlint which runtime an action has; a major does not."""
-    (tmp_path / ".github" / "workflows").mkdir(parents=True)
-    files: list[str] = []
-    for file in (TOP / ".github" / "workflows").iterdir():
-        copy = tmp_path / ".github" / "workflows" / file.name
-        copy.write_text(re.sub(r"@[0-9a-f]{40} # (v\d+)\S*", r"@\1", file.read_text()))
-        assert "@v" in copy.read_text()
-        files.append(str(copy))
+    steps: list[str] = []
+    for file in FILES_OF_OURS:
+        text = USED.sub(lambda m: f"uses: {m[1]}@{m[3].partition('.')[0]}", file.read_text())
+        if file.parent.name == "workflows":
+            (tmp_path / file.name).write_text(text)
+        steps += re.findall(r"uses: (actions/\S+@v\d+)", text)
+    # actionlint reads no action, so what they use stands in a workflow.
+    lines = [f"      - uses: {name}" for name in sorted(set(steps))]
+    lines = [f"{line}\n        with: {{path: x}}" if "upload" in line else line for line in lines]
+    (tmp_path / "all.yml").write_text(
+        "on: push\njobs:\n  all:\n    runs-on: ubuntu-24.04\n    steps:\n" + "\n".join(lines) + "\n"
+    )
+    files = sorted(map(str, tmp_path.iterdir()))
     done = subprocess.run(["actionlint", *files], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout
+    old = (tmp_path / "all.yml").read_text().replace("checkout@v7", "checkout@v3")
+    (tmp_path / "all.yml").write_text(old)
+    done = subprocess.run(["actionlint", *files], capture_output=True, text=True, timeout=120, check=False)
+    assert "checkout@v3" in done.stdout, "else it knows no runtime"
+    majors = [file for file in files if not file.endswith("all.yml")]
+    command = ["zizmor", "--offline", "--no-progress", "--persona", "pedantic", "--format", "json", *majors]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    found = {finding["ident"] for finding in json.loads(done.stdout) if not finding["ignored"]}
+    assert found <= {"unpinned-uses"}, "what hashes hid from it"
 
 
 def test_the_workflows_pass_the_checkers():
     """What act does not see: permissions, injection, pins, schema."""
     files = sorted(str(path) for path in (TOP / ".github" / "workflows").iterdir())
+    actions = sorted(str(path) for path in FILES_OF_OURS if path.name == "action.yml")
+    assert len(actions) == 3
     for command in (
         ["actionlint", *files],
-        ["zizmor", "--offline", "--no-progress", "--persona", "pedantic", *files, str(TOP / "action.yml")],
+        ["zizmor", "--offline", "--no-progress", "--persona", "pedantic", *files, *actions],
         ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files],
-        ["check-jsonschema", "--builtin-schema", "vendor.github-actions", str(TOP / "action.yml")],
+        ["check-jsonschema", "--builtin-schema", "vendor.github-actions", *actions],
     ):
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
