@@ -173,6 +173,7 @@ def relay(
     Its artifact is treated as hostile: nothing of it is unpacked or executed. Writes the comment and a check
     run of the head commit with annotations.
     """
+    from gate.git import repository_path
     from gate.github.checks import Check, write_check
     from gate.github.relay import NothingToTellError, answer, question
     from gate.pipeline.load import load_policy
@@ -183,6 +184,7 @@ def relay(
     from gate.report.words import headline
 
     policy = load_policy(thresholds)
+    rules = repository_path(thresholds.absolute().parent, thresholds) or thresholds.as_posix()
     console = console_for(no_color)
     with connection() as github:
         try:
@@ -192,12 +194,12 @@ def relay(
             return
         run, commit = (asked.run.id, asked.run.run_attempt), asked.run.head_sha
         for gate in dict.fromkeys(gates):
-            verdict = answer(github, asked, policy, thresholds.as_posix(), gate=gate, workflow=workflow)
+            verdict = answer(github, asked, policy, rules, gate=gate, workflow=workflow)
             name = check_name if len(gates) == 1 else f"{check_name} ({one_line(gate)})"
             check = Check(
                 name, commit, run, verdict.verdict, one_line(headline(verdict)),
                 full(verdict, Links(github.context.url_of(run[0]))),
-                annotations(verdict, thresholds.parent.as_posix()),
+                annotations(verdict, rules.rpartition("/")[0]),
             )  # fmt: skip
             outcome: str = write_check(github, check)
             if not quiet:

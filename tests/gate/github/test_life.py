@@ -125,7 +125,12 @@ class Life:
         self.double.comments.clear()
         rig.base = rig.git("rev-parse", "main")
         rig.git("checkout", "--quiet", "-B", "topic", "main")
-        rig.change({self.places.get(name.replace("_py", ".py"), name): text for name, text in files.items()})
+        rig.change(
+            {
+                self.places.get(name.replace("_py", ".py").replace("_yaml", ".yaml"), name): text
+                for name, text in files.items()
+            }
+        )
         outcome = rig.pull_request()
         if self.relayed:
             told = rig.relay(outcome)
@@ -185,6 +190,16 @@ def test_from_an_empty_repository_on(kind, tmp_path, double):
     assert "2 of 2" in learned.log or "2 tests" in learned.log, learned.log
     assert life.pull(test_api_py=TESTS).check == "failure"
     assert "test_more" in life.comment
+    stricter = RULES.replace("400 %", "300 %")
+    assert (
+        life.pull(thresholds_yaml=stricter, test_api_py=more.replace("pass", "assert 0")).check == "failure"
+    )
+    assert life.comment.count(f"`{life.places['thresholds.yaml']}` ") == 1, (
+        "it is a change of the rules, told once"
+    )
+    if life.relayed:
+        paths = {remark["path"] for remark in double.checks[-1]["output"]["annotations"]}
+        assert paths == {life.places["test_api.py"], life.places["thresholds.yaml"]}
 
     more = while_main_takes_no_push(life, more)
     assert life.pull(test_api_py=more.replace("def test_one", "def one")).check == "failure"
