@@ -108,7 +108,7 @@ def comment(
         run = (github.context.run_id, github.context.attempt)
         try:
             now = github.get(f"/pulls/{number}", Pull)
-            if outdated := "" if pull else _outdated(github, now, judged=verdict_file.exists()):
+            if outdated := "" if pull else _outdated(github, now):
                 say(f"no comment: {outdated}", console_for(no_color))
                 return
             outcome = _write(github, number, gate_id, verdict, always=_always(thresholds), run=run)
@@ -204,7 +204,7 @@ def relay(
             outcome: str = write_check(github, check)
             if not quiet:
                 say(f"check {name!r} of {commit[:12]}: {verdict.verdict}, {outcome}", console)
-            if not asked.pull:
+            if not asked.pull or outcome == "superseded":
                 continue
             always = policy.comment == "always"
             outcome = _write(github, asked.pull, gate, verdict, always=always, run=run, alone=True)
@@ -311,7 +311,7 @@ def _always(thresholds: Path) -> bool:
         return False
 
 
-def _outdated(github: GitHub, now: Pull, *, judged: bool) -> str:
+def _outdated(github: GitHub, now: Pull) -> str:
     """Why the event's run is not to be told of on its pull request; empty: it is."""
     from gate.github.errors import ForbiddenError
     from gate.github.waivers import runs_of
@@ -324,12 +324,11 @@ def _outdated(github: GitHub, now: Pull, *, judged: bool) -> str:
             f"this run is for base branch {context.base_branch}, and #{now.number} is now for {now.base.ref}"
         )
     try:
-        followed = not judged and any(
-            run.id > context.run_id for run in runs_of(github, now.head.sha, context.workflow)
-        )
+        runs = runs_of(github, now.head.sha, context.workflow)
     except ForbiddenError:
         return ""
-    return "this run was cancelled, and a younger one judges the same commit" if followed else ""
+    younger = max((run.id for run in runs), default=0)
+    return f"run {younger} is younger and judges the same commit" if younger > context.run_id else ""
 
 
 def _write(

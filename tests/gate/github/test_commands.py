@@ -1,40 +1,16 @@
 """`gate comment`, `relay`, `waivers` and `obey` as a job calls them."""
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from gate.verdict import to_json
-from tests.gate.e2e.conftest import Project
-from tests.gate.github.conftest import HEAD
+from tests.gate.github.conftest import HEAD, TOKEN
 from tests.gate.github.test_relay import event
 from tests.gate.unit.test_comment import confirmed
 from tests.gate.unit.test_foreign_verdict import assert_inert, forged
 from tests.gate.unit.test_golden import passed
-
-TOKEN = "ghs_secretsecretsecret"
-
-
-@pytest.fixture
-def job(tmp_path: Path, double, monkeypatch) -> Project:
-    """A work tree in a job of pull request 7."""
-    (tmp_path / "thresholds.yaml").write_text("version: 1\nsuites: {api: {run: pytest}}\n")
-    (tmp_path / "verdict.json").write_bytes(to_json(confirmed()))
-    (tmp_path / "event.json").write_text(json.dumps({"pull_request": {"number": 7}}))
-    double.tokens[TOKEN] = double.tokens["writer"]
-    for name, value in {
-        "GITHUB_REPOSITORY": "acme/shop",
-        "GITHUB_API_URL": double.url,
-        "GITHUB_EVENT_PATH": str(tmp_path / "event.json"),
-        "GITHUB_EVENT_NAME": "pull_request",
-        "GITHUB_TOKEN": TOKEN,
-        "GITHUB_RUN_ID": "42",
-        "GITHUB_RUN_ATTEMPT": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    return Project(tmp_path)
 
 
 def test_a_comment_is_written_and_then_left_alone(job, double):
@@ -100,6 +76,46 @@ def test_a_run_of_an_older_commit_says_nothing_any_more(job, double):
 def test_without_a_verdict_the_comment_says_so(job, double):
     assert job.gate("comment", "nothing.json").code == 0
     assert "error: 1 unusable report" in double.bodies(7)[0]
+
+
+def test_a_run_says_nothing_if_a_younger_one_judges_the_same_commit(job, double):
+    double.add_run(43, HEAD)
+    said = job.gate("comment", "nothing.json").out
+    assert "run 43 is younger and judges the same commit" in said
+    assert double.bodies(7) == []
+
+
+def about(base: str) -> str:
+    """The event of a run for a base branch."""
+    return json.dumps({"pull_request": {"number": 7, "head": {"sha": HEAD}, "base": {"ref": base}}})
+
+
+def test_a_run_for_another_base_branch_is_outdated(job, double):
+    (job.root / "event.json").write_text(about("lax"))
+    assert (
+        "this run is for base branch lax, and #7 is now for main" in job.gate("comment", "verdict.json").out
+    )
+    assert double.bodies(7) == []
+    assert "this run is for base branch lax, and now it is main" in job.gate("waivers", "-o", "w.json").out
+    checked = job.gate("check", "--waivers", "w.json", "--json", "v.json", "--no-confirm")
+    assert checked.code == 4
+    assert "this run is for base branch lax, and now it is main" in checked.out
+    (job.root / "event.json").write_text(about("main"))
+    assert job.gate("waivers", "-o", "w.json").out.strip() == "no waivers"
+
+
+@pytest.mark.parametrize(("attempt", "code"), [("1", ""), ("2", "GitHub did not say whether")])
+def test_a_further_attempt_that_cannot_ask_for_the_base_is_no_verdict(
+    attempt, code, job, double, monkeypatch
+):
+    """The pull request may be for another branch since the first attempt."""
+    monkeypatch.setattr("gate.cli.conversing.PACE", 0.001)
+    monkeypatch.setenv("GITHUB_RUN_ATTEMPT", attempt)
+    (job.root / "event.json").write_text(about("main"))
+    double.fail("pulls/get", "refuse", times=10_000, status=403)
+    assert job.gate("waivers", "-o", "w.json").code == 4
+    assert code in json.loads((job.root / "w.json").read_text())["outdated"]
+    assert bool(json.loads((job.root / "w.json").read_text())["outdated"]) is bool(code)
 
 
 def test_a_command_to_the_runner_in_a_waiver_is_none(job, double):
@@ -171,4 +187,78 @@ def test_for_any_verdict_the_relay_writes_a_check(job, double, data: bytes):
         assert job.gate("relay").code == 0
     assert [check["conclusion"] for check in double.checks] == ["failure"]
     assert_inert(double.checks[0]["output"]["summary"])
+    assert double.violations == []
+
+
+GREEN = to_json(passed()[1])
+RED = to_json(confirmed())
+LATER = "2026-11-20T09:30:00Z"
+
+
+def tell(job, double, monkeypatch, ran: tuple[int, int, bytes, str]) -> None:
+    """A run ends, and the second workflow tells of it."""
+    run, attempt, verdict, created = ran
+    double.artifacts.clear()
+    double.add_artifact(run, {"verdict.json": verdict})
+    conclusion = "success" if verdict == GREEN else "failure"
+    ended = event(id=run, run_attempt=attempt, conclusion=conclusion, created_at=created)
+    (job.root / "event.json").write_text(json.dumps(ended))
+    monkeypatch.setenv("GITHUB_EVENT_NAME", "workflow_run")
+    assert job.gate("relay").code == 0
+    assert double.violations == []
+
+
+BEFORE = "2026-11-20T09:00:00Z"
+SEQUENCES = {
+    "attempt 1 red, attempt 2 green": (((42, 1, RED, BEFORE), (42, 2, GREEN, BEFORE)), "success"),
+    "attempt 1 green, attempt 2 red": (((42, 1, GREEN, BEFORE), (42, 2, RED, BEFORE)), "failure"),
+    "two runs, the older green one ends last": (((43, 1, RED, LATER), (42, 1, GREEN, BEFORE)), "failure"),
+    "two runs, the older red one ends last": (((43, 1, GREEN, LATER), (42, 1, RED, BEFORE)), "success"),
+    "the older one is started again": (
+        ((42, 1, GREEN, BEFORE), (43, 1, RED, LATER), (42, 2, GREEN, BEFORE)), "failure",
+    ),
+    "told twice": (((42, 1, RED, BEFORE), (42, 1, RED, BEFORE)), "failure"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["same base", "another base before the younger run"])
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_check_and_comment_belong_to_the_youngest_question(name, changed, job, double, monkeypatch):
+    steps, ends = SEQUENCES[name]
+    if any(run == 43 for run, *_ in steps):
+        double.add_run(43, HEAD, at=LATER)
+        if changed:
+            double.change_base(7, "main", at=LATER)
+    for ran in steps:
+        tell(job, double, monkeypatch, ran)
+    assert double.checks[-1]["conclusion"] == ends
+    said = [body.splitlines()[0].rpartition(" ")[0] for body in double.bodies(7)]
+    words = {"passed" if line.endswith("passed") else "failed" for line in said} or {"passed"}
+    assert words == {"passed" if ends == "success" else "failed"}
+
+
+def test_a_green_of_a_laxer_base_is_not_the_last_word(job, double, monkeypatch):
+    """Its base is changed, nothing judges that, and the old run is started again."""
+    tell(job, double, monkeypatch, (42, 1, GREEN, BEFORE))
+    double.change_base(7, "main", at=LATER)
+    tell(job, double, monkeypatch, (42, 2, GREEN, BEFORE))
+    assert double.checks[-1]["conclusion"] == "failure"
+    assert "the base branch was changed after this run began" in double.bodies(7)[0]
+
+
+def test_each_gate_of_a_run_has_its_check_and_its_comment(job, double):
+    double.jobs[42] = [
+        ("regression-gate (api)", "success"),
+        ("regression-gate (web)", "failure"),
+        ("lint", "failure"),
+    ]
+    double.add_artifact(42, {"verdict.json": GREEN}, "regression-api")
+    double.add_artifact(42, {"verdict.json": RED}, "regression-web")
+    (job.root / "event.json").write_text(json.dumps(event(conclusion="failure")))
+    assert job.gate("relay", "--gate", "api", "--gate", "web").code == 0
+    assert [(check["name"], check["conclusion"]) for check in double.checks] == [
+        ("regression-gate / verdict (api)", "success"), ("regression-gate / verdict (web)", "failure"),
+    ]  # fmt: skip
+    (body,) = double.bodies(7)
+    assert body.startswith("<!-- regression-gate: web run 42.1 failed -->")
     assert double.violations == []
