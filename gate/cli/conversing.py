@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, ParamSpec
 import click
 
 from gate.cli.shared import chosen_suites, common, complain, console_for, content_of, say, write_file
+from gate.github.names import DEFAULT
 from gate.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
     from gate.github.nouns import Pull
     from gate.verdict import Verdict
 
-_GATE_NAME: Final = "gate"
 GATE: Final = click.option(
     "--gate",
     "gate_id",
-    default=_GATE_NAME,
+    default=DEFAULT,
     show_default=True,
     metavar="NAME",
     help="Which gate it is, where a repository has several.",
@@ -33,7 +33,7 @@ GATES: Final = click.option(
     "--gate",
     "gates",
     multiple=True,
-    default=(_GATE_NAME,),
+    default=(DEFAULT,),
     show_default=True,
     metavar="NAME",
     help="Which gate judged, where a repository has several; may be repeated.",

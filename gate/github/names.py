@@ -4,6 +4,8 @@ import hashlib
 from string import ascii_lowercase, digits
 from typing import Final
 
+DEFAULT: Final = "gate"
+"""The name of a repository's only gate."""
 _KEPT: Final = frozenset(f"{ascii_lowercase}{digits}-_.")
 _LONGEST: Final = 120
 _BEGINNING: Final = 40

@@ -14,6 +14,7 @@ import msgspec
 from gate.github.artifacts import HostileError, fetch_verdict
 from gate.github.client import GitHub
 from gate.github.context import ContextError, queued_pull
+from gate.github.names import DEFAULT
 from gate.github.nouns import ChangedFile, Job, Pull, WorkflowRun
 from gate.github.waivers import base_changed, find_waivers, runs_of
 from gate.policy import Policy
@@ -151,7 +152,8 @@ def _job_of(gate: str, jobs: Sequence[Job]) -> Job | None:
     """
     own = [job for job in jobs if _names(job, _OWN)]
     if len(own) > 1:
-        own = [job for job in own if _names(job, gate)] or [job for job in own if job.name == _OWN]
+        plain, named = [job for job in own if job.name == _OWN], [job for job in own if _names(job, gate)]
+        own = plain or named if gate == DEFAULT else named or plain
     return own[0] if len(own) == 1 else None
 
 

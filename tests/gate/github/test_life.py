@@ -209,6 +209,14 @@ def test_from_an_empty_repository_on(kind, tmp_path, double):
     rig.git("checkout", "--quiet", "main")
     life.forget()
     assert rig.act("schedule", {}).check == "success"
+    if kind != "reusable":
+        rig.git("checkout", "--quiet", "topic")
+        wish = {"inputs": {"update-baseline": "true"}, "ref": "refs/heads/topic"}
+        refused = rig.act("workflow_dispatch", wish)
+        assert refused.check == "failure"
+        assert "only runs of branch main are accepted" in refused.log
+        assert "Claim the name" not in refused.log
+        rig.git("checkout", "--quiet", "main")
     pushed, _ = life.push("d" * 40)
     assert pushed.check == "success", pushed.log
     workflow = (rig.root / ".github/workflows/regression-gate.yml").read_text()

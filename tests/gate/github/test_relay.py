@@ -379,6 +379,12 @@ JOBS: dict[str, tuple[list[tuple[str, str]], str, str, str]] = {
         "failure",
         "error",
     ),
+    "one that is only called like it": (
+        [("regression-gate", "failure"), ("regression-gate (gate)", "success")],
+        "gate",
+        "failure",
+        "error",
+    ),
     "no job of that name": ([("tests", "success"), ("lint", "failure")], "gate", "failure", "error"),
     "no job of that name, all passed": (
         [("tests", "success"), ("lint", "success")],
