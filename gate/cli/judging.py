@@ -66,28 +66,50 @@ def run(
 
 
 @contextmanager
-def _told_if_refused(file: Path | None, rules: Path) -> Generator[None]:
-    """Where rules or base cannot be read, there is a verdict all the same: it says so, in comment and log."""
-    from gate.git import GitError, repository_path
-    from gate.located import LocatedError
+def _told_if_refused(json_file: Path | None, markdown: Path | None, rules: Path) -> Generator[None]:
+    """Where nothing can be judged, there is a verdict all the same, which says why."""
     from gate.report.annotations import workflow_commands
-    from gate.verdict import to_json, unusable
+    from gate.report.summary import summary
+    from gate.verdict import to_json
 
     try:
         yield
-    except (LocatedError, GitError) as error:
-        subject, where, remedy = "base", "", "fetch what is missing, or name another base"
-        if isinstance(error, LocatedError):
-            subject, remedy = rules.name, "correct it, and run again"
-            place = repository_path(rules.absolute().parent, rules) or rules.as_posix()
-            where = f"{place}:{error.mistakes[0].place.line}"
-        verdict = unusable(str(error), "", subject=subject, remedy=remedy, where=where)
-        if file:
-            write_file(file, to_json(verdict))
+    except Exception as error:
+        verdict = _refused(error, rules)
+        if json_file:
+            write_file(json_file, to_json(verdict))
+        if markdown:
+            write_file(markdown, summary(verdict).encode())
         if os.environ.get("GITHUB_ACTIONS") == "true":
             for line in workflow_commands(verdict):
                 click.echo(line)
         raise
+
+
+def _refused(error: Exception, rules: Path) -> Verdict:
+    """What keeps a check from judging, as a verdict."""
+    from gate.baseline.files import BaselineError
+    from gate.git import GitError, repository_path
+    from gate.located import LocatedError
+    from gate.verdict import unusable
+
+    match error:
+        case LocatedError():
+            place = repository_path(rules.absolute().parent, rules) or rules.as_posix()
+            where = f"{place}:{error.mistakes[0].place.line}"
+            remedy = "correct it, and run again"
+            return unusable(str(error), "", subject=rules.name, remedy=remedy, where=where)
+        case GitError():
+            remedy = "fetch what is missing, or name another base"
+            return unusable(str(error), "", subject="base", remedy=remedy)
+        case BaselineError():
+            return unusable(str(error), "", subject="baseline", remedy=error.remedy)
+        case click.ClickException():
+            remedy = "correct the call of gate check"
+            return unusable(error.format_message(), "", subject="gate check", remedy=remedy)
+        case _:
+            reason = f"internal error: {type(error).__name__}: {error}"
+            return unusable(reason, "", subject="gate check", remedy="report it; GATE_DEBUG=1 shows where")
 
 
 @click.command()
@@ -133,8 +155,6 @@ def check(
     from gate.report.terminal import print_verdict
     from gate.verdict import to_json, unusable
 
-    if again and (no_confirm or kept):
-        raise click.UsageError("--again measures: it goes with neither --no-confirm nor --confirmation")
     request = Request(
         thresholds,
         reports or (REPORTS,),
@@ -144,34 +164,38 @@ def check(
         run_attempt(),
         only=frozenset(only),
     )
-    console, permitted = console_for(no_color), waivers_of(waivers)
-    with _told_if_refused(json_file, thresholds):
+    console = console_for(no_color)
+    with _told_if_refused(json_file, markdown, thresholds):
+        if again and (no_confirm or kept):
+            raise click.UsageError("--again measures: it goes with neither --no-confirm nor --confirmation")
+        permitted = waivers_of(waivers)
         case = open_case(request, waivers=permitted, strict=strict, confirms=not no_confirm)
-    if unknown := request.only - case.sources.policy.suites.keys() - case.run.suites.keys():
-        known = ", ".join(case.sources.policy.suites)
-        raise click.UsageError(f"--suite {min(unknown)}: thresholds.yaml names {known}")
-    if permitted.outdated:
-        verdict = unusable(permitted.outdated, case.run.commit, subject="base")
-    elif kept:
-        verdict = _judged_as_kept(case, kept)
-    elif no_confirm:
-        verdict = case.judged()
-    else:
-        verdict = _measured(
-            case,
-            lambda line: console.print(line, highlight=False, markup=False),
-            [path for path in (json_file, markdown, html) if path],
-            again=again,
-        )
+        if unknown := request.only - case.sources.policy.suites.keys() - case.run.suites.keys():
+            known = ", ".join(case.sources.policy.suites)
+            raise click.UsageError(f"--suite {min(unknown)}: thresholds.yaml names {known}")
+        if permitted.outdated:
+            verdict = unusable(permitted.outdated, case.run.commit, subject="base")
+        elif kept:
+            verdict = _judged_as_kept(case, kept)
+        elif no_confirm:
+            verdict = case.judged()
+        else:
+            verdict = _measured(
+                case,
+                lambda line: console.print(line, highlight=False, markup=False),
+                [path for path in (json_file, markdown, html) if path],
+                again=again,
+            )
     if json_file:
         write_file(json_file, to_json(verdict))
-    if markdown or html:
+    if markdown:
+        from gate.report.summary import summary
+
+        write_file(markdown, summary(verdict).encode())
+    if html:
         from gate.report.summary import verdict_document
 
-        document = verdict_document(verdict)
-        for path, suffix in ((markdown, ".md"), (html, ".html")):
-            if path:
-                write_file(path, render(document, suffix).encode())
+        write_file(html, render(verdict_document(verdict), ".html").encode())
     print_verdict(verdict, console, quiet=quiet)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from gate.git import repository_path

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -301,6 +302,42 @@ def test_a_comparison_of_other_commits_is_refused(project: Project):
     file.write_text(json.dumps({"head": "0" * 40}))
     result = project.gate("check", "--confirmation", file)
     assert (result.code, "is about 000000000000, the reports are about" in result.err) == (2, True)
+
+
+def damage(project: Project) -> None:
+    project.accept(1)
+    for file in (project.root / "tests" / "baseline").rglob("*.jsonl"):
+        file.write_text("{")
+
+
+REFUSED: dict[str, tuple[Callable[[Path], object], list[str], str, str]] = {
+    "a mistake in the rules": (
+        lambda root: (root / "thresholds.yaml").write_text("version: 1\nsuites: {api: 7}\n"),
+        [], "thresholds.yaml:2:", "correct it, and run again",
+    ),
+    "no repository": (lambda _: None, ["--base", "x"], "--base needs a git repository", "name another base"),
+    "a damaged comparison": (
+        lambda root: (root / "c.json").write_text("{"), ["--confirmation", "c.json"],
+        "no kept confirmation", "correct the call of gate check",
+    ),
+    "an unknown suite": (lambda _: None, ["--suite", "x"], "thresholds.yaml names api", "correct the call"),
+    "a damaged baseline": (lambda root: damage(Project(root)), [], "damaged line", "gate baseline repair"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_keeps_a_check_from_judging_is_told_everywhere(name, project: Project, monkeypatch):
+    prepare, arguments, says, remedy = REFUSED[name]
+    prepare(project.root)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    result = project.gate("check", "--json", "v.json", "--markdown", "v.md", *arguments)
+    assert result.code in {2, 4}
+    verdict = read_verdict((project.root / "v.json").read_bytes())
+    assert verdict.verdict == "error"
+    assert says in verdict.findings[0].message
+    assert remedy in verdict.findings[0].remedy
+    assert says in (project.root / "v.md").read_text().replace("\\", "")
+    assert "::error title=regression gate::error: 1 unusable report" in result.out
 
 
 def test_waivers_of_a_file_are_honoured_and_recorded(project: Project):

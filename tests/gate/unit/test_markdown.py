@@ -1,5 +1,6 @@
 import re
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -7,6 +8,9 @@ from markdown_it import MarkdownIt
 
 from gate.report.document import Code, Document
 from gate.report.markdown import code, escape, to_markdown
+from gate.report.summary import summary
+from gate.verdict import Finding
+from tests.gate.unit.test_golden import all_kinds
 
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 TAGS = re.compile(r"</?[a-zA-Z!][^>]*>")
@@ -147,3 +151,20 @@ def test_numbers_stand_right_and_empty_tables_are_left_out():
     document.table(("A", "B"), [])
     document.bullets([])
     assert to_markdown(document) == "# t\n\n| A | B |\n| --- | ---: |\n| x | 1 |\n"
+
+
+@pytest.mark.parametrize("number", [1, 200, 3000])
+@pytest.mark.parametrize("length", [1, 300, 30_000])
+def test_a_summary_is_short_enough_for_github_and_begins_with_the_verdict(number, length):
+    """What is longer than 1 MiB is not shown at all."""
+    text = "`|<x&" * length
+    findings = tuple(
+        Finding(kind, "fail", f"t.py::test_{n}{text}", text, rule=text, remedy=text, reproduce=f"gate {text}")
+        for kind in ("new-failure", "limit", "regression")
+        for n in range(number)
+    )
+    verdict = msgspec.structs.replace(all_kinds()[1], findings=findings)
+    written = summary(verdict)
+    assert written.startswith(f"# failed: {number:,} new failure")
+    assert len(written.encode()) < 2**20
+    assert len(written.splitlines()) > 10
