@@ -27,7 +27,7 @@ GATE: Final = click.option(
     default=DEFAULT,
     show_default=True,
     metavar="NAME",
-    help="Which gate it is, where a repository has several.",
+    help="Name of the gate; needed only with several gates.",
 )
 GATES: Final = click.option(
     "--gate",
@@ -36,7 +36,7 @@ GATES: Final = click.option(
     default=(DEFAULT,),
     show_default=True,
     metavar="NAME",
-    help="Which gate judged, where a repository has several; may be repeated.",
+    help="Name of the gate, needed only with several gates; may be repeated.",
 )
 PULL: Final = click.option(
     "--pull", type=click.IntRange(min=1), metavar="NUMBER", help="The pull request (default: the event's)."
@@ -54,8 +54,10 @@ _UNASKED: Final = (
     "give the job pull-requests: read, or push"
 )
 _OUTCOMES: Final = {
-    "shared": "another job of this run speaks as the same gate, and its verdict is as bad or worse; "
-    "give each job a name of its own: --gate NAME"
+    "shared": "not written, another job of this run speaks as the same gate, and its verdict is as bad or "
+    "worse; give each job a name of its own: --gate NAME",
+    "superseded": "not written, a newer run already reported",
+    "unneeded": "not needed, nothing to report",
 }
 PACE: float = 1.0
 """Factor of all waiting for GitHub."""
@@ -128,14 +130,10 @@ def comment(
 def plan(
     suites: tuple[str, ...], gate_id: str, base: str | None, thresholds: Path, quiet: bool, no_color: bool
 ) -> None:
-    r"""Say what a run of a workflow shall do, as lines for GITHUB_OUTPUT.
+    """Say what a workflow run compares with and how its artifacts are named, as lines for GITHUB_OUTPUT.
 
-    \b
-    base=COMMIT      what to compare with
-    key=TEXT         the gate's name where GitHub takes no text as it is
-    artifact=NAME    the artifact for the verdict
-    measured=NAME    how the artifacts with reports begin
-    suites=[...]     what to measure
+    base is a commit, and suites a JSON list. key is the gate's name where GitHub takes no text as it is;
+    artifact is where the verdict goes, and measured how the artifacts with reports begin.
     """
     import json
 
@@ -168,7 +166,7 @@ def plan(
 def relay(
     gates: tuple[str, ...], workflow: str, check_name: str, thresholds: Path, quiet: bool, no_color: bool
 ) -> None:
-    """Tell on a pull request what a run of its code left; for on: workflow_run.
+    """Post a finished run's verdict to its pull request; for on: workflow_run.
 
     Its artifact is treated as hostile: nothing of it is unpacked or executed. Writes the comment and a check
     run of the head commit with annotations.
@@ -203,13 +201,16 @@ def relay(
             )  # fmt: skip
             outcome: str = write_check(github, check)
             if not quiet:
-                say(f"check {name!r} of {commit[:12]}: {verdict.verdict}, {outcome}", console)
+                say(
+                    f"check {name!r} of {commit[:12]}, {verdict.verdict}: {_OUTCOMES.get(outcome, outcome)}",
+                    console,
+                )
             if not asked.pull or outcome == "superseded":
                 continue
             always = policy.comment == "always"
             outcome = _write(github, asked.pull, gate, verdict, always=always, run=run, alone=True)
             if not quiet:
-                say(f"comment on #{asked.pull}: {outcome}", console)
+                say(f"comment on #{asked.pull}: {_OUTCOMES.get(outcome, outcome)}", console)
 
 
 @click.command()
@@ -328,7 +329,7 @@ def _outdated(github: GitHub, now: Pull) -> str:
     except ForbiddenError:
         return ""
     younger = max((run.id for run in runs), default=0)
-    return f"run {younger} is younger and judges the same commit" if younger > context.run_id else ""
+    return f"run {younger} is newer and judges the same commit" if younger > context.run_id else ""
 
 
 def _write(

@@ -36,7 +36,8 @@ def fetch_verdict(github: GitHub, run: int, gate: str) -> Verdict:
     name = artifact_of(gate)
     left = left_by(github, run)
     if name not in left:
-        raise HostileError(f"the run left no artifact {name!r}")
+        called = f"does the gate's job run, and is its input gate {gate!r}?"
+        raise HostileError(f"run {run} left no verdict of gate {gate!r} (artifact {name!r}); {called}")
     packed = fetch(github, left[name], _MOST_PACKED)
     try:
         return read_verdict(unpacked(packed))
@@ -111,7 +112,7 @@ def unpacked(packed: bytes) -> bytes:
             if len(chosen) != 1:
                 raise HostileError(f"the artifact holds {len(chosen) or 'no'} {_MEMBER}")
             if chosen[0].compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-                raise HostileError(f"{_MEMBER} is packed in a way that cannot be bounded")
+                raise HostileError(f"{_MEMBER} is compressed by a method that is not supported")
             if not _is_plain(chosen[0]):
                 raise HostileError(f"{_MEMBER} is no plain file")
             with archive.open(chosen[0]) as file:

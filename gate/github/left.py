@@ -35,12 +35,15 @@ def finished(context: Context) -> WorkflowRun:
         owner = str(event["head_repository"]["full_name"])
     except (msgspec.ValidationError, KeyError, TypeError):
         raise ContextError(
-            "gate baseline learn needs the event of a workflow run; it is for on: workflow_run"
+            "gate baseline learn works only on the event workflow_run (it is for on: workflow_run)"
         ) from None
     if run.event not in _LEARNS:
-        raise NothingToLearnError(f"the run was started by {run.event}")
+        raise NothingToLearnError(
+            f"runs started by {run.event} are not accepted, only those by push and workflow_dispatch"
+        )
     if owner != context.repository or run.head_branch != context.default_branch:
-        raise NothingToLearnError(f"the run is about {owner}, branch {run.head_branch}")
+        wanted = f"branch {context.default_branch!r} of {context.repository}"
+        raise NothingToLearnError(f"the run is on branch {run.head_branch!r} of {owner}, not on {wanted}")
     if run.conclusion not in _ENDED:
         raise NothingToLearnError(f"the run ended as {run.conclusion}")
     return run

@@ -66,10 +66,10 @@ def question(github: GitHub) -> Question:
         owner = str(event["head_repository"]["owner"]["login"])
     except (msgspec.ValidationError, KeyError, TypeError):
         raise ContextError(
-            "gate relay needs the event of a workflow run; it is for on: workflow_run"
+            "gate relay works only on the event workflow_run (it is for on: workflow_run)"
         ) from None
     if run.conclusion in _WAITING:
-        raise NothingToTellError(f"the run ended as {run.conclusion}")
+        raise NothingToTellError(f"the run did not begin ({run.conclusion or 'no conclusion'})")
     if run.event == "merge_group":
         return Question(run, 0, queued_pull(run.head_branch or ""), "")
     if run.event != "pull_request":
@@ -78,13 +78,13 @@ def question(github: GitHub) -> Question:
     number = pulls[0].number
     followed = _followed(github, run)
     if run.conclusion == "cancelled" and followed:
-        raise NothingToTellError("the run was cancelled, and a younger one judges the same commit")
+        raise NothingToTellError("the run was cancelled, and a newer one judges the same commit")
     files = list(github.pages(f"/pulls/{number}/files", ChangedFile))
     changed, closed = base_changed(github, number), ""
     # The run that a change of the base starts can begin in the same second.
     if changed > run.created_at or (changed == run.created_at and followed):
         if followed:
-            raise NothingToTellError("the base branch was changed after it began, and a younger run judges")
+            raise NothingToTellError("the base branch was changed after it began, and a newer run judges")
         closed = "the base branch was changed after this run began; push, or close and open the pull request"
     if len(pulls) > 1:
         others = ", ".join(f"#{pull.number}" for pull in pulls)

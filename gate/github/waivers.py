@@ -45,7 +45,10 @@ def find_waivers(
     """
     about = github.get(f"/pulls/{pull}", Pull)
     if base and about.base.ref != base:
-        return Waivers(head, outdated=f"this run is for base branch {base}, and now it is {about.base.ref}")
+        return Waivers(
+            head,
+            outdated=f"this run is for base branch {base}, and the pull request is now for {about.base.ref}",
+        )
     if head and about.head.sha != head:
         return Waivers(
             head, refused=("the pull request has a newer commit, so no waiver counts for this one",)
@@ -64,7 +67,7 @@ def find_waivers(
         if not reason and waiver.by not in permitted:
             permitted[waiver.by] = _may_write(github, waiver.by)
         if not reason and not permitted[waiver.by]:
-            reason = "who gave it may not write to this repository"
+            reason = f"{waiver.by} has no write access to this repository"
         if reason:
             refused.append(f"the waiver of {waiver.subject} by {waiver.by} does not count: {reason}")
         else:
@@ -114,11 +117,11 @@ def _why_not(waiver: Waiver, given: str, begun: str, author: str, *, edited: boo
     if not waiver.reason:
         return "it gives no reason"
     if edited:
-        return "it was edited; write it anew"
+        return "the comment was edited; post a new one"
     if not begun or given < begun:
-        return "it is older than the newest run of this commit; give it again"
+        return "it is older than the newest run of this commit; post it again"
     if waiver.by == author and not self_waivers:
-        return "the rules forbid waivers by the author (github.self_waivers)"
+        return "thresholds.yaml forbids waivers by the author of the pull request (github.self_waivers)"
     return ""
 
 

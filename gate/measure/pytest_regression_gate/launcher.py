@@ -17,7 +17,7 @@ _CHECKED_OUT: Final = _HERE.parents[2]
 def main() -> NoReturn:
     """Run the command line."""
     if sys.platform == "win32":
-        sys.exit("gate does not run on Windows: it measures with what Linux has; use WSL or a Linux runner")
+        sys.exit("gate does not support Windows; use WSL or a Linux runner")
     sys.path.insert(0, str(_INSTALLED if _INSTALLED.is_dir() else _CHECKED_OUT))
     from gate.cli import main as run  # noqa: PLC0415 - found only now
 

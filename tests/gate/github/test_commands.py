@@ -22,7 +22,7 @@ def test_a_comment_is_written_and_then_left_alone(job, double):
 
 def test_nothing_to_say_writes_nothing_unless_the_rules_ask_for_it(job, double):
     (job.root / "verdict.json").write_bytes(to_json(passed()[1]))
-    assert "unneeded" in job.gate("comment", "verdict.json").out
+    assert "not needed, nothing to report" in job.gate("comment", "verdict.json").out
     rules = job.root / "thresholds.yaml"
     rules.write_text(rules.read_text() + "github: {comment: always}\n")
     assert "created" in job.gate("comment", "verdict.json").out
@@ -81,7 +81,7 @@ def test_without_a_verdict_the_comment_says_so(job, double):
 def test_a_run_says_nothing_if_a_younger_one_judges_the_same_commit(job, double):
     double.add_run(43, HEAD)
     said = job.gate("comment", "nothing.json").out
-    assert "run 43 is younger and judges the same commit" in said
+    assert "run 43 is newer and judges the same commit" in said
     assert double.bodies(7) == []
 
 
@@ -96,10 +96,13 @@ def test_a_run_for_another_base_branch_is_outdated(job, double):
         "this run is for base branch lax, and #7 is now for main" in job.gate("comment", "verdict.json").out
     )
     assert double.bodies(7) == []
-    assert "this run is for base branch lax, and now it is main" in job.gate("waivers", "-o", "w.json").out
+    assert (
+        "this run is for base branch lax, and the pull request is for main"
+        in job.gate("waivers", "-o", "w.json").out
+    )
     checked = job.gate("check", "--waivers", "w.json", "--json", "v.json", "--no-confirm")
     assert checked.code == 4
-    assert "this run is for base branch lax, and now it is main" in checked.out
+    assert "this run is for base branch lax, and the pull request is for main" in checked.out
     (job.root / "event.json").write_text(about("main"))
     assert job.gate("waivers", "-o", "w.json").out.strip() == "no waivers"
 
@@ -142,7 +145,7 @@ def test_waivers_are_written_for_the_check(job, double):
     result = job.gate("waivers", "--output", "waivers.json")
     assert result.code == 0
     assert "waiver of api.home.p50 by kim: because" in result.out
-    assert "by sam does not count: who gave it may not write" in result.out
+    assert "by sam does not count: sam has no write access" in result.out
     kept = json.loads((job.root / "waivers.json").read_text())
     assert kept["head"] == HEAD
     assert [waiver["subject"] for waiver in kept["granted"]] == ["api.home.p50"]

@@ -33,10 +33,13 @@ def learn(job: Project, *arguments: str, **more: Any):
 
 
 NOTHING = {
-    "a pull request": ({"event": "pull_request"}, "was started by pull_request"),
-    "a schedule": ({"event": "schedule"}, "was started by schedule"),
-    "another branch": ({"head_branch": "topic"}, "is about acme/shop, branch topic"),
-    "a fork's main": ({"head_repository": {"full_name": "eve/shop"}}, "is about eve/shop, branch main"),
+    "a pull request": ({"event": "pull_request"}, "runs started by pull_request are not accepted"),
+    "a schedule": ({"event": "schedule"}, "runs started by schedule are not accepted"),
+    "another branch": (
+        {"head_branch": "topic"},
+        "is on branch 'topic' of acme/shop, not on branch 'main' of acme/shop",
+    ),
+    "a fork's main": ({"head_repository": {"full_name": "eve/shop"}}, "is on branch 'main' of eve/shop"),
     "cancelled": ({"conclusion": "cancelled"}, "ended as cancelled"),
     "failed before it judged": ({"conclusion": "failure"}, "so it was not judged"),
 }

@@ -105,7 +105,7 @@ def test_a_run_that_judged_nothing_is_an_error(conclusion, double):
 
 def test_a_cancelled_run_that_a_younger_one_replaces_is_not_told(double):
     double.add_run(43, HEAD)
-    with pytest.raises(NothingToTellError, match="a younger one"):
+    with pytest.raises(NothingToTellError, match="a newer one"):
         relayed(double, event(conclusion="cancelled"))
 
 
@@ -181,8 +181,8 @@ FORGED: dict[str, tuple[bytes, str]] = {
     "no archive": (b"PK\x03\x04 nonsense", "cannot be unpacked"),
     "a path out of it": (archive(**{"../../verdict.json": to_json(GREEN)}), "holds no verdict.json"),
     "a link": (link(), "no plain file"),
-    "bzip2": (packed_by(zipfile.ZIP_BZIP2), "cannot be bounded"),
-    "lzma": (packed_by(zipfile.ZIP_LZMA), "cannot be bounded"),
+    "bzip2": (packed_by(zipfile.ZIP_BZIP2), "a method that is not supported"),
+    "lzma": (packed_by(zipfile.ZIP_LZMA), "a method that is not supported"),
     "a name that is no text": (bad_name(), "cannot be unpacked"),
     "cut off": (archive(**{"verdict.json": to_json(GREEN)})[:-22], "cannot be unpacked"),
     "no JSON": (archive(**{"verdict.json": b"{"}), "is no verdict"),
@@ -319,7 +319,7 @@ def test_a_run_that_began_before_the_base_was_changed_is_not_told_if_a_younger_o
     leave(double, GREEN)
     double.change_base(7, "main", at=LATER)
     double.add_run(43, HEAD, at=LATER)
-    with pytest.raises(NothingToTellError, match="a younger run judges"):
+    with pytest.raises(NothingToTellError, match="a newer run judges"):
         relayed(double, event(run_attempt=2))
 
 
@@ -337,7 +337,7 @@ def test_the_run_that_the_change_of_the_base_started_is_told(double):
     double.add_run(43, HEAD, at=LATER)
     double.artifacts = {n: (43, *rest) for n, (_, *rest) in double.artifacts.items()}
     assert relayed(double, event(id=43, created_at=LATER)).verdict == GREEN
-    with pytest.raises(NothingToTellError, match="a younger run judges"):
+    with pytest.raises(NothingToTellError, match="a newer run judges"):
         relayed(double, event(created_at=LATER))  # the same second, but older
 
 

@@ -344,7 +344,7 @@ def test_a_second_job_of_one_name_stops_at_once(rig, double):
     rig.change({"service.py": SERVICE})
     second = rig.pull_request()
     assert second.check == "failure"
-    assert "another job of this run is a gate called 'gate'; give each a name of its own" in second.log
+    assert "gate name 'gate' is taken by another job of this run; set a unique input gate" in second.log
     assert "Run the suite" not in second.log
     assert ((rig.artifacts / "regression-gate" / "verdict.json").read_bytes(), double.bodies(7)) == (
         verdict,

@@ -28,7 +28,7 @@ def test_the_command_is_refused_in_one_line(monkeypatch, capsys):
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(SystemExit) as refused:
         launcher.main()
-    assert str(refused.value).startswith("gate does not run on Windows")
+    assert str(refused.value).startswith("gate does not support Windows")
     assert "\n" not in str(refused.value)
 
 
