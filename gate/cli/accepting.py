@@ -37,6 +37,7 @@ from gate.verdict import EXIT_CODES, KINDS
 
 if TYPE_CHECKING:
     from gate.baseline.records import Memory, Record, SuiteRecords
+    from gate.github.nouns import WorkflowRun
     from gate.pipeline.accept import Admitted, Candidate
     from gate.verdict import Finding, Verdict
 
@@ -107,8 +108,8 @@ def learn(gates: tuple[str, ...], thresholds: Path, quiet: bool, no_color: bool)
     takes no push. Of a run that failed, all but what got worse is accepted. A run that was started by hand
     is accepted if it passed and was asked to update the baseline.
     """
+    from gate.github.errors import GitHubError
     from gate.github.left import NothingToLearnError, finished, left_by_gate
-    from gate.runner import MANIFEST
 
     codes: list[int] = []
     with connection() as github, tempfile.TemporaryDirectory() as scratch:
@@ -117,22 +118,34 @@ def learn(gates: tuple[str, ...], thresholds: Path, quiet: bool, no_color: bool)
         except NothingToLearnError as error:
             say(f"nothing to accept: {error}", console_for(no_color))
             return
-        for number, gate in enumerate(dict.fromkeys(gates)):
+        for number, gate in enumerate(
+            dict.fromkeys(gates)
+        ):  # each on its own: one that ends in error stops no other
             directory = Path(scratch) / str(number)
             try:
                 left_by_gate(github, run, gate, directory)
+                codes.append(_learned(run, directory, thresholds, quiet=quiet, no_color=no_color))
             except NothingToLearnError as error:
                 say(f"gate {gate}: nothing to accept: {error}", console_for(no_color))
-                continue
-            reports = sorted(path.parent for path in directory.rglob(MANIFEST))
-            code = _add_run(
-                _read(directory / VERDICT), None, (),
-                reports=tuple(reports), baseline=None, commit=run.head_sha, source=str(run.id),
-                attempt=run.run_attempt, branch=run.head_branch, by_pull=True, remote="origin",
-                thresholds=thresholds, quiet=quiet, no_color=no_color,
-            )  # fmt: skip
-            codes.append(code if code != EXIT_CODES["failed"] else 0)  # the run itself is red for it
+            except GitHubError as error:
+                complain(f"gate {gate}: GitHub: {error}")
+                codes.append(EXIT_CODES["error"])
+            except SystemExit as ended:
+                codes.append(ended.code if isinstance(ended.code, int) else EXIT_CODES["error"])
     sys.exit(max(codes, default=0))
+
+
+def _learned(run: WorkflowRun, directory: Path, thresholds: Path, *, quiet: bool, no_color: bool) -> int:
+    """Accept what a gate left of a run; that something got worse is no error, since the run is red for it."""
+    from gate.runner import MANIFEST
+
+    code = _add_run(
+        _read(directory / VERDICT), None, (),
+        reports=tuple(sorted(path.parent for path in directory.rglob(MANIFEST))), baseline=None,
+        commit=run.head_sha, source=str(run.id), attempt=run.run_attempt, branch=run.head_branch,
+        by_pull=True, remote="origin", thresholds=thresholds, quiet=quiet, no_color=no_color,
+    )  # fmt: skip
+    return code if code != EXIT_CODES["failed"] else 0
 
 
 def _add_run(

@@ -16,15 +16,23 @@ from gate.github.names import DEFAULT
 from gate.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
+    from gate.github.checks import Check
     from gate.github.client import GitHub
     from gate.github.comments import Run
     from gate.github.nouns import Pull
     from gate.verdict import Verdict
 
+
+def _named(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    """An input of an action that is left empty means the only gate."""
+    return name or DEFAULT
+
+
 GATE: Final = click.option(
     "--gate",
     "gate_id",
     default=DEFAULT,
+    callback=_named,
     show_default=True,
     metavar="NAME",
     help="Name of the gate; needed only with several gates.",
@@ -160,7 +168,7 @@ def plan(
 @GATES
 @WORKFLOW
 @click.option("--check", "check_name", default="regression-gate / verdict", show_default=True,
-              metavar="NAME", help="Name of the check; of several gates, each adds its name.")  # fmt: skip
+              metavar="NAME", help="Name of the check; a gate with a name adds it.")  # fmt: skip
 @common
 @conversation
 def relay(
@@ -172,7 +180,7 @@ def relay(
     run of the head commit with annotations.
     """
     from gate.git import repository_path
-    from gate.github.checks import Check, write_check
+    from gate.github.checks import Check
     from gate.github.relay import NothingToTellError, answer, question
     from gate.pipeline.load import load_policy
     from gate.report.annotations import annotations
@@ -190,17 +198,20 @@ def relay(
         except NothingToTellError as error:
             say(f"nothing to tell: {error}", console)
             return
-        run, commit = (asked.run.id, asked.run.run_attempt), asked.run.head_sha
+        run, commit, failed = (asked.run.id, asked.run.run_attempt), asked.run.head_sha, False
         for gate in dict.fromkeys(gates):
             verdict = answer(github, asked, policy, rules, gate=gate, workflow=workflow)
-            name = check_name if len(gates) == 1 else f"{check_name} ({one_line(gate)})"
+            name = check_name if gate == DEFAULT else f"{check_name} ({one_line(gate)})"
             check = Check(
                 name, commit, run, verdict.verdict, one_line(headline(verdict)),
                 full(verdict, Links(github.context.url_of(run[0]))),
                 annotations(verdict, rules.rpartition("/")[0]),
             )  # fmt: skip
-            outcome: str = write_check(github, check)
-            if not quiet:
+            outcome, refused = _written(github, check)
+            failed |= bool(refused)
+            if refused:
+                complain(f"check {name!r} not written: {refused}")
+            elif not quiet:
                 say(
                     f"check {name!r} of {commit[:12]}, {verdict.verdict}: {_OUTCOMES.get(outcome, outcome)}",
                     console,
@@ -211,6 +222,8 @@ def relay(
             outcome = _write(github, asked.pull, gate, verdict, always=always, run=run, alone=True)
             if not quiet:
                 say(f"comment on #{asked.pull}: {_OUTCOMES.get(outcome, outcome)}", console)
+    if failed:
+        sys.exit(EXIT_CODES["error"])
 
 
 @click.command()
@@ -231,6 +244,8 @@ def waivers(
     """
     import msgspec
 
+    from gate.github.nouns import Pull
+    from gate.github.questions import outdated
     from gate.github.waivers import find_waivers, merged_as
     from gate.pipeline.load import policy_of
     from gate.waivers import NO_WAIVERS
@@ -248,9 +263,11 @@ def waivers(
             say("the event is about no pull request: no waivers", console)
             return
         found = find_waivers(
-            github, number, self_waivers=policy.self_waivers, head=head, workflow=github.context.workflow,
-            base="" if pull else github.context.base_branch,
-        )  # fmt: skip
+            github, number, self_waivers=policy.self_waivers, head=head, workflow=github.context.workflow
+        )
+        if github.context.event == "pull_request" and not pull:
+            now = github.get(f"/pulls/{number}", Pull)
+            found = msgspec.structs.replace(found, outdated=outdated(github, now))
     write_file(output, msgspec.json.encode(found))
     for waiver in found.granted:
         say(f"waiver of {waiver.subject} by {waiver.by}: {waiver.reason}", console)
@@ -312,24 +329,28 @@ def _always(thresholds: Path) -> bool:
         return False
 
 
+def _written(github: GitHub, check: Check) -> tuple[str, str]:
+    """What became of a check, or why GitHub refuses it; the comment is written all the same."""
+    from gate.github.checks import write_check
+    from gate.github.errors import ForbiddenError
+
+    try:
+        return write_check(github, check), ""
+    except ForbiddenError as error:
+        return "", str(error)
+
+
 def _outdated(github: GitHub, now: Pull) -> str:
     """Why the event's run is not to be told of on its pull request; empty: it is."""
     from gate.github.errors import ForbiddenError
-    from gate.github.waivers import runs_of
+    from gate.github.questions import outdated
 
-    context = github.context
-    if context.head not in {"", now.head.sha}:
+    if github.context.head not in {"", now.head.sha}:
         return f"#{now.number} has a newer commit, {now.head.sha[:12]}"
-    if context.base_branch not in {"", now.base.ref}:
-        return (
-            f"this run is for base branch {context.base_branch}, and #{now.number} is now for {now.base.ref}"
-        )
     try:
-        runs = runs_of(github, now.head.sha, context.workflow)
-    except ForbiddenError:
+        return outdated(github, now)
+    except ForbiddenError:  # the job has no actions: read
         return ""
-    younger = max((run.id for run in runs), default=0)
-    return f"run {younger} is newer and judges the same commit" if younger > context.run_id else ""
 
 
 def _write(

@@ -49,6 +49,9 @@ def rebuild(
         raise click.UsageError(
             f"{runs} holds no accepted runs; measure some: gate calibrate --new-baseline DIR"
         )
+    if foreign := [suite.suite for suite in fresh.suites if suite.suite not in policy.suites]:
+        known = ", ".join(policy.suites)
+        raise click.UsageError(f"{runs} holds runs of suite {foreign[0]!r}; {thresholds.name} has: {known}")
     directory = baseline_directory(baseline, thresholds, policy, writes=not branch)
     lines = [
         f"{suite.suite}: begun anew on {suite.environment.id} with {len(suite.records)} runs of "

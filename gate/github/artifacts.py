@@ -26,32 +26,37 @@ class HostileError(Exception):
     """The artifact is not what the gate writes; the message says why."""
 
 
-def fetch_verdict(github: GitHub, run: int, gate: str) -> Verdict:
-    """The verdict that a gate left in a run.
+def fetch_verdict(github: GitHub, run: int, gate: str) -> tuple[Verdict, str]:
+    """The verdict that a gate left in a run, and when it did, if GitHub says so.
 
     Raises:
         HostileError: it left none, or something else.
         GitHubError: GitHub refused, or could not be reached in time.
     """
     name = artifact_of(gate)
-    left = left_by(github, run)
-    if name not in left:
+    newest = left_by(github, run, name=name).get(name)
+    if newest is None:
         called = f"does the gate's job run, and is its input gate {gate!r}?"
         raise HostileError(f"run {run} left no verdict of gate {gate!r} (artifact {name!r}); {called}")
-    packed = fetch(github, left[name], _MOST_PACKED)
+    packed = fetch(github, newest, _MOST_PACKED)
     try:
-        return read_verdict(unpacked(packed))
+        return read_verdict(unpacked(packed)), newest.created_at or ""
     except ValueError as error:
         raise HostileError(f"{_MEMBER}: {error}") from None
 
 
-def left_by(github: GitHub, run: int) -> dict[str, Artifact]:
+def left_by(github: GitHub, run: int, **only: str) -> dict[str, Artifact]:
     """The artifacts of a run by name; of several with one name the newest.
+
+    Args:
+        github: the connection.
+        run: which run.
+        only: what GitHub shall choose them by.
 
     Raises:
         GitHubError: GitHub refused, or could not be reached in time.
     """
-    found = github.pages(f"/actions/runs/{run}/artifacts", Artifact, "artifacts")
+    found = github.pages(f"/actions/runs/{run}/artifacts", Artifact, "artifacts", **only)
     kept = (artifact for artifact in found if not artifact.expired)
     return {artifact.name: artifact for artifact in sorted(kept, key=lambda artifact: artifact.id)}
 

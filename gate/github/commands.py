@@ -8,8 +8,9 @@ import msgspec
 from gate.github.client import GitHub
 from gate.github.context import ContextError
 from gate.github.errors import GitHubError
-from gate.github.nouns import Comment
-from gate.github.waivers import command_in, find_waivers, runs_of
+from gate.github.nouns import Comment, Pull
+from gate.github.questions import runs_of
+from gate.github.waivers import command_in, find_waivers
 from gate.policy import Policy
 
 _YES: Final = "+1"
@@ -44,7 +45,7 @@ def obey(github: GitHub, policy: Policy, workflow: str) -> str:
     if not any(waiver.source == comment.html_url for waiver in waivers.granted):
         _react(github, comment, _NO)
         return "; ".join(waivers.refused) or "the comment waives nothing"
-    runs = runs_of(github, waivers.head, workflow)
+    runs = runs_of(github, github.get(f"/pulls/{context.pull}", Pull), workflow)
     if not runs:
         _react(github, comment, _NO)
         return f"no run of {workflow} judged {waivers.head[:12]}"

@@ -29,11 +29,9 @@ def finished(context: Context) -> WorkflowRun:
         NothingToLearnError: it is another one.
         ContextError: the event is no workflow run.
     """
-    event = context.workflow_run
     try:
-        run = msgspec.convert(event, WorkflowRun)
-        owner = str(event["head_repository"]["full_name"])
-    except (msgspec.ValidationError, KeyError, TypeError):
+        run = msgspec.convert(context.workflow_run, WorkflowRun)
+    except msgspec.ValidationError:
         raise ContextError(
             "gate baseline learn works only on the event workflow_run (it is for on: workflow_run)"
         ) from None
@@ -41,6 +39,7 @@ def finished(context: Context) -> WorkflowRun:
         raise NothingToLearnError(
             f"runs started by {run.event} are not accepted, only those by push and workflow_dispatch"
         )
+    owner = run.head_repository.full_name if run.head_repository else "a repository that was deleted"
     if owner != context.repository or run.head_branch != context.default_branch:
         wanted = f"branch {context.default_branch!r} of {context.repository}"
         raise NothingToLearnError(f"the run is on branch {run.head_branch!r} of {owner}, not on {wanted}")

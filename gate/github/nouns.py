@@ -26,6 +26,8 @@ class Branch(msgspec.Struct, frozen=True):
 
     sha: str
     ref: str = ""
+    label: str = ""
+    """`owner:ref`."""
 
 
 class Pull(msgspec.Struct, frozen=True):
@@ -59,6 +61,13 @@ class Permission(msgspec.Struct, frozen=True):
     permission: str
 
 
+class Repository(msgspec.Struct, frozen=True):
+    """Where a run's code came from."""
+
+    owner: User
+    full_name: str = ""
+
+
 class WorkflowRun(msgspec.Struct, frozen=True):
     """A run of a workflow."""
 
@@ -73,6 +82,16 @@ class WorkflowRun(msgspec.Struct, frozen=True):
     status: str = ""
     """queued, in_progress, completed, and others."""
     run_attempt: int = 1
+    head_repository: Repository | None = None
+    """None: it was deleted."""
+
+    @property
+    def source(self) -> str:
+        """Owner and branch of its code, as a pull request's label says them; empty: it is not known."""
+        there = self.head_repository and self.head_branch
+        return (
+            f"{self.head_repository.owner.login}:{self.head_branch}" if there and self.head_repository else ""
+        )
 
     def is_of(self, workflow: str) -> bool:
         """Whether it is a run of a workflow, by the path or the name of its file."""
@@ -86,6 +105,7 @@ class Job(msgspec.Struct, frozen=True):
     name: str
     """Names of the jobs that called it, its own, and the values of its matrix."""
     conclusion: str | None = None
+    started_at: str = ""
 
 
 class Artifact(msgspec.Struct, frozen=True):
@@ -95,6 +115,7 @@ class Artifact(msgspec.Struct, frozen=True):
     name: str
     size_in_bytes: int
     expired: bool = False
+    created_at: str | None = None
 
 
 class CheckOutput(msgspec.Struct, frozen=True):

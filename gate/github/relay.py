@@ -14,9 +14,11 @@ import msgspec
 from gate.github.artifacts import HostileError, fetch_verdict
 from gate.github.client import GitHub
 from gate.github.context import ContextError, queued_pull
+from gate.github.errors import GitHubError
 from gate.github.names import DEFAULT
-from gate.github.nouns import ChangedFile, Job, Pull, WorkflowRun
-from gate.github.waivers import base_changed, find_waivers, runs_of
+from gate.github.nouns import ChangedFile, Job, WorkflowRun
+from gate.github.questions import base_changed, newer_run, pulls_with, shared_head
+from gate.github.waivers import find_waivers
 from gate.policy import Policy
 from gate.verdict import EXIT_CODES, Finding, Verdict, decide, in_reading_order, unusable
 from gate.waivers import Waivers, permission_for
@@ -25,6 +27,8 @@ _MOST_FILES: Final = 3000
 """GitHub lists no more files of a pull request."""
 _OWN: Final = "regression-gate"
 """What the job that judges is called."""
+_OWN_NAME: Final = re.compile(rf"(?:^| / ){_OWN}(?: \(.*\))?$", re.DOTALL)
+"""In `caller / job (value, value)` the last part, or the only one."""
 _WAITING: Final = frozenset({"stale", "action_required", None})
 """Conclusions of a run that did not begin: it waits for an approval."""
 
@@ -60,11 +64,9 @@ def question(github: GitHub) -> Question:
         ContextError: the event is another one.
         GitHubError: GitHub refused, or could not be reached in time.
     """
-    event = github.context.workflow_run
     try:
-        run = msgspec.convert(event, WorkflowRun)
-        owner = str(event["head_repository"]["owner"]["login"])
-    except (msgspec.ValidationError, KeyError, TypeError):
+        run = msgspec.convert(github.context.workflow_run, WorkflowRun)
+    except msgspec.ValidationError:
         raise ContextError(
             "gate relay works only on the event workflow_run (it is for on: workflow_run)"
         ) from None
@@ -74,22 +76,24 @@ def question(github: GitHub) -> Question:
         return Question(run, 0, queued_pull(run.head_branch or ""), "")
     if run.event != "pull_request":
         raise NothingToTellError(f"the run was started by {run.event}, not by a pull request")
-    pulls = _pulls_of(github, run, owner)
-    number = pulls[0].number
-    followed = _followed(github, run)
-    if run.conclusion == "cancelled" and followed:
+    pulls = pulls_with(github, run.head_sha)
+    own = [pull for pull in pulls if not run.source or pull.head.label in {"", run.source}]
+    if not own:
+        raise NothingToTellError(
+            "no open pull request has this commit as its head; it moved on, or is closed"
+        )
+    pull = own[0]
+    newer = newer_run(github, pull, run.id, run.path.partition("@")[0])
+    if run.conclusion == "cancelled" and newer:
         raise NothingToTellError("the run was cancelled, and a newer one judges the same commit")
-    files = list(github.pages(f"/pulls/{number}/files", ChangedFile))
-    changed, closed = base_changed(github, number), ""
+    files = list(github.pages(f"/pulls/{pull.number}/files", ChangedFile))
+    changed, closed = base_changed(github, pull.number), shared_head(pulls)
     # The run that a change of the base starts can begin in the same second.
-    if changed > run.created_at or (changed == run.created_at and followed):
-        if followed:
+    if changed > run.created_at or (changed == run.created_at and newer):
+        if newer:
             raise NothingToTellError("the base branch was changed after it began, and a newer run judges")
         closed = "the base branch was changed after this run began; push, or close and open the pull request"
-    if len(pulls) > 1:
-        others = ", ".join(f"#{pull.number}" for pull in pulls)
-        closed = f"{others} have the same head commit: which one was judged is not known; close all but one"
-    return Question(run, number, number, run.head_sha, files, closed)
+    return Question(run, pull.number, pull.number, run.head_sha, files, closed)
 
 
 def answer(
@@ -112,7 +116,10 @@ def answer(
         return unusable(question.closed, question.run.head_sha)
     try:
         verdict = _left(github, question.run, gate, workflow)
-    except HostileError as error:
+    except (
+        HostileError,
+        GitHubError,
+    ) as error:  # without a check an older one would go on saying what it says
         verdict = unusable(str(error), question.run.head_sha)
     verdict = _with_rules(verdict, policy, question.files, rules)
     if any(finding.state == "waived" for finding in verdict.findings):
@@ -133,9 +140,11 @@ def _left(github: GitHub, run: WorkflowRun, gate: str, workflow: str) -> Verdict
     """The verdict of a run, if it is one of the workflow that judges and its job ended like its verdict."""
     if not run.is_of(workflow):
         raise HostileError(f"the run is one of {run.path}, not of {workflow}")
-    verdict = fetch_verdict(github, run.id, gate)
     jobs = github.pages(f"/actions/runs/{run.id}/attempts/{run.run_attempt}/jobs", Job, "jobs")
     own = _job_of(gate, list(jobs))
+    verdict, left_at = fetch_verdict(github, run.id, gate)
+    if own and left_at and left_at < own.started_at:
+        raise HostileError(f"the job {own.name!r} left no verdict in attempt {run.run_attempt}; read its log")
     ended = own.conclusion if own else run.conclusion
     if (verdict.verdict == "passed") == (ended == "success"):
         return verdict
@@ -150,7 +159,7 @@ def _job_of(gate: str, jobs: Sequence[Job]) -> Job | None:
 
     None: there is no such job, or it cannot be told apart, so that the whole run has to have passed.
     """
-    own = [job for job in jobs if _names(job, _OWN)]
+    own = [job for job in jobs if _OWN_NAME.search(job.name)]
     if len(own) > 1:
         plain, named = [job for job in own if job.name == _OWN], [job for job in own if _names(job, gate)]
         own = plain or named if gate == DEFAULT else named or plain
@@ -160,25 +169,6 @@ def _job_of(gate: str, jobs: Sequence[Job]) -> Job | None:
 def _names(job: Job, text: str) -> bool:
     """Whether a text is a part of a job's name: `caller (value, value) / job (value, value)`."""
     return bool(re.search(rf"(?:^| / | \(|, ){re.escape(text)}(?:$| / | \(|, |\))", job.name))
-
-
-def _pulls_of(github: GitHub, run: WorkflowRun, owner: str) -> list[Pull]:
-    """The open pull requests whose head the run measured. The event names none for a fork."""
-    found = [
-        pull
-        for pull in github.pages("/pulls", Pull, state="open", head=f"{owner}:{run.head_branch}")
-        if pull.head.sha == run.head_sha
-    ]
-    if not found:
-        raise NothingToTellError(
-            "no open pull request has this commit as its head; it moved on, or is closed"
-        )
-    return found
-
-
-def _followed(github: GitHub, run: WorkflowRun) -> bool:
-    """Whether a younger run of the same workflow and commit exists."""
-    return any(other.id > run.id and other.is_of(run.path) for other in runs_of(github, run.head_sha))
 
 
 def _with_rules(verdict: Verdict, policy: Policy, files: Sequence[ChangedFile], rules: str) -> Verdict:

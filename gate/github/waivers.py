@@ -11,7 +11,8 @@ from typing import Final
 
 from gate.github.client import GitHub
 from gate.github.errors import NotFoundError
-from gate.github.nouns import Comment, IssueEvent, Permission, Pull, WorkflowRun
+from gate.github.nouns import Comment, IssueEvent, Permission, Pull
+from gate.github.questions import runs_of
 from gate.report.text import one_line
 from gate.verdict import Waiver
 from gate.waivers import EVERYTHING, Waivers
@@ -23,12 +24,10 @@ _COMMAND: Final = re.compile(
 """Of the first line of a comment. A subject with spaces stands in quotes."""
 _MAY_WRITE: Final = frozenset({"admin", "write"})
 _LONGEST_REASON: Final = 300
-_REBASED: Final = frozenset({"base_ref_changed", "automatic_base_change_succeeded"})
-"""Events after which a pull request is for another branch."""
 
 
 def find_waivers(
-    github: GitHub, pull: int, *, self_waivers: bool, head: str = "", workflow: str = "", base: str = ""
+    github: GitHub, pull: int, *, self_waivers: bool, head: str = "", workflow: str = ""
 ) -> Waivers:
     """All waivers of a pull request that count for its head commit.
 
@@ -38,17 +37,11 @@ def find_waivers(
         self_waivers: whether the author may waive.
         head: the commit that was judged; empty: that of the pull request.
         workflow: path of the workflow whose runs begin with a push; empty: any workflow.
-        base: the branch whose rules judge; empty: that of the pull request.
 
     Raises:
         GitHubError: GitHub refused, or could not be reached in time.
     """
     about = github.get(f"/pulls/{pull}", Pull)
-    if base and about.base.ref != base:
-        return Waivers(
-            head,
-            outdated=f"this run is for base branch {base}, and the pull request is now for {about.base.ref}",
-        )
     if head and about.head.sha != head:
         return Waivers(
             head, refused=("the pull request has a newer commit, so no waiver counts for this one",)
@@ -57,7 +50,7 @@ def find_waivers(
     if not wishes:
         return Waivers(about.head.sha)
     # When the newest run of the commit began; empty if there is none.
-    begun = max((run.created_at for run in runs_of(github, about.head.sha, workflow)), default="")
+    begun = max((run.created_at for run in runs_of(github, about, workflow)), default="")
     author = about.user.login if about.user else ""
     granted: list[Waiver] = []
     refused: list[str] = []
@@ -78,26 +71,6 @@ def find_waivers(
 def command_in(comment: Comment) -> re.Match[str] | None:
     """The command that a comment begins with: its subject and its reason."""
     return _COMMAND.fullmatch(comment.body.partition("\n")[0].rstrip())
-
-
-def runs_of(github: GitHub, head: str, workflow: str = "") -> list[WorkflowRun]:
-    """The runs of a workflow for pull requests with a head commit; without a workflow those of any.
-
-    Raises:
-        GitHubError: GitHub refused, or could not be reached in time.
-    """
-    runs = github.pages("/actions/runs", WorkflowRun, "workflow_runs", head_sha=head, event="pull_request")
-    return [run for run in runs if run.head_sha == head and (not workflow or run.is_of(workflow))]
-
-
-def base_changed(github: GitHub, pull: int) -> str:
-    """When a pull request was given another base branch, last; empty: never. UTC, which sorts by time.
-
-    Raises:
-        GitHubError: GitHub refused, or could not be reached in time.
-    """
-    events = github.pages(f"/issues/{pull}/events", IssueEvent)
-    return max((event.created_at for event in events if event.event in _REBASED), default="")
 
 
 def merged_as(github: GitHub, commit: str) -> int:

@@ -60,6 +60,7 @@ def job(tmp_path: Path, double, monkeypatch) -> Project:
         "GITHUB_TOKEN": TOKEN,
         "GITHUB_RUN_ID": "42",
         "GITHUB_RUN_ATTEMPT": "1",
+        "GITHUB_WORKFLOW_REF": "acme/shop/.github/workflows/regression-gate.yml@refs/pull/7/merge",
     }.items():
         monkeypatch.setenv(name, value)
     return Project(tmp_path)

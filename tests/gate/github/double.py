@@ -81,6 +81,8 @@ class Double:
         self.violations: list[str] = []
         self.faults: list[Fault] = []
         self.now = "2026-11-20T10:00:00Z"
+        self.started = "2026-11-20T09:30:00Z"
+        """When the jobs began."""
         self.url = ""
         self.over = threading.Event()
         self.lock = threading.RLock()
@@ -138,11 +140,12 @@ class Double:
         self.events.setdefault(pull, []).append(entry)
 
     def add_run(
-        self, number: int, head: str, *, at: str = "2026-11-20T09:00:00Z", path: str = "regression-gate.yml"
-    ) -> None:
-        """A run of a workflow for a pull request."""
-        path = f".github/workflows/{path}"
-        self.runs.append({"id": number, "head_sha": head, "event": "pull_request", "at": at, "path": path})
+        self, number: int, head: str, *, at: str = "2026-11-20T09:00:00Z", path: str = "regression-gate.yml",
+        source: str = "acme:topic",
+    ) -> None:  # fmt: skip
+        """A run of a workflow for a pull request of that owner and branch."""
+        run = {"id": number, "head_sha": head, "event": "pull_request", "at": at, "source": source}
+        self.runs.append(run | {"path": f".github/workflows/{path}"})
 
     def add_artifact(self, run: int, files: dict[str, bytes] | bytes, name: str = "regression-gate") -> None:
         """What a run left: files by name, or the bytes of an archive as they are."""
@@ -349,11 +352,19 @@ def _runs(double: Double, places: list[str], query: dict[str, str], body: Any) -
         shape
         | {"id": r["id"], "head_sha": r["head_sha"], "event": r["event"], "created_at": r["at"]}
         | {"path": r["path"], "status": r.get("status", "completed")}
+        | _source(double, shape, r["source"])
         for r in double.runs
         if query.get("head_sha", r["head_sha"]) == r["head_sha"]
         and query.get("event", r["event"]) == r["event"]
     ]
     return _list(double, found, query, "workflow_runs")
+
+
+def _source(double: Double, shape: dict[str, Any], source: str) -> dict[str, Any]:
+    """Branch and repository of a run's code."""
+    owner, _, branch = source.partition(":")
+    there = shape["head_repository"] | {"owner": _user(double, owner), "full_name": f"{owner}/shop"}
+    return {"head_branch": branch, "head_repository": there}
 
 
 def _run(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
@@ -367,7 +378,9 @@ def _run(double: Double, places: list[str], query: dict[str, str], body: Any) ->
 def _jobs(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
     shape = double.shape("actions/list-jobs-for-workflow-run-attempt")["jobs"][0]
     found = [
-        shape | {"run_id": int(places[0]), "created_at": double.now, "name": name, "conclusion": conclusion}
+        shape
+        | {"run_id": int(places[0]), "name": name, "conclusion": conclusion}
+        | {"created_at": double.now, "started_at": double.started}
         for name, conclusion in double.jobs.get(int(places[0]), [])
     ]
     return _list(double, found, query, "jobs")
@@ -376,9 +389,10 @@ def _jobs(double: Double, places: list[str], query: dict[str, str], body: Any) -
 def _artifacts(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
     shape = double.shape("actions/list-workflow-run-artifacts")["artifacts"][0]
     found = [
-        shape | {"id": n, "name": name, "size_in_bytes": len(data), "expired": False}
+        shape
+        | {"id": n, "name": name, "size_in_bytes": len(data), "expired": False, "created_at": double.now}
         for n, (run, name, data) in sorted(double.artifacts.items())
-        if run == int(places[0])
+        if run == int(places[0]) and query.get("name", name) == name
     ]
     return _list(double, found, query, "artifacts")
 

@@ -115,6 +115,7 @@ class Rig:
         self.double = double
         self.lost = ""
         """The artifact that a cancelled job does not leave."""
+        self.attempt = 1
         self.same_run = False
         """What runs next is another job of the run before."""
         for directory in (self.artifacts, self.home):
@@ -154,7 +155,7 @@ class Rig:
         token: str = "writer", run: int = 42,
     ) -> Outcome:  # fmt: skip
         """Run a workflow as GitHub would after an event."""
-        for claim in () if self.same_run else self.artifacts.glob("claim-*"):
+        for claim in () if self.same_run else self.artifacts.glob("measured-*~~*"):
             shutil.rmtree(claim)
         file = self.home / "event.json"
         file.write_text(json.dumps({"repository": {"default_branch": "main"}} | payload))
@@ -171,6 +172,7 @@ class Rig:
         environment = {
             "GITHUB_API_URL": self.double.url,
             "GITHUB_RUN_ID": str(run),
+            "GITHUB_RUN_ATTEMPT": str(self.attempt),
             "GATE_VENV": str(Path(sys.executable).parents[1]),
             "STANDIN_ARTIFACTS": str(self.artifacts),
             "STANDIN_LOST": self.lost,
@@ -219,7 +221,7 @@ class Rig:
             "head_sha": commit,
             "head_branch": "main",
             "created_at": "2026-11-20T09:00:00Z",
-            "head_repository": {"full_name": "acme/shop"},
+            "head_repository": {"full_name": "acme/shop", "owner": {"login": "acme"}},
         }
         payload = {"action": "completed", "workflow_run": run}
         return self.act("workflow_run", payload, workflow="regression-baseline.yml", run=44)

@@ -85,6 +85,43 @@ def test_a_run_says_nothing_if_a_younger_one_judges_the_same_commit(job, double)
     assert double.bodies(7) == []
 
 
+def test_a_run_that_is_started_again_when_a_newer_one_has_judged_is_outdated(job, double, monkeypatch):
+    (job.root / "event.json").write_text(about("main"))
+    monkeypatch.setenv("GITHUB_RUN_ATTEMPT", "2")
+    assert job.gate("waivers", "-o", "w.json").out.strip() == "no waivers"
+    double.add_run(50, HEAD, path="lint.yml")
+    double.add_run(51, HEAD, source="eve:topic")
+    assert job.gate("waivers", "-o", "w.json").out.strip() == "no waivers"
+    double.add_run(43, HEAD)
+    assert "run 43 is newer and judges the same commit" in job.gate("waivers", "-o", "w.json").out
+    assert job.gate("check", "--waivers", "w.json", "--no-confirm").code == 4
+
+
+def test_a_pull_request_that_shares_its_head_is_judged_by_no_rules(job, double):
+    (job.root / "event.json").write_text(about("main"))
+    double.add_pull(8, HEAD, owner="eve", branch="other")
+    assert "#7, #8 have the same head commit" in job.gate("waivers", "-o", "w.json").out
+    assert job.gate("check", "--waivers", "w.json", "--no-confirm").code == 4
+
+
+def test_an_empty_name_means_the_only_gate(job, double):
+    for _ in range(2):
+        assert job.gate("comment", "verdict.json", "--gate", "").code == 0
+    (body,) = double.bodies(7)
+    assert body.startswith("<!-- regression-gate: gate run 42.1 failed -->")
+
+
+def test_without_the_permission_for_checks_the_comment_is_written(job, double):
+    double.tokens[TOKEN] = {**double.tokens["writer"], "checks": "read"}
+    double.add_artifact(42, {"verdict.json": RED})
+    (job.root / "event.json").write_text(json.dumps(event(conclusion="failure")))
+    result = job.gate("relay")
+    assert result.code == 4
+    assert "check 'regression-gate / verdict' not written: " in result.err
+    assert "checks: write" in result.err
+    assert "failed: 2 regressions" in double.bodies(7)[0]
+
+
 def about(base: str) -> str:
     """The event of a run for a base branch."""
     return json.dumps({"pull_request": {"number": 7, "head": {"sha": HEAD}, "base": {"ref": base}}})
@@ -97,12 +134,11 @@ def test_a_run_for_another_base_branch_is_outdated(job, double):
     )
     assert double.bodies(7) == []
     assert (
-        "this run is for base branch lax, and the pull request is for main"
-        in job.gate("waivers", "-o", "w.json").out
+        "this run is for base branch lax, and #7 is now for main" in job.gate("waivers", "-o", "w.json").out
     )
     checked = job.gate("check", "--waivers", "w.json", "--json", "v.json", "--no-confirm")
     assert checked.code == 4
-    assert "this run is for base branch lax, and the pull request is for main" in checked.out
+    assert "this run is for base branch lax, and #7 is now for main" in checked.out
     (job.root / "event.json").write_text(about("main"))
     assert job.gate("waivers", "-o", "w.json").out.strip() == "no waivers"
 
@@ -259,7 +295,10 @@ def test_each_gate_of_a_run_has_its_check_and_its_comment(job, double):
     double.add_artifact(42, {"verdict.json": RED}, "regression-web")
     (job.root / "event.json").write_text(json.dumps(event(conclusion="failure")))
     assert job.gate("relay", "--gate", "api", "--gate", "web").code == 0
-    assert [(check["name"], check["conclusion"]) for check in double.checks] == [
+    checks = [(check["name"], check["conclusion"]) for check in double.checks]
+    assert job.gate("relay", "--gate", "web").code == 0, "as a second step, for another directory"
+    assert [check["name"] for check in double.checks[2:]] == ["regression-gate / verdict (web)"]
+    assert checks == [
         ("regression-gate / verdict (api)", "success"), ("regression-gate / verdict (web)", "failure"),
     ]  # fmt: skip
     (body,) = double.bodies(7)

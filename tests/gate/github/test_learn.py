@@ -22,7 +22,7 @@ def ended(**more: Any) -> dict[str, Any]:
         "conclusion": "success",
         "created_at": "2026-11-20T09:00:00Z",
         "run_attempt": 1,
-        "head_repository": {"full_name": "acme/shop"},
+        "head_repository": {"full_name": "acme/shop", "owner": {"login": "acme"}},
     }
     return {"workflow_run": run | more, "repository": {"default_branch": "main"}}
 
@@ -39,7 +39,10 @@ NOTHING = {
         {"head_branch": "topic"},
         "is on branch 'topic' of acme/shop, not on branch 'main' of acme/shop",
     ),
-    "a fork's main": ({"head_repository": {"full_name": "eve/shop"}}, "is on branch 'main' of eve/shop"),
+    "a fork's main": (
+        {"head_repository": {"full_name": "eve/shop", "owner": {"login": "eve"}}},
+        "is on branch 'main' of eve/shop",
+    ),
     "cancelled": ({"conclusion": "cancelled"}, "ended as cancelled"),
     "failed before it judged": ({"conclusion": "failure"}, "so it was not judged"),
 }
@@ -102,3 +105,11 @@ def test_another_event_is_wrong_usage(job):
     result = job.gate("baseline", "learn")
     assert result.code == 2
     assert "it is for on: workflow_run" in result.err
+
+
+def test_a_gate_that_left_nothing_keeps_no_other_one_from_learning(job, double):
+    double.add_artifact(42, {"verdict.json": to_json(passed()[1])}, "regression-web")
+    result = learn(job, "--gate", "api", "--gate", "web")
+    assert result.code == 4
+    assert "gate api: GitHub: the run left no artifact 'regression-api'" in result.err
+    assert "gate web: GitHub: the run left no artifact measured-web~*" in result.err

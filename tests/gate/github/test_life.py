@@ -179,7 +179,8 @@ def test_from_an_empty_repository_on(kind, tmp_path, double):
     assert "1\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}5" in life.comment
     if life.relayed:
         assert [check["conclusion"] for check in double.checks] == ["success", "failure"]
-        assert {check["name"] for check in double.checks} == {"regression-gate / verdict"}
+        name = "regression-gate / verdict" if life.gate == "gate" else f"regression-gate / verdict ({NAME})"
+        assert {check["name"] for check in double.checks} == {name}
 
     # Merged, learned, and the next one is judged by it: it may not take the new test away.
     more = f"{TESTS}\ndef test_more():\n    pass\n"

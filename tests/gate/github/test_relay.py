@@ -385,6 +385,28 @@ JOBS: dict[str, tuple[list[tuple[str, str]], str, str, str]] = {
         "failure",
         "error",
     ),
+    "the caller of the reusable workflow is called like it": (
+        [
+            ("lint", "failure"),
+            ("regression-gate / Plan", "success"),
+            ("regression-gate / Measure api", "success"),
+            ("regression-gate / regression-gate", "success"),
+        ],
+        "gate",
+        "failure",
+        "passed",
+    ),
+    "two callers that name their gates": (
+        [
+            ("regression-gate (api/v1) / Plan", "success"),
+            ("regression-gate (api/v1) / regression-gate", "success"),
+            ("regression-gate (web) / Plan", "success"),
+            ("regression-gate (web) / regression-gate", "failure"),
+        ],
+        "api/v1",
+        "failure",
+        "passed",
+    ),
     "no job of that name": ([("tests", "success"), ("lint", "failure")], "gate", "failure", "error"),
     "no job of that name, all passed": (
         [("tests", "success"), ("lint", "success")],
@@ -402,6 +424,45 @@ def test_the_gate_is_judged_by_its_own_job(name, double):
     double.jobs[42] = jobs
     double.add_artifact(42, {"verdict.json": to_json(GREEN)}, artifact_of(gate))
     assert relayed(double, event(conclusion=conclusion), gate=gate).verdict.verdict == word
+
+
+def test_an_attempt_that_died_is_not_told_with_the_verdict_of_the_one_before(double):
+    leave(double, RED)
+    double.jobs[42] = [("regression-gate", "failure")]
+    double.started = "2026-11-20T11:00:00Z"  # after the artifact was left
+    (finding,) = relayed(double, event(conclusion="failure", run_attempt=2)).verdict.findings
+    assert "the job 'regression-gate' left no verdict in attempt 2" in finding.message
+
+
+@pytest.mark.parametrize(("owner", "branch"), [("acme", "topic2"), ("eve", "topic2"), ("eve", "topic")])
+def test_of_two_pull_requests_with_one_head_none_is_green_whatever_their_branches(owner, branch, double):
+    double.add_pull(8, HEAD, branch=branch, owner=owner)
+    double.change_base(8, "lax", at="2026-11-20T08:00:00Z")
+    leave(double, GREEN)
+    for at, (of, there) in {7: ("acme", "topic"), 8: (owner, branch)}.items():
+        found = relayed(double, event(owner=of, head_branch=there))
+        assert (found.pull, found.verdict.verdict) == (at, "error")
+        assert "#7, #8 have the same head commit" in found.verdict.findings[0].message
+
+
+def test_a_run_of_another_pull_request_is_no_newer_one(double):
+    double.add_run(50, HEAD, at="2026-11-20T10:30:00Z", source="eve:topic2")
+    leave(double, GREEN)
+    double.change_base(7, "main", at="2026-11-20T09:30:00Z")
+    assert "the base branch was changed" in relayed(double, event()).verdict.findings[0].message
+
+
+def test_a_run_whose_fork_was_deleted_is_told(double):
+    leave(double, RED)
+    assert relayed(double, event(conclusion="failure", head_repository=None)).verdict == RED
+
+
+@pytest.mark.parametrize("operation", ["actions/list-workflow-run-artifacts", "actions/download-artifact"])
+def test_what_cannot_be_fetched_is_an_error_and_not_silence(operation, double):
+    """An older check would go on saying what it says."""
+    leave(double, GREEN)
+    double.fail(operation, "refuse", times=10_000, status=404)
+    assert relayed(double, event()).verdict.verdict == "error"
 
 
 def test_what_to_call_the_job_is_said(double):

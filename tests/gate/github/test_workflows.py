@@ -129,7 +129,7 @@ def test_a_cancelled_suite_is_an_error(rig, double):
     rig.change({"service.py": SERVICE + "\n# a remark\n"})
     rig.lost = "measured-gate~load"
     ends(rig, rig.pull_request(), "failure", "error: 1 unusable report")
-    assert "reports/load/load.json" in double.bodies(7)[0]
+    assert "reports/measured-gate~load/load.json" in double.bodies(7)[0]
 
 
 def test_a_fork_whose_token_only_reads(rig, double):
@@ -148,7 +148,7 @@ def test_a_dispatch_with_inputs(rig, suites):
     outcome = rig.act("workflow_dispatch", {"inputs": inputs})
     assert outcome.check == "success", outcome.log  # what got worse was not asked for
     left = {path.name for path in rig.artifacts.iterdir()}
-    assert left == {*(f"measured-gate~{suite}" for suite in suites), "regression-gate", "claim-gate~1"}
+    assert left == {*(f"measured-gate~{suite}" for suite in suites), "regression-gate", "measured-gate~~1"}
     verdict = json.loads((rig.artifacts / "regression-gate" / "verdict.json").read_text())
     assert [suite["name"] for suite in verdict["suites"]] == suites
     assert rig.act("workflow_dispatch", {"inputs": {"suites": "nonsense"}}).check == "failure"
@@ -350,6 +350,45 @@ def test_a_second_job_of_one_name_stops_at_once(rig, double):
         verdict,
         said,
     )
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_further_attempt_is_for_the_job_that_had_the_name(same, rig):
+    """Else the job that was refused could be first this time, and its green replace the other one's red."""
+    rig.change({"service.py": SERVICE + "\n# a remark\n"})
+    assert rig.pull_request().check == "success"
+    if not same:
+        (rig.artifacts / "measured-gate~~1" / "job.json").write_text("another job\n")
+    rig.same_run, rig.attempt = True, 2
+    again = rig.pull_request()
+    assert again.check == ("success" if same else "failure"), again.log
+    assert ("gate name 'gate' is taken" in again.log) is not same
+
+
+def test_a_suite_of_another_name_is_none_and_lines_separate_as_spaces_do(rig):
+    rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2")})
+    outcome = rig.act("workflow_dispatch", {"inputs": {"suites": "integration\nperformance\n"}})
+    assert outcome.check == "failure", outcome.log
+    verdict = json.loads((rig.artifacts / "regression-gate" / "verdict.json").read_text())
+    assert [suite["name"] for suite in verdict["suites"]] == ["integration", "performance"]
+
+
+HOSTILE = """import os
+
+def test_queue():
+    for place in (os.environ["RUNNER_TEMP"], os.environ["GITHUB_WORKSPACE"] + "/reports"):
+        for name in ("waivers.json", ".gitignore", "regression-gate"):
+            os.makedirs(f"{place}/{name}/x", exist_ok=True)
+"""
+
+
+def test_a_suite_cannot_stand_in_the_way_of_the_question(rig, double):
+    """What it leaves at the places of the judging job is no answer of GitHub's."""
+    rig.change({"test_load.py": HOSTILE})
+    double.pulls[7]["base"] = "strict"
+    outcome = rig.pull_request()
+    assert outcome.check == "failure"
+    assert "this run is for base branch main, and #7 is now for strict" in outcome.log
 
 
 USED = re.compile(r"uses: ([\w./-]+/[\w./-]+)@(\S+) # (v\S+)")
