@@ -118,11 +118,12 @@ def learn(gates: tuple[str, ...], thresholds: Path, quiet: bool, no_color: bool)
         except NothingToLearnError as error:
             say(f"nothing to accept: {error}", console_for(no_color))
             return
-        for number, gate in enumerate(
-            dict.fromkeys(gates)
-        ):  # each on its own: one that ends in error stops no other
+        if run.event == "push" and _brought_runs_alone(run.head_sha, thresholds):
+            say("nothing to accept: the push brought accepted runs alone", console_for(no_color))
+            return
+        for number, gate in enumerate(dict.fromkeys(gates)):
             directory = Path(scratch) / str(number)
-            try:
+            try:  # each on its own: one that ends in error stops no other
                 left_by_gate(github, run, gate, directory)
                 codes.append(_learned(run, directory, thresholds, quiet=quiet, no_color=no_color))
             except NothingToLearnError as error:
@@ -133,6 +134,20 @@ def learn(gates: tuple[str, ...], thresholds: Path, quiet: bool, no_color: bool)
             except SystemExit as ended:
                 codes.append(ended.code if isinstance(ended.code, int) else EXIT_CODES["error"])
     sys.exit(max(codes, default=0))
+
+
+def _brought_runs_alone(commit: str, thresholds: Path) -> bool:
+    """Whether a commit changes the baseline alone: accepting its run would bring the next such commit."""
+    from gate.git import GitError, changed_files, repository_path
+    from gate.pipeline.load import load_policy
+
+    root = thresholds.absolute().parent
+    place = repository_path(root, root / load_policy(thresholds).baseline)
+    try:
+        names = changed_files(root, f"{commit}^", commit)
+    except GitError:  # the first commit has none before it
+        return False
+    return bool(place and names) and all(name.startswith(f"{place}/") for name in names)
 
 
 def _learned(run: WorkflowRun, directory: Path, thresholds: Path, *, quiet: bool, no_color: bool) -> int:

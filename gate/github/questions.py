@@ -23,7 +23,8 @@ def shared_head(pulls: list[Pull]) -> str:
     if len(pulls) < 2:
         return ""
     others = ", ".join(f"#{pull.number}" for pull in pulls)
-    return f"{others} have the same head commit, and share its checks; close all but one, or push to one"
+    remedy = "close all but one and run the checks again, or push to one"
+    return f"{others} have the same head commit, and share its checks; {remedy}"
 
 
 def runs_of(github: GitHub, pull: Pull, workflow: str = "") -> list[WorkflowRun]:

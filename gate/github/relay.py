@@ -116,10 +116,7 @@ def answer(
         return unusable(question.closed, question.run.head_sha)
     try:
         verdict = _left(github, question.run, gate, workflow)
-    except (
-        HostileError,
-        GitHubError,
-    ) as error:  # without a check an older one would go on saying what it says
+    except (HostileError, GitHubError) as error:  # else an older check goes on saying what it says
         verdict = unusable(str(error), question.run.head_sha)
     verdict = _with_rules(verdict, policy, question.files, rules)
     if any(finding.state == "waived" for finding in verdict.findings):

@@ -157,7 +157,10 @@ class Life:
         return git(self.rig.remote, "log", "--format=%s", ref).splitlines()
 
 
-@pytest.mark.parametrize("kind", ["action", "reusable", "subdirectory"])
+LONG = [pytest.param(kind, marks=pytest.mark.long) for kind in ("action", "reusable")]
+
+
+@pytest.mark.parametrize("kind", ["subdirectory", *LONG])
 def test_from_an_empty_repository_on(kind, tmp_path, double):
     life = Life(tmp_path, double, kind)
     rig = life.rig
@@ -246,7 +249,16 @@ def while_main_takes_no_push(life: Life, tests: str) -> str:
         assert learned.jobs == {"update": "success"}, learned.log
         opened = [pull for pull in life.double.pulls.values() if pull["branch"] == "gate-baseline-for/main"]
         assert [pull["base"] for pull in opened] == ["main"]
+    # Its merge is no reason for the next one.
     unlocked.touch()
+    before = rig.git("rev-parse", "main")
     life.follow("gate-baseline-for/main")
     git(rig.root, "push", "--quiet", str(rig.remote), "main")
+    unlocked.unlink()
+    life.forget()
+    head = rig.git("rev-parse", "main")
+    rig.act("push", {"ref": "refs/heads/main", "before": before, "after": head})
+    learned = rig.learn(head, "success")
+    assert "nothing to accept: the push brought accepted runs alone" in learned.log
+    unlocked.touch()
     return tests

@@ -229,7 +229,7 @@ def test_of_a_push_to_main_that_fails_all_but_what_got_worse_is_accepted(rig):
 
 def test_a_push_to_main_that_was_not_judged_teaches_nothing(rig):
     before = git(rig.remote, "rev-parse", "main")
-    updated = rig.learn(rig.base, "failure")
+    updated = rig.learn(rig.change({"service.py": SERVICE + "\n# merged\n"}), "failure")
     assert updated.jobs == {"update": "success"}, updated.log
     assert "so it was not judged" in updated.log
     assert git(rig.remote, "rev-parse", "main") == before
