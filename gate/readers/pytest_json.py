@@ -4,11 +4,13 @@ The plugin writes its file once, at the end. So a missing, cut or half-filled fi
 did not finish, and every such sign is an error here: a report is used whole or not at all.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 
@@ -74,19 +76,19 @@ class _GateMetadata(msgspec.Struct):
     """It used another plugin's `benchmark` fixture, and nothing was timed."""
 
 
-class _Metadata(msgspec.Struct):
-    gate: _GateMetadata | None = None
+_OURS: Final = frozenset(_GateMetadata.__struct_fields__)
 
 
-class _Test(msgspec.Struct):
+class _Test(msgspec.Struct, dict=True):
     nodeid: str
-    outcome: Outcome | Literal["rerun", "subtests passed", "subtests skipped", "subtests failed"]
+    outcome: str
     setup: _Stage | None = None
     call: _Stage | None = None
     teardown: _Stage | None = None
     crashed: _Stage | None = msgspec.field(default=None, name="???")
     """Written by pytest-xdist for a test whose worker died."""
-    metadata: _Metadata | None = None
+    metadata: Any = None
+    """What the tests themselves and other plugins wrote stands here, too."""
 
     @property
     def stages(self) -> list[_Stage]:
@@ -110,13 +112,31 @@ class _Test(msgspec.Struct):
                 return "failed" if lost or self.call is None else "passed"
             case "subtests failed":
                 return "failed"
-            case outcome:
-                return outcome
+            case "passed" | "failed" | "error" | "skipped" | "xfailed" | "xpassed" as known:
+                return known
+            case _:  # a word of another plugin's
+                return self._by_stages
 
     @property
+    def _by_stages(self) -> Outcome:
+        """What became of it as its stages tell."""
+        ends = {stage.outcome for stage in self.stages}
+        if ends & _UNFINISHED or not ends:
+            return "failed"
+        return "skipped" if "skipped" in ends else "passed"
+
+    @property
+    def retried(self) -> bool:
+        """Whether a plugin says that it ran more than once, and not how often."""
+        return self.outcome in {"rerun", "retried", "flaky"}
+
+    @cached_property
     def gate(self) -> _GateMetadata:
-        """What the gate's plugin left."""
-        return self.metadata.gate if self.metadata and self.metadata.gate else _GateMetadata()
+        """What the gate's plugin left; a value of that name that is another's is none."""
+        found = cast(dict[str, Any], self.metadata).get("gate") if isinstance(self.metadata, dict) else None
+        if not isinstance(found, dict) or not _OURS & cast(dict[str, Any], found).keys():
+            return _GateMetadata()
+        return msgspec.convert(found, _GateMetadata)
 
 
 class _Collector(msgspec.Struct):
@@ -195,7 +215,7 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
             metrics[metric.name] = metric
         executed |= {name: frozenset(code) for name, code in test.gate.executed.items()}
         loads |= _loads(test)
-        if suite is not None and suite.durations and not outcome.silent:
+        if suite is not None and suite.durations and not outcome.silent and outcome.duration > 0:
             duration = _duration(outcome)
             metrics[duration.name] = duration
     return SuiteRun(
@@ -220,7 +240,12 @@ def _decode(path: Path, data: bytes) -> _Report:
     if not data.strip():
         raise ReportError(where, "the report is empty", f"pytest was stopped while it wrote; {_RERUN}")
     try:
-        report = msgspec.json.decode(data, type=_Report)
+        try:
+            report = msgspec.json.decode(data, type=_Report)
+        except (msgspec.ValidationError, RecursionError):
+            raise
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            report = msgspec.convert(_as_python_wrote_it(data), _Report)
     except msgspec.ValidationError as error:
         message = f"not a pytest-json-report: {error}{_nodeid_at(data, str(error))}"
         raise ReportError(where, message, _RERUN) from None
@@ -233,9 +258,29 @@ def _decode(path: Path, data: bytes) -> _Report:
         raise ReportError(where, f"not JSON: {error}", _RERUN) from None
     if not math.isfinite(report.created) or report.created <= 0:
         raise ReportError(where, f"'created' is {report.created}, not a time", _RERUN)
+    for index, test in enumerate(report.tests or ()):
+        try:
+            _ = test.gate  # ours is read as strictly as all else
+        except msgspec.ValidationError as error:
+            message = f"tests[{index}].metadata.gate ({test.nodeid}): {error}"
+            raise ReportError(where, message, _RERUN) from None
     if report.tests is None:
         raise ReportError(where, "the report holds no tests", "leave out --json-report-summary")
     return report
+
+
+def _as_python_wrote_it(data: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """A document with NaN and Infinity, which Python's encoder writes, and with halves of characters.
+
+    Raises:
+        msgspec.DecodeError: it is no JSON in that sense either.
+    """
+    try:
+        return json.loads(
+            json.dumps(json.loads(data.decode(errors="replace")), ensure_ascii=False).encode(errors="replace")
+        )
+    except ValueError:
+        return msgspec.json.decode(data)  # which says where
 
 
 def _syntax(error: str, data: bytes) -> str:
@@ -313,8 +358,8 @@ def _environment(report: _Report) -> Environment:
 
 def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
     duration = test.call.duration if test.call else 0.0
-    if not math.isfinite(duration) or duration < 0:
-        raise ReportError(str(path), f"{test.nodeid}: a duration of {duration} s is impossible", _RERUN)
+    if not math.isfinite(duration) or duration < 0:  # of a clock that the test has changed
+        duration = 0.0
     failure, reason, attempts = None, "", test.gate.attempts
     if test.final in {"failed", "error"}:
         stage = next((stage for stage in test.stages if stage.outcome in _UNFINISHED), None)
@@ -339,7 +384,7 @@ def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
     elif test.final == "skipped":
         skips = (stage.longrepr for stage in test.stages if stage.outcome == "skipped")
         reason = _skip_reason(next(skips, None))
-    elif test.outcome == "rerun":
+    elif test.retried:
         reason = test.gate.failure or (_last_line(test.crashed.longrepr) if test.crashed else "")
     return TestOutcome(
         nodeid=test.nodeid,
@@ -348,7 +393,7 @@ def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
         duration=duration,
         failure=failure,
         reason=reason,
-        attempts=None if test.outcome == "rerun" and attempts == 1 else attempts,
+        attempts=None if test.retried and attempts == 1 else attempts,
         untimed=test.gate.untimed,
     )
 

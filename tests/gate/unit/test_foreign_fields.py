@@ -1,0 +1,105 @@
+"""What other plugins and the tests themselves write into a report costs nothing: no suite, and no failure."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.model import SuiteRun
+from gate.policy import Policy, Suite
+from gate.readers.errors import ReportError
+from gate.readers.pytest_json import read
+
+POLICY = Policy(suites={"api": Suite("api", "pytest", durations=True)})
+
+
+def report(**of_first: Any) -> dict[str, Any]:
+    """Two tests, of which the second fails."""
+    stages = {"setup": {"outcome": "passed", "duration": 0.1}, "call": {"outcome": "passed", "duration": 0.2}}
+    broken = {
+        "outcome": "failed",
+        "duration": 0.2,
+        "crash": {"path": "t.py", "lineno": 3, "message": "assert 0"},
+    }
+    return {
+        "created": 1.0e9,
+        "exitcode": 1,
+        "summary": {"total": 2, "collected": 2},
+        "tests": [
+            {"nodeid": "t.py::test_one", "outcome": "passed", **stages, **of_first},
+            {"nodeid": "t.py::test_two", "outcome": "failed", **stages, "call": broken},
+        ],
+    }
+
+
+def read_back(document: dict[str, Any]) -> SuiteRun:
+    return read(Path("api.json"), json.dumps(document).encode(), POLICY)
+
+
+def test_a_word_of_another_plugin_is_decided_by_the_stages():
+    first = read_back(report(outcome="retried")).tests["t.py::test_one"]
+    assert (first.outcome, first.attempts) == ("passed", None)
+    assert read_back(report(outcome="splendid")).tests["t.py::test_one"].outcome == "passed"
+    failed = {"outcome": "failed", "duration": 0.1}
+    assert read_back(report(outcome="splendid", call=failed)).tests["t.py::test_one"].outcome == "failed"
+    skipped = read_back(report(outcome="postponed", setup={"outcome": "skipped"}, call=None))
+    assert skipped.tests["t.py::test_one"].outcome == "skipped"
+    assert (
+        read_back(report(outcome="lost", setup=None, call=None)).tests["t.py::test_one"].outcome == "failed"
+    )
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("-inf"), "caf\udce9", {"\ud800": ["\udfff"]}, 10**400, None, [[[]]]]
+)
+def test_what_the_gate_never_reads_costs_nothing(value):
+    run = read_back(report(metadata={"loss": value, "gate": value}, user_properties=[["x", value]]))
+    assert [outcome.outcome for outcome in run.tests.values()] == ["passed", "failed"]
+
+
+def test_a_half_of_a_character_in_a_message_is_shown_as_unknown():
+    crash = {"path": "t.py", "lineno": 1, "message": "no such file: caf\udce9.txt"}
+    run = read_back(report(outcome="failed", call={"outcome": "failed", "crash": crash}))
+    failure = run.tests["t.py::test_one"].failure
+    assert failure
+    assert "no such file: caf?.txt" in failure.message
+
+
+@pytest.mark.parametrize("seconds", [-3600.0, float("nan"), float("inf"), 0.0])
+def test_the_duration_of_a_clock_that_was_changed_is_none(seconds):
+    run = read_back(report(call={"outcome": "passed", "duration": seconds}))
+    assert run.tests["t.py::test_one"].outcome == "passed"
+    assert not run.metrics
+
+
+def test_what_the_gate_wrote_itself_is_read_strictly():
+    damaged = {"gate": {"metrics": [{"name": "a.b", "value": "fast"}]}}
+    with pytest.raises(ReportError, match=r"test_one"):
+        read_back(report(metadata=damaged))
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+names = st.sampled_from(
+    ["outcome", "metadata", "keywords", "lineno", "user_properties", "extra", "teardown", "call"]
+)
+
+
+@given(st.dictionaries(names, anything, max_size=3))
+def test_a_failure_elsewhere_is_never_hidden(fields: dict[str, Any]):
+    """Whatever stands in one test: it is judged with the other one's failure, or refused in one line."""
+    refusal = ""
+    try:
+        run = read_back(report(**fields))
+    except ReportError as error:
+        refusal = str(error)
+    if refusal:
+        assert len(refusal.splitlines()) == 1
+    else:
+        assert run.tests["t.py::test_two"].failed
