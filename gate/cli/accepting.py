@@ -33,7 +33,7 @@ from gate.cli.shared import (
 from gate.model import Run, SuiteRun
 from gate.report.words import as_one, gathered
 from gate.units import amount
-from gate.verdict import EXIT_CODES, KINDS
+from gate.verdict import EXIT_CODES, EXIT_USAGE, KINDS
 
 if TYPE_CHECKING:
     from gate.baseline.records import Memory, Record, SuiteRecords
@@ -131,6 +131,9 @@ def learn(gates: tuple[str, ...], thresholds: Path, quiet: bool, no_color: bool)
             except GitHubError as error:
                 complain(f"gate {gate}: GitHub: {error}")
                 codes.append(EXIT_CODES["error"])
+            except click.ClickException as error:
+                complain(f"gate {gate}: {error.format_message()}")
+                codes.append(EXIT_USAGE)
             except SystemExit as ended:
                 codes.append(ended.code if isinstance(ended.code, int) else EXIT_CODES["error"])
     sys.exit(max(codes, default=0))

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from gate.github.checks import Check
     from gate.github.client import GitHub
     from gate.github.comments import Run
-    from gate.github.nouns import Pull
+    from gate.github.nouns import Pull, WorkflowRun
+    from gate.github.relay import Question
     from gate.verdict import Verdict
 
 
@@ -59,7 +60,7 @@ WORKFLOW: Final = click.option(
 )
 _UNASKED: Final = (
     "this run was started again, and GitHub did not say whether the pull request still has its base branch; "
-    "give the job pull-requests: read, or push"
+    "give the job pull-requests: read and actions: read, or push"
 )
 _OUTCOMES: Final = {
     "shared": "not written, another job of this run speaks as the same gate, and its verdict is as bad or "
@@ -181,7 +182,8 @@ def relay(
     """
     from gate.git import repository_path
     from gate.github.checks import Check
-    from gate.github.relay import NothingToTellError, answer, question
+    from gate.github.errors import GitHubError
+    from gate.github.relay import NothingToTellError, answer, ended_run
     from gate.pipeline.load import load_policy
     from gate.report.annotations import annotations
     from gate.report.comment import Links
@@ -194,11 +196,12 @@ def relay(
     console = console_for(no_color)
     with connection() as github:
         try:
-            asked = question(github)
+            ended = ended_run(github.context)
+            asked = _asked(github, ended)
         except NothingToTellError as error:
             say(f"nothing to tell: {error}", console)
             return
-        run, commit, failed = (asked.run.id, asked.run.run_attempt), asked.run.head_sha, False
+        run, commit, failed = (ended.id, ended.run_attempt), ended.head_sha, False
         for gate in dict.fromkeys(gates):
             verdict = answer(github, asked, policy, rules, gate=gate, workflow=workflow)
             name = check_name if gate == DEFAULT else f"{check_name} ({one_line(gate)})"
@@ -219,7 +222,12 @@ def relay(
             if not asked.pull or outcome == "superseded":
                 continue
             always = policy.comment == "always"
-            outcome = _write(github, asked.pull, gate, verdict, always=always, run=run, alone=True)
+            try:
+                outcome = _write(github, asked.pull, gate, verdict, always=always, run=run, alone=True)
+            except GitHubError as error:
+                complain(f"comment on #{asked.pull} not written: {error}")
+                failed = True
+                continue
             if not quiet:
                 say(f"comment on #{asked.pull}: {_OUTCOMES.get(outcome, outcome)}", console)
     if failed:
@@ -250,8 +258,8 @@ def waivers(
     from gate.pipeline.load import policy_of
     from gate.waivers import NO_WAIVERS
 
-    policy = policy_of(thresholds, base)
     write_file(output, msgspec.json.encode(NO_WAIVERS))
+    policy = policy_of(thresholds, base)
     console = console_for(no_color)
     with connection() as github:
         if github.context.event == "pull_request" and github.context.attempt > 1:  # until GitHub has answered
@@ -327,6 +335,17 @@ def _always(thresholds: Path) -> bool:
         return load_policy(thresholds).comment == "always"
     except LocatedError:
         return False
+
+
+def _asked(github: GitHub, run: WorkflowRun) -> Question:
+    """What a run was asked; if GitHub does not say, that is the answer, so that no older check stays."""
+    from gate.github.errors import GitHubError
+    from gate.github.relay import Question, question
+
+    try:
+        return question(github, run)
+    except GitHubError as error:
+        return Question(run, 0, 0, "", closed=str(error))
 
 
 def _written(github: GitHub, check: Check) -> tuple[str, str]:

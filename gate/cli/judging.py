@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from gate.pipeline.check import Case
     from gate.pipeline.load import Sources
     from gate.verdict import Verdict
+
+
+_BY_NEWEST: Final = "the newest run judges; do not start this one again"
 
 
 @click.command()
@@ -123,7 +126,7 @@ def _refused(error: Exception, rules: Path) -> Verdict:
 @click.option("--confirmation", "kept", type=click.Path(path_type=Path, dir_okay=False),
               multiple=True, metavar="FILE",
               help="Judge by what gate confirm --keep measured; measure nothing.")  # fmt: skip
-@click.option("--waivers", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+@click.option("--waivers", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Permissions for single regressions, as gate waivers writes them.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="Warnings fail, too.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
@@ -174,7 +177,7 @@ def check(
             known = ", ".join(case.sources.policy.suites)
             raise click.UsageError(f"--suite {min(unknown)}: thresholds.yaml names {known}")
         if permitted.outdated:
-            verdict = unusable(permitted.outdated, case.run.commit, subject="base")
+            verdict = unusable(permitted.outdated, case.run.commit, subject="base", remedy=_BY_NEWEST)
         elif kept:
             verdict = _judged_as_kept(case, kept)
         elif no_confirm:

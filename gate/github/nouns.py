@@ -38,6 +38,7 @@ class Pull(msgspec.Struct, frozen=True):
     base: Branch
     user: User | None = None
     merge_commit_sha: str | None = None
+    state: str = "open"
 
 
 class Label(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """Whether what a run found may still be told: it is the newest about its pull request as it is now."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from gate.github.client import GitHub
@@ -7,6 +8,10 @@ from gate.github.nouns import IssueEvent, Pull, WorkflowRun
 
 _REBASED: Final = frozenset({"base_ref_changed", "automatic_base_change_succeeded"})
 """Events after which a pull request is for another branch."""
+
+
+_WAITING: Final = {"action_required", "stale"}
+"""What becomes of a run that nobody approves: it judges nothing."""
 
 
 def pulls_with(github: GitHub, commit: str) -> list[Pull]:
@@ -18,13 +23,25 @@ def pulls_with(github: GitHub, commit: str) -> list[Pull]:
     return [pull for pull in github.pages("/pulls", Pull, state="open") if pull.head.sha == commit]
 
 
-def shared_head(pulls: list[Pull]) -> str:
-    """Why no answer counts where several pull requests have one head commit; empty: there is but one."""
-    if len(pulls) < 2:
+def asked_otherwise(github: GitHub, pull: Pull, others: Iterable[Pull]) -> str:
+    """Why no answer counts for pull requests with one head commit and other rules; empty: the same rules.
+
+    A check belongs to the commit, and so to all of them. Of one that was for another branch before, nobody
+    knows for which branch it was judged.
+
+    Raises:
+        GitHubError: GitHub refused, or could not be reached in time.
+    """
+    differ = [
+        other.number
+        for other in others
+        if other.number != pull.number
+        and (other.base.ref != pull.base.ref or base_changed(github, other.number))
+    ]
+    if not differ:
         return ""
-    others = ", ".join(f"#{pull.number}" for pull in pulls)
-    remedy = "close all but one and run the checks again, or push to one"
-    return f"{others} have the same head commit, and share its checks; {remedy}"
+    named = ", ".join(f"#{number}" for number in sorted({pull.number, *differ}))
+    return f"{named} have the same head commit and other base branches, and share its checks; push to one"
 
 
 def runs_of(github: GitHub, pull: Pull, workflow: str = "") -> list[WorkflowRun]:
@@ -41,6 +58,7 @@ def runs_of(github: GitHub, pull: Pull, workflow: str = "") -> list[WorkflowRun]
         run
         for run in runs
         if run.head_sha == head.sha
+        and not {run.conclusion, run.status} & _WAITING
         and (not workflow or run.is_of(workflow))
         and (not run.source or not head.label or run.source == head.label)
     ]
@@ -80,7 +98,9 @@ def outdated(github: GitHub, pull: Pull) -> str:
     if context.base_branch not in {"", pull.base.ref}:
         was, wanted = context.base_branch, pull.base.ref
         return f"this run is for base branch {was}, and #{pull.number} is now for {wanted}"
-    if shared := shared_head(pulls_with(github, pull.head.sha)):
+    if pull.state != "open":
+        return f"#{pull.number} is closed; open it again, or push to another one"
+    if shared := asked_otherwise(github, pull, pulls_with(github, pull.head.sha)):
         return shared
     newer = newer_run(github, pull, context.run_id, context.workflow) if context.workflow else 0
     return f"run {newer} is newer and judges the same commit" if newer else ""

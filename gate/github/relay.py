@@ -13,11 +13,11 @@ import msgspec
 
 from gate.github.artifacts import HostileError, fetch_verdict
 from gate.github.client import GitHub
-from gate.github.context import ContextError, queued_pull
+from gate.github.context import Context, ContextError, queued_pull
 from gate.github.errors import GitHubError
 from gate.github.names import DEFAULT
-from gate.github.nouns import ChangedFile, Job, WorkflowRun
-from gate.github.questions import base_changed, newer_run, pulls_with, shared_head
+from gate.github.nouns import ChangedFile, Job, Pull, WorkflowRun
+from gate.github.questions import asked_otherwise, base_changed, newer_run, pulls_with
 from gate.github.waivers import find_waivers
 from gate.policy import Policy
 from gate.verdict import EXIT_CODES, Finding, Verdict, decide, in_reading_order, unusable
@@ -29,6 +29,7 @@ _OWN: Final = "regression-gate"
 """What the job that judges is called."""
 _OWN_NAME: Final = re.compile(rf"(?:^| / ){_OWN}(?: \(.*\))?$", re.DOTALL)
 """In `caller / job (value, value)` the last part, or the only one."""
+_BY_NEWEST: Final = "the next run judges"
 _WAITING: Final = frozenset({"stale", "action_required", None})
 """Conclusions of a run that did not begin: it waits for an approval."""
 
@@ -53,29 +54,35 @@ class NothingToTellError(Exception):
     """The run is not about an open pull request as it is now; the message says why."""
 
 
-def question(github: GitHub) -> Question:
-    """What the workflow run that has ended was asked.
-
-    Args:
-        github: the connection; the event of its context is `workflow_run`.
+def ended_run(context: Context) -> WorkflowRun:
+    """The run of a pull request or of the merge queue that has ended.
 
     Raises:
-        NothingToTellError: there is nothing to tell.
+        NothingToTellError: it is another one, or did not begin.
         ContextError: the event is another one.
-        GitHubError: GitHub refused, or could not be reached in time.
     """
     try:
-        run = msgspec.convert(github.context.workflow_run, WorkflowRun)
+        run = msgspec.convert(context.workflow_run, WorkflowRun)
     except msgspec.ValidationError:
         raise ContextError(
             "gate relay works only on the event workflow_run (it is for on: workflow_run)"
         ) from None
     if run.conclusion in _WAITING:
         raise NothingToTellError(f"the run did not begin ({run.conclusion or 'no conclusion'})")
+    if run.event not in {"pull_request", "merge_group"}:
+        raise NothingToTellError(f"the run was started by {run.event}, not by a pull request")
+    return run
+
+
+def question(github: GitHub, run: WorkflowRun) -> Question:
+    """What a run was asked, and whether its answer still counts.
+
+    Raises:
+        NothingToTellError: there is nothing to tell.
+        GitHubError: GitHub refused, or could not be reached in time.
+    """
     if run.event == "merge_group":
         return Question(run, 0, queued_pull(run.head_branch or ""), "")
-    if run.event != "pull_request":
-        raise NothingToTellError(f"the run was started by {run.event}, not by a pull request")
     pulls = pulls_with(github, run.head_sha)
     own = [pull for pull in pulls if not run.source or pull.head.label in {"", run.source}]
     if not own:
@@ -83,17 +90,22 @@ def question(github: GitHub) -> Question:
             "no open pull request has this commit as its head; it moved on, or is closed"
         )
     pull = own[0]
-    newer = newer_run(github, pull, run.id, run.path.partition("@")[0])
-    if run.conclusion == "cancelled" and newer:
-        raise NothingToTellError("the run was cancelled, and a newer one judges the same commit")
+    if newer := newer_run(github, pull, run.id, run.path.partition("@")[0]):
+        raise NothingToTellError(f"run {newer} is newer and judges the same commit")
     files = list(github.pages(f"/pulls/{pull.number}/files", ChangedFile))
-    changed, closed = base_changed(github, pull.number), shared_head(pulls)
-    # The run that a change of the base starts can begin in the same second.
-    if changed > run.created_at or (changed == run.created_at and newer):
-        if newer:
-            raise NothingToTellError("the base branch was changed after it began, and a newer run judges")
+    # The event does not say which pull request of a branch it was: a closed one can have started the run.
+    closed = asked_otherwise(github, pull, [*pulls, *_of_branch(github, run)])
+    if base_changed(github, pull.number) > run.created_at:
         closed = "the base branch was changed after this run began; push, or close and open the pull request"
     return Question(run, pull.number, pull.number, run.head_sha, files, closed)
+
+
+def _of_branch(github: GitHub, run: WorkflowRun) -> list[Pull]:
+    """All pull requests of the run's branch with its head commit, the closed ones included."""
+    if not run.source:
+        return []
+    found = github.pages("/pulls", Pull, state="all", head=run.source)
+    return [pull for pull in found if pull.head.sha == run.head_sha and pull.head.label in {"", run.source}]
 
 
 def answer(
@@ -113,7 +125,7 @@ def answer(
         GitHubError: GitHub refused, or could not be reached in time.
     """
     if question.closed:
-        return unusable(question.closed, question.run.head_sha)
+        return unusable(question.closed, question.run.head_sha, remedy=_BY_NEWEST)
     try:
         verdict = _left(github, question.run, gate, workflow)
     except (HostileError, GitHubError) as error:  # else an older check goes on saying what it says

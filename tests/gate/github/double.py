@@ -256,7 +256,8 @@ def _pull(double: Double, number: int, operation: str) -> dict[str, Any]:
         "label": f"{kept['owner']}:{kept['branch']}",
     }
     shape["base"] |= {"ref": kept["base"], "label": f"acme:{kept['base']}"}
-    return shape | {"number": number, "user": _user(double, kept["author"]), "requested_teams": []}
+    state = {"state": kept.get("state", "open")}
+    return shape | state | {"number": number, "user": _user(double, kept["author"]), "requested_teams": []}
 
 
 def _list_comments(double: Double, places: list[str], query: dict[str, str], body: Any) -> Reply:
@@ -305,6 +306,7 @@ def _pulls(double: Double, places: list[str], query: dict[str, str], body: Any) 
         _pull(double, number, "pulls/list")
         for number, kept in sorted(double.pulls.items())
         if query.get("head", "") in {"", f"{kept['owner']}:{kept['branch']}"}
+        and query.get("state", "open") in {"all", kept.get("state", "open")}
     ]
     return _list(double, found, query)
 
@@ -351,7 +353,7 @@ def _runs(double: Double, places: list[str], query: dict[str, str], body: Any) -
     found = [
         shape
         | {"id": r["id"], "head_sha": r["head_sha"], "event": r["event"], "created_at": r["at"]}
-        | {"path": r["path"], "status": r.get("status", "completed")}
+        | {"path": r["path"], "status": r.get("status", "completed"), "conclusion": r.get("conclusion")}
         | _source(double, shape, r["source"])
         for r in double.runs
         if query.get("head_sha", r["head_sha"]) == r["head_sha"]

@@ -173,6 +173,7 @@ class Rig:
             "GITHUB_API_URL": self.double.url,
             "GITHUB_RUN_ID": str(run),
             "GITHUB_RUN_ATTEMPT": str(self.attempt),
+            "GITHUB_WORKFLOW_REF": f"acme/shop/.github/workflows/{workflow}@refs/heads/main",
             "GATE_VENV": str(Path(sys.executable).parents[1]),
             "STANDIN_ARTIFACTS": str(self.artifacts),
             "STANDIN_LOST": self.lost,

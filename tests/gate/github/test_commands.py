@@ -100,8 +100,51 @@ def test_a_run_that_is_started_again_when_a_newer_one_has_judged_is_outdated(job
 def test_a_pull_request_that_shares_its_head_is_judged_by_no_rules(job, double):
     (job.root / "event.json").write_text(about("main"))
     double.add_pull(8, HEAD, owner="eve", branch="other")
+    assert job.gate("waivers", "-o", "w.json").out.strip() == "no waivers", "the same base: the same rules"
+    double.pulls[8]["base"] = "old"
     assert "#7, #8 have the same head commit" in job.gate("waivers", "-o", "w.json").out
     assert job.gate("check", "--waivers", "w.json", "--no-confirm").code == 4
+
+
+def test_a_closed_pull_request_is_not_judged(job, double):
+    """It could have been opened for the check alone that its head shares with another one."""
+    (job.root / "event.json").write_text(about("main"))
+    double.pulls[7]["state"] = "closed"
+    assert "#7 is closed" in job.gate("waivers", "-o", "w.json").out
+    assert job.gate("check", "--waivers", "w.json", "--no-confirm").code == 4
+    assert "no comment: #7 is closed" in job.gate("comment", "verdict.json").out
+
+
+OPERATIONS = ["pulls/list", "pulls/list-files", "issues/list-events", "actions/list-workflow-runs-for-repo"]
+
+
+@pytest.mark.parametrize("operation", [*OPERATIONS, "actions/list-jobs-for-workflow-run-attempt"])
+def test_what_github_does_not_answer_leaves_no_older_green(operation, job, double, monkeypatch):
+    tell(job, double, monkeypatch, (42, 1, GREEN, BEFORE))
+    monkeypatch.setattr("gate.cli.conversing.PACE", 0.001)
+    double.fail(operation, "refuse", times=10_000, status=404)
+    tell(job, double, monkeypatch, (42, 2, RED, BEFORE))
+    assert [check["conclusion"] for check in double.checks] == ["success", "failure"]
+
+
+def test_a_comment_that_is_refused_keeps_no_other_gate_from_being_told(job, double, monkeypatch):
+    monkeypatch.setattr("gate.cli.conversing.PACE", 0.001)
+    for gate in ("api", "web"):
+        double.add_artifact(42, {"verdict.json": RED}, f"regression-{gate}")
+    (job.root / "event.json").write_text(json.dumps(event(conclusion="failure")))
+    double.fail("issues/list-comments", "refuse", times=10_000, status=403)
+    assert job.gate("relay", "--gate", "api", "--gate", "web").code == 4
+    assert len(double.checks) == 2
+
+
+def test_rules_that_cannot_be_read_leave_a_file_of_waivers_and_their_own_message(job):
+    (job.root / "thresholds.yaml").write_text("version: 1\nsuites: {api: 7}\n")
+    assert job.gate("waivers", "-o", "w.json").code == 2
+    for waivers in ("w.json", "nothing.json"):
+        job.gate("check", "--waivers", waivers, "--json", "v.json", "--no-confirm")
+        (finding,) = json.loads((job.root / "v.json").read_text())["findings"]
+        assert ("thresholds.yaml:2:" in finding["message"]) is (waivers == "w.json")
+        assert ("nothing.json cannot be read" in finding["message"]) is (waivers != "w.json")
 
 
 def test_an_empty_name_means_the_only_gate(job, double):

@@ -14,7 +14,7 @@ from gate.github.artifacts import HostileError, unpacked
 from gate.github.client import GitHub
 from gate.github.context import Context, ContextError
 from gate.github.names import artifact_of
-from gate.github.relay import NothingToTellError, answer, question
+from gate.github.relay import NothingToTellError, answer, ended_run, question
 from gate.pipeline.load import load_policy
 from gate.policy import Policy
 from gate.verdict import Verdict, read_verdict, to_json
@@ -55,7 +55,7 @@ class Told:
 def relayed(double, payload: dict[str, Any], policy: Policy = NO_RULES, gate: str = "gate") -> Told:
     context = Context("acme/shop", "writer", double.url, event="workflow_run", payload=payload)
     with GitHub(context, timeout=5, pace=0.001) as github:
-        asked = question(github)
+        asked = question(github, ended_run(context))
         found = answer(github, asked, policy, "thresholds.yaml", gate=gate, workflow="regression-gate.yml")
     assert double.violations == []
     return Told(asked.pull, asked.run.head_sha, found)
@@ -105,7 +105,7 @@ def test_a_run_that_judged_nothing_is_an_error(conclusion, double):
 
 def test_a_cancelled_run_that_a_younger_one_replaces_is_not_told(double):
     double.add_run(43, HEAD)
-    with pytest.raises(NothingToTellError, match="a newer one"):
+    with pytest.raises(NothingToTellError, match="run 43 is newer"):
         relayed(double, event(conclusion="cancelled"))
 
 
@@ -119,6 +119,7 @@ def test_another_workflow_that_calls_itself_the_gate_is_an_error(double):
 def test_of_two_pull_requests_with_one_head_none_is_green(double):
     """One of them may have a base with laxer rules; the check belongs to the commit of both."""
     double.add_pull(8, HEAD)
+    double.pulls[8]["base"] = "lax"
     leave(double, GREEN)
     verdict = relayed(double, event()).verdict
     assert verdict.verdict == "error"
@@ -319,7 +320,7 @@ def test_a_run_that_began_before_the_base_was_changed_is_not_told_if_a_younger_o
     leave(double, GREEN)
     double.change_base(7, "main", at=LATER)
     double.add_run(43, HEAD, at=LATER)
-    with pytest.raises(NothingToTellError, match="a newer run judges"):
+    with pytest.raises(NothingToTellError, match="run 43 is newer"):
         relayed(double, event(run_attempt=2))
 
 
@@ -337,7 +338,7 @@ def test_the_run_that_the_change_of_the_base_started_is_told(double):
     double.add_run(43, HEAD, at=LATER)
     double.artifacts = {n: (43, *rest) for n, (_, *rest) in double.artifacts.items()}
     assert relayed(double, event(id=43, created_at=LATER)).verdict == GREEN
-    with pytest.raises(NothingToTellError, match="a newer run judges"):
+    with pytest.raises(NothingToTellError, match="run 43 is newer"):
         relayed(double, event(created_at=LATER))  # the same second, but older
 
 
@@ -437,12 +438,39 @@ def test_an_attempt_that_died_is_not_told_with_the_verdict_of_the_one_before(dou
 @pytest.mark.parametrize(("owner", "branch"), [("acme", "topic2"), ("eve", "topic2"), ("eve", "topic")])
 def test_of_two_pull_requests_with_one_head_none_is_green_whatever_their_branches(owner, branch, double):
     double.add_pull(8, HEAD, branch=branch, owner=owner)
-    double.change_base(8, "lax", at="2026-11-20T08:00:00Z")
+    double.pulls[8]["base"] = "lax"
     leave(double, GREEN)
     for at, (of, there) in {7: ("acme", "topic"), 8: (owner, branch)}.items():
         found = relayed(double, event(owner=of, head_branch=there))
         assert (found.pull, found.verdict.verdict) == (at, "error")
         assert "#7, #8 have the same head commit" in found.verdict.findings[0].message
+
+
+@pytest.mark.parametrize("owner", ["acme", "eve"])
+def test_pull_requests_with_one_head_and_one_base_have_one_question(owner, double):
+    double.add_pull(8, HEAD, branch="topic2", owner=owner)
+    leave(double, GREEN)
+    assert relayed(double, event()).verdict == GREEN
+    double.change_base(8, "main", at="2026-11-20T08:00:00Z")  # nobody knows for which it was judged
+    assert relayed(double, event()).verdict.verdict == "error"
+
+
+def test_a_closed_pull_request_of_the_branch_for_laxer_rules_is_not_told_as_this_one(double):
+    """Who opens it and closes it at once starts a run whose event does not say of which it is."""
+    double.add_pull(8, HEAD)
+    double.pulls[8] |= {"base": "old", "state": "closed"}
+    leave(double, GREEN)
+    found = relayed(double, event())
+    assert (found.pull, found.verdict.verdict) == (7, "error")
+    assert "#7, #8 have the same head commit and other base branches" in found.verdict.findings[0].message
+
+
+@pytest.mark.parametrize("field", ["conclusion", "status"])
+def test_a_run_that_waits_for_an_approval_is_no_newer_one(field, double):
+    double.add_run(43, HEAD)
+    double.runs[-1][field] = "action_required"
+    leave(double, RED)
+    assert relayed(double, event(conclusion="failure")).verdict == RED
 
 
 def test_a_run_of_another_pull_request_is_no_newer_one(double):
