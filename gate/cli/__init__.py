@@ -5,6 +5,7 @@ Exit codes: 0 passed, 1 failed, 2 wrong usage or configuration, 3 inconclusive, 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -52,6 +53,9 @@ for command in (
 
 def main() -> NoReturn:
     """Run the command line. A user never sees a traceback; GATE_DEBUG=1 shows it to a developer."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no ✗ shows a question mark
     interruptible()
     try:
         app(standalone_mode=False)

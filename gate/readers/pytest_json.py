@@ -329,6 +329,8 @@ def _check_complete(path: Path, report: _Report) -> None:
     expected = max(summary.total, (summary.collected or 0) - summary.deselected)
     if len(tests) < expected:
         message = f"only {len(tests):,} of {expected:,} tests are in the report"
+        if last := next((test.nodeid for test in reversed(tests) if test.final in {"failed", "error"}), ""):
+            message = f"{message}, and {last} failed"
         raise ReportError(where, message, "pytest stopped early; run the suite without -x and --maxfail")
     failed = broken or any(test.final in {"failed", "error"} for test in tests)
     if report.exitcode == 1 and not failed:
@@ -509,5 +511,10 @@ def _skip_reason(longrepr: object) -> str:
 
 
 def _last_line(text: object) -> str:
+    """The line of a traceback that says what was wrong: where its last block of `E` begins, or the last."""
     lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
-    return lines[-1].removeprefix("E ").strip()[:300] if lines else "no reason given"
+    if not lines:
+        return "no reason given"
+    marked = [index for index, line in enumerate(lines) if line.startswith("E ")]
+    at = next((index for index in reversed(marked) if index - 1 not in marked), -1)
+    return lines[at].removeprefix("E ").strip()[:300]

@@ -1,7 +1,10 @@
 """What a person would expect of `gate check` after a change: real runs of a real project."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -302,6 +305,18 @@ def test_a_comparison_of_other_commits_is_refused(project: Project):
     file.write_text(json.dumps({"head": "0" * 40}))
     result = project.gate("check", "--confirmation", file)
     assert (result.code, "is about 000000000000, the reports are about" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize("stream", ["ascii", "latin-1"])
+def test_a_terminal_that_knows_few_characters_gets_its_verdict(stream: str, project: Project):
+    environment = os.environ | {"PYTHONIOENCODING": stream, "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "pytest_regression_gate", "check", "--no-confirm"]
+    done = subprocess.run(
+        command, cwd=project.root, env=environment, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"? passed" in done.stdout
+    assert done.stderr == b""
 
 
 def damage(project: Project) -> None:

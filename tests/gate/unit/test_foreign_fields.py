@@ -81,6 +81,40 @@ def test_what_the_gate_wrote_itself_is_read_strictly():
         read_back(report(metadata=damaged))
 
 
+LONG = """file /srv/t.py, line 1
+  def test_one(databse): pass
+E       fixture 'databse' not found
+>       available fixtures: cache, capfd
+>       use 'pytest --fixtures [testpath]' for help on them.
+
+/srv/t.py:1"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LONG, "fixture 'databse' not found"),
+        (
+            "a.py:1: in <module>\nE   KeyError: 'x'\n\nb.py:2: in f\nE   ValueError: no\nE   more of it",
+            "ValueError: no",
+        ),
+        ("a.py:1\nImportError: no x", "ImportError: no x"),
+    ],
+)
+def test_a_failure_without_a_crash_says_what_was_wrong(text, said):
+    run = read_back(report(outcome="error", setup={"outcome": "failed", "longrepr": text}, call=None))
+    failure = run.tests["t.py::test_one"].failure
+    assert failure
+    assert failure.message == said
+
+
+def test_pytest_that_stopped_early_names_what_stopped_it():
+    document = report()
+    document["summary"] = {"total": 5, "collected": 5}
+    with pytest.raises(ReportError, match=r"only 2 of 5 tests are in the report, and t.py::test_two failed"):
+        read_back(document)
+
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
