@@ -113,6 +113,7 @@ def judge(
     comparison = judge_metrics(
         run, baseline, policy, changed=inputs.changed, confirmation=confirmation, untouched=untouched,
         liberal=liberal, alone=alone, void=void, behind=behind,
+        told={note.subject for note in inputs.notes if note.kind == "missing-metric"},
     )  # fmt: skip
     findings += comparison.findings
     findings += judge_drift(run, baseline, policy, named=_named(comparison.findings) | void)

@@ -55,6 +55,7 @@ def judge_metrics(
     alone: bool = False,
     void: frozenset[str] = frozenset(),
     behind: Collection[str] = (),
+    told: Collection[str] = (),
 ) -> Comparison:
     """Compare work counts exactly and everything else by screening.
 
@@ -64,7 +65,8 @@ def judge_metrics(
     alone, by its own history; a suspect then costs seconds, not a red. Where history stands `alone`, since
     there is no base to compare with, it never makes a suspect red. `void` metrics, those of a load that was
     no measurement, are not compared. Where accepted runs are `behind` the base, its own work counts decide as
-    far as it was asked, and nothing is called better than what it may not have had.
+    far as it was asked, and nothing is called better than what it may not have had. Metrics that are `told`
+    to be no longer comparable are not called missing once more.
 
     Raises:
         LocatedError: an entry's unit does not fit its metric.
@@ -78,7 +80,7 @@ def judge_metrics(
     for suite in run.suites.values():
         latest = baseline.latest(suite.name)
         new |= suite.metrics.keys() - latest.metrics.keys() if latest else set()
-        findings += _appeared_or_vanished(suite, latest, policy)
+        findings += _appeared_or_vanished(suite, latest, policy, told)
         comparable = baseline.comparable(suite.name, suite.environment)
         for metric in suite.metrics.values():
             rule = policy.rule(metric)
@@ -460,11 +462,14 @@ def _finding(
     )
 
 
-def _appeared_or_vanished(suite: SuiteRun, latest: SuiteBaseline | None, policy: Policy) -> list[Finding]:
-    """Metrics by subject: a sample that vanished is one fact, not six."""
+def _appeared_or_vanished(
+    suite: SuiteRun, latest: SuiteBaseline | None, policy: Policy, told: Collection[str]
+) -> list[Finding]:
+    """Metrics by subject: a sample that vanished is one fact, not six. What is told already, is not again."""
     if latest is None:
         return []
-    measured = [name for name in latest.metrics if _was_measured(suite, latest.metrics[name].nodeid)]
+    there = [name for name in latest.metrics if name not in told]
+    measured = [name for name in there if _was_measured(suite, latest.metrics[name].nodeid)]
     findings = [
         Finding(
             kind="missing-metric",

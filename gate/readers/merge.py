@@ -44,6 +44,9 @@ def merge(
             *(_count(of_suite, known.shards if known else 0, complete=complete) or _overlaps(of_suite)),
             *_commits(of_suite),
         ]
+        if complete and not wrong and not any(part.tests for part in of_suite):
+            remedy = "check the suite's 'run' command: it selects nothing"
+            wrong = [Problem(of_suite[0].source, "no share of the suite holds a test", remedy)]
         problems += wrong
         if not wrong:
             suites[name] = merged(of_suite)

@@ -449,3 +449,21 @@ def test_what_keeps_a_check_from_judging_stands_in_verdict_and_log(
     assert said in result.err
     assert result.out.startswith("::error title=regression gate::error: 1 unusable report")
     assert ("::error file=thresholds.yaml,line=2," in result.out) is (mistake == "rules")
+
+
+def test_a_metric_in_another_unit_is_told_once(project: Project):
+    """Not as missing, too: the same subject, measured, cannot be compared."""
+    project.edit(
+        lambda d: values(d).append({"name": "cache.size", "value": 3.0, "unit": "kB", "better": "lower"})
+    )
+    project.accept(3)
+    project.edit(lambda d: values(d)[-1].update(unit="ms"))
+    result, verdict = project.check()
+    assert result.code == 1, result.text
+    assert failing(verdict) == {"missing-metric": ["cache.size"]}
+    (finding,) = (f for f in verdict["findings"] if f["kind"] == "missing-metric")
+    assert finding["message"] == "was measured in kB on the baseline and is now measured in ms"
+
+
+def values(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return document["tests"][0]["metadata"]["gate"]["metrics"]

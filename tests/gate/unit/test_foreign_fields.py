@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gate.model import SuiteRun
 from gate.policy import Policy, Suite
 from gate.readers.errors import ReportError
+from gate.readers.merge import merge
 from gate.readers.pytest_json import read
 
 POLICY = Policy(suites={"api": Suite("api", "pytest", durations=True)})
@@ -79,6 +80,22 @@ def test_what_the_gate_wrote_itself_is_read_strictly():
     damaged = {"gate": {"metrics": [{"name": "a.b", "value": "fast"}]}}
     with pytest.raises(ReportError, match=r"test_one"):
         read_back(report(metadata=damaged))
+
+
+def empty(stem: str) -> SuiteRun:
+    """The report of a share that pytest found no test for."""
+    document = report() | {"exitcode": 5, "summary": {"total": 0}, "tests": []}
+    return read(Path(f"{stem}.json"), json.dumps(document).encode(), POLICY)
+
+
+def test_a_share_without_a_test_is_one_where_others_have_some():
+    full = read(Path("api.1-of-2.json"), json.dumps(report()).encode(), POLICY)
+    suites, problems = merge([full, empty("api.2-of-2")], POLICY)
+    assert (list(suites["api"].tests), problems) == (["t.py::test_one", "t.py::test_two"], [])
+    _, (problem,) = merge([empty("api.1-of-2"), empty("api.2-of-2")], POLICY)
+    assert problem.message == "no share of the suite holds a test"
+    with pytest.raises(ReportError, match="pytest collected no test"):
+        empty("api")
 
 
 LONG = """file /srv/t.py, line 1
