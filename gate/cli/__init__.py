@@ -14,9 +14,10 @@ import click
 
 from gate.baseline.files import BaselineError
 from gate.cli.confirming import confirm
-from gate.cli.conversing import comment, obey, plan, relay, waivers
+from gate.cli.conversing import comment, obey, relay, waivers
 from gate.cli.judging import check, report, run
 from gate.cli.learning import calibrate, explain, selftest
+from gate.cli.planning import plan
 from gate.cli.remembering import baseline, diff, history
 from gate.cli.shared import complain
 from gate.git import GitError

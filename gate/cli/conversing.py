@@ -1,4 +1,4 @@
-"""`gate plan`, `comment`, `relay`, `waivers`, `obey`: what GitHub asks, what it is asked, what it is told."""
+"""`gate comment`, `relay`, `waivers` and `obey`: what is said to GitHub, and what is asked of it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, ParamSpec
+from typing import TYPE_CHECKING, Final, NamedTuple, ParamSpec
 
 import click
 
-from gate.cli.shared import chosen_suites, common, complain, console_for, content_of, say, write_file
+from gate.cli.shared import common, complain, console_for, content_of, say, write_file
 from gate.github.names import DEFAULT
 from gate.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
-    from gate.github.checks import Check
     from gate.github.client import GitHub
     from gate.github.comments import Run
     from gate.github.nouns import Pull, WorkflowRun
@@ -131,41 +130,6 @@ def comment(
 
 
 @click.command()
-@click.argument("suites", nargs=-1, metavar="[SUITE]...")
-@GATE
-@click.option("--base", metavar="REF", help="Compare with this ref (default: as the event says).")
-@common
-@conversation
-def plan(
-    suites: tuple[str, ...], gate_id: str, base: str | None, thresholds: Path, quiet: bool, no_color: bool
-) -> None:
-    """Say what a workflow run compares with and how its artifacts are named, as lines for GITHUB_OUTPUT.
-
-    base is a commit, and suites a JSON list. key is the gate's name where GitHub takes no text as it is;
-    artifact is where the verdict goes, and measured how the artifacts with reports begin.
-    """
-    import json
-
-    from gate.github.context import context_from
-    from gate.github.names import artifact_of, key_of, measured_of
-    from gate.github.plan import base_of
-    from gate.pipeline.load import load_policy
-
-    found = base_of(context_from(os.environ), thresholds.resolve().parent, base or "")
-    if len(found.splitlines()) > 1:
-        raise click.UsageError("--base: a ref is one line")
-    for name, value in {
-        "base": found,
-        "key": key_of(gate_id),
-        "artifact": artifact_of(gate_id),
-        "measured": measured_of(gate_id),
-    }.items():
-        click.echo(f"{name}={value}")
-    chosen = chosen_suites(suites, load_policy(thresholds))
-    click.echo(f"suites={json.dumps([suite.name for suite in chosen])}")
-
-
-@click.command()
 @GATES
 @WORKFLOW
 @click.option("--check", "check_name", default="regression-gate / verdict", show_default=True,
@@ -181,56 +145,31 @@ def relay(
     run of the head commit with annotations.
     """
     from gate.git import repository_path
-    from gate.github.checks import Check
-    from gate.github.errors import GitHubError
     from gate.github.relay import NothingToTellError, answer, ended_run
     from gate.pipeline.load import load_policy
-    from gate.report.annotations import annotations
-    from gate.report.comment import Links
-    from gate.report.comment import comment as full
-    from gate.report.text import one_line
-    from gate.report.words import headline
 
     policy = load_policy(thresholds)
     rules = repository_path(thresholds.absolute().parent, thresholds) or thresholds.as_posix()
-    console = console_for(no_color)
     with connection() as github:
         try:
-            ended = ended_run(github.context)
-            asked = _asked(github, ended)
+            asked = _asked(github, ended_run(github.context))
         except NothingToTellError as error:
-            say(f"nothing to tell: {error}", console)
+            say(f"nothing to tell: {error}", console_for(no_color))
             return
-        run, commit, failed = (ended.id, ended.run_attempt), ended.head_sha, False
-        for gate in dict.fromkeys(gates):
-            verdict = answer(github, asked, policy, rules, gate=gate, workflow=workflow)
-            name = check_name if gate == DEFAULT else f"{check_name} ({one_line(gate)})"
-            check = Check(
-                name, commit, run, verdict.verdict, one_line(headline(verdict)),
-                full(verdict, Links(github.context.url_of(run[0]))),
-                annotations(verdict, rules.rpartition("/")[0]),
-            )  # fmt: skip
-            outcome, refused = _written(github, check)
-            failed |= bool(refused)
-            if refused:
-                complain(f"check {name!r} not written: {refused}")
-            elif not quiet:
-                say(
-                    f"check {name!r} of {commit[:12]}, {verdict.verdict}: {_OUTCOMES.get(outcome, outcome)}",
-                    console,
-                )
-            if not asked.pull or outcome == "superseded":
-                continue
-            always = policy.comment == "always"
-            try:
-                outcome = _write(github, asked.pull, gate, verdict, always=always, run=run, alone=True)
-            except GitHubError as error:
-                complain(f"comment on #{asked.pull} not written: {error}")
-                failed = True
-                continue
-            if not quiet:
-                say(f"comment on #{asked.pull}: {_OUTCOMES.get(outcome, outcome)}", console)
-    if failed:
+        told = [
+            _tell(github, asked, _Said(
+                gate, answer(github, asked, policy, rules, gate=gate, workflow=workflow),
+                check_name if gate == DEFAULT else f"{check_name} ({gate})",
+                rules.rpartition("/")[0], policy.comment == "always",
+            ))
+            for gate in dict.fromkeys(gates)
+        ]  # fmt: skip
+    for line, well in (said for of_gate in told for said in of_gate):
+        if not well:
+            complain(line)
+        elif not quiet:
+            say(line, console_for(no_color))
+    if not all(well for of_gate in told for _, well in of_gate):
         sys.exit(EXIT_CODES["error"])
 
 
@@ -348,15 +287,53 @@ def _asked(github: GitHub, run: WorkflowRun) -> Question:
         return Question(run, 0, 0, "", closed=str(error))
 
 
-def _written(github: GitHub, check: Check) -> tuple[str, str]:
-    """What became of a check, or why GitHub refuses it; the comment is written all the same."""
-    from gate.github.checks import write_check
-    from gate.github.errors import ForbiddenError
+class _Said(NamedTuple):
+    """What a gate has to say of a run."""
 
+    gate: str
+    verdict: Verdict
+    check: str
+    """Name of the check."""
+    directory: str
+    """That of thresholds.yaml, from the top of the repository."""
+    always: bool
+    """Whether a comment is wanted that has nothing to say."""
+
+
+def _tell(github: GitHub, asked: Question, said: _Said) -> list[tuple[str, bool]]:
+    """Write check and comment of a gate: what became of each, and whether that is well.
+
+    One that is refused keeps neither the other one nor another gate from being told.
+    """
+    from gate.github.checks import Check, write_check
+    from gate.github.errors import ForbiddenError, GitHubError
+    from gate.report.annotations import annotations
+    from gate.report.comment import Links
+    from gate.report.comment import comment as full
+    from gate.report.text import one_line
+    from gate.report.words import headline
+
+    run, verdict, name = (asked.run.id, asked.run.run_attempt), said.verdict, one_line(said.check)
+    links = Links(github.context.url_of(run[0]))
+    check = Check(
+        name, asked.run.head_sha, run, verdict.verdict, one_line(headline(verdict)), full(verdict, links),
+        annotations(verdict, said.directory),
+    )  # fmt: skip
+    of = f"check {name!r} of {check.commit[:12]}"
+    became: str = ""
     try:
-        return write_check(github, check), ""
+        became = write_check(github, check)
+        lines = [(f"{of}, {verdict.verdict}: {_OUTCOMES.get(became, became)}", True)]
     except ForbiddenError as error:
-        return "", str(error)
+        lines = [(f"{of} not written: {error}", False)]
+    if not asked.pull or became == "superseded":
+        return lines
+    on = f"comment on #{asked.pull}"
+    try:
+        became = _write(github, asked.pull, said.gate, verdict, always=said.always, run=run, alone=True)
+    except GitHubError as error:
+        return [*lines, (f"{on} not written: {error}", False)]
+    return [*lines, (f"{on}: {_OUTCOMES.get(became, became)}", True)]
 
 
 def _outdated(github: GitHub, now: Pull) -> str:

@@ -120,9 +120,6 @@ def answer(
         rules: the path of their file.
         gate: whose verdict.
         workflow: the file of the workflow that judges.
-
-    Raises:
-        GitHubError: GitHub refused, or could not be reached in time.
     """
     if question.closed:
         return unusable(question.closed, question.run.head_sha, remedy=_BY_NEWEST)
@@ -132,17 +129,21 @@ def answer(
         verdict = unusable(str(error), question.run.head_sha)
     verdict = _with_rules(verdict, policy, question.files, rules)
     if any(finding.state == "waived" for finding in verdict.findings):
-        known = Waivers(question.run.head_sha)
-        if question.asked:
-            known = find_waivers(
-                github,
-                question.asked,
-                self_waivers=policy.self_waivers,
-                head=question.head,
-                workflow=workflow,
-            )
-        verdict = _with_waivers(verdict, known)
+        verdict = _with_waivers(verdict, _known_waivers(github, question, policy, workflow))
     return verdict
+
+
+def _known_waivers(github: GitHub, question: Question, policy: Policy, workflow: str) -> Waivers:
+    """The waivers that count; none, if GitHub does not say."""
+    none = Waivers(question.run.head_sha)
+    if not question.asked:
+        return none
+    try:
+        return find_waivers(
+            github, question.asked, self_waivers=policy.self_waivers, head=question.head, workflow=workflow
+        )
+    except GitHubError:
+        return none
 
 
 def _left(github: GitHub, run: WorkflowRun, gate: str, workflow: str) -> Verdict:

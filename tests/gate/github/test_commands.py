@@ -160,7 +160,7 @@ def test_without_the_permission_for_checks_the_comment_is_written(job, double):
     (job.root / "event.json").write_text(json.dumps(event(conclusion="failure")))
     result = job.gate("relay")
     assert result.code == 4
-    assert "check 'regression-gate / verdict' not written: " in result.err
+    assert "check 'regression-gate / verdict' of aaaaaaaaaaaa not written: " in result.err
     assert "checks: write" in result.err
     assert "failed: 2 regressions" in double.bodies(7)[0]
 
