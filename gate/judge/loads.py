@@ -148,6 +148,8 @@ def _errors(load: LoadRun, metric: Metric | None, policy: Policy) -> list[Reason
     bound = f"its {name} is {_percent(allowed)}" if name else f"at most {_percent(allowed)}"
     sent = load.requests + (load.warm_up or 0)
     message = f"{load.errors:,} of {sent:,} requests failed ({_percent(load.error_rate)}, {bound})"
+    if load.error:
+        message = f"{message}, the first with {load.error}"
     return [Reason(message, "fix what fails; a fast error is no fast answer")]
 
 

@@ -24,6 +24,9 @@ _CALIBRATION: Final = 20
 """Empty requests per user that measure the driver itself, at most."""
 
 
+_LONGEST_ERROR: Final = 300
+
+
 @dataclass
 class LoadTestMetrics:
     """What a load run measured. Latencies in ms, of successful requests and errors alike."""
@@ -148,6 +151,7 @@ async def measure_load(
         users=users,
         requests=metrics.total,
         errors=metrics.errors,
+        error=" ".join(metrics.first_error.split())[:_LONGEST_ERROR],
         seconds=round(metrics.duration, 4),
         warm_up=warm_up.total,
         remote=remote,

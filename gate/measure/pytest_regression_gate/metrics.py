@@ -67,6 +67,8 @@ class LoadRun(msgspec.Struct, frozen=True, omit_defaults=True):
     """Share of all cores busy for processes that the run did not start (one may be a `remote` service)."""
     attempts: _Positive = 1
     """How often it was driven, since the machine disturbed it: the first valid attempt counts."""
+    error: str = ""
+    """The first exception of a request, as text; empty: none was raised."""
 
     def __post_init__(self) -> None:
         if self.errors > self.requests + (self.warm_up or 0):

@@ -58,6 +58,10 @@ def test_a_quiet_load_is_a_measurement(how: LoadRun | None):
 
 BEYOND = [
     (but(errors=110), "110 of 2,050 requests failed (5.37 %, at most 5 %)"),
+    (
+        but(errors=110, error="TypeError: f() takes 0 positional arguments"),
+        "at most 5 %), the first with TypeError: f() takes 0 positional arguments",
+    ),
     (but(requests=39), "it sent 39 requests, and a median needs 40"),
     (but(warm_up=0), "it was not warmed up"),
     (but(generator=0.26), "the generator itself took 26 % of the time (at most 25 %)"),

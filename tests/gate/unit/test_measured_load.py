@@ -83,6 +83,8 @@ async def test_the_first_error_is_kept_also_from_the_warm_up():
 
     load = await measure_load(fails, users=1, requests=2)
     assert load.first_error == "RuntimeError: no database"
+    assert load.run
+    assert load.run.error == load.first_error, "the report says it, where the test does not assert on errors"
     assert load.throughput == 0
 
 
