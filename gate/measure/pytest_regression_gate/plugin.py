@@ -298,7 +298,22 @@ def pytest_json_runtest_metadata(item: pytest.Item, call: pytest.CallInfo[None])
     if call.when == "teardown" and recorded == item.stash.get(_recorded, 0):
         return None  # but what fixtures record at their end counts
     item.stash[_recorded] = recorded
-    return {"gate": found} if found else None
+    if not found:
+        return None
+    _say_what_is_no_json(item)
+    return {"gate": found}
+
+
+def _say_what_is_no_json(item: pytest.Item) -> None:
+    """Put its text in place of metadata that is no JSON: else pytest-json-report drops ours with it."""
+    extra: Any = getattr(item, "_json_report_extra", {})
+    metadata: dict[Any, Any] = extra.get("metadata", {})
+    for key, value in list(metadata.items()):
+        try:
+            json.dumps({key: value})
+        except (TypeError, ValueError, RecursionError):
+            del metadata[key]
+            metadata[str(key)] = repr(value)[:_LONGEST]
 
 
 def _read_benchmark(item: pytest.Item) -> None:

@@ -467,3 +467,18 @@ def test_a_metric_in_another_unit_is_told_once(project: Project):
 
 def values(document: dict[str, Any]) -> list[dict[str, Any]]:
     return document["tests"][0]["metadata"]["gate"]["metrics"]
+
+
+@pytest.mark.parametrize("workers", ["", " -n 1"])
+def test_metadata_that_is_no_json_does_not_take_the_metrics_along(workers: str, project: Project):
+    (project.root / "test_api.py").write_text(
+        "def test_home(measure, json_metadata):\n"
+        "    json_metadata['when'] = {1}\n    json_metadata[(1, 2)] = 3\n    json_metadata['kept'] = 'here'\n"
+        "    measure.count('api.home.calls', 1)\n"
+    )
+    rules = project.root / "thresholds.yaml"
+    rules.write_text(rules.read_text().replace("test_api.py", f"test_api.py{workers}"))
+    assert project.gate("run").code == 0
+    (test,) = json.loads(project.report.read_text())["tests"]
+    assert [metric["name"] for metric in test["metadata"]["gate"]["metrics"]] == ["api.home.calls"]
+    assert {"when": "{1}", "(1, 2)": "3", "kept": "here"}.items() <= test["metadata"].items()
