@@ -43,6 +43,7 @@ from pytest_regression_gate.variables import (
 )
 
 MANIFEST: Final = ".run.json"
+_OWN_FILE: Final = "--json-report-file"
 _OMIT: Final = "log,streams,keywords"
 _TWICE: Final = "started pytest more than once; define one suite for each pytest command"
 _LOOK_SECONDS: Final = 0.1
@@ -196,7 +197,12 @@ def _measure(
     begun(report).unlink(missing_ok=True)
     if not problem and not report.exists():
         problem = f"ended with exit code {code} and wrote no report"
-        problem += f": {unreached(suite.run)}" if code in {0, 1} and not heard.is_set() else ""
+        if _OWN_FILE in suite.run:
+            problem += (
+                f": its command has a {_OWN_FILE} of its own, which takes the gate's place; leave it out"
+            )
+        elif code in {0, 1} and not heard.is_set():
+            problem += f": {unreached(suite.run)}"
     return code, problem
 
 

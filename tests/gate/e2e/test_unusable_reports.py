@@ -318,3 +318,12 @@ def test_a_hundred_thousand_tests(project: Project, tmp_path: Path):
     assert [finding["kind"] for finding in verdict["findings"] if finding["level"] == "fail"] == [
         "new-failure"
     ]
+
+
+def test_a_report_file_of_the_suites_own_is_named_as_the_cause(project: Project):
+    rules = project.root / "thresholds.yaml"
+    rules.write_text(rules.read_text().replace("test_api.py", "test_api.py --json-report-file=mine.json"))
+    result = project.gate("run")
+    assert result.code == 4
+    assert "its command has a --json-report-file of its own, which takes the gate's place" in result.out
+    assert (project.root / "mine.json").exists()
