@@ -191,6 +191,7 @@ def waivers(
     """
     import msgspec
 
+    from gate.github.errors import ForbiddenError, NotFoundError
     from gate.github.nouns import Pull
     from gate.github.questions import outdated
     from gate.github.waivers import find_waivers, merged_as
@@ -214,7 +215,11 @@ def waivers(
         )
         if github.context.event == "pull_request" and not pull:
             now = github.get(f"/pulls/{number}", Pull)
-            found = msgspec.structs.replace(found, outdated=outdated(github, now))
+            try:
+                why = outdated(github, now)
+            except (ForbiddenError, NotFoundError):  # a token that may not read is told one or the other
+                why = _UNASKED if github.context.attempt > 1 else ""
+            found = msgspec.structs.replace(found, outdated=why)
     write_file(output, msgspec.json.encode(found))
     for waiver in found.granted:
         say(f"waiver of {waiver.subject} by {waiver.by}: {waiver.reason}", console)
@@ -338,14 +343,14 @@ def _tell(github: GitHub, asked: Question, said: _Said) -> list[tuple[str, bool]
 
 def _outdated(github: GitHub, now: Pull) -> str:
     """Why the event's run is not to be told of on its pull request; empty: it is."""
-    from gate.github.errors import ForbiddenError
+    from gate.github.errors import ForbiddenError, NotFoundError
     from gate.github.questions import outdated
 
     if github.context.head not in {"", now.head.sha}:
         return f"#{now.number} has a newer commit, {now.head.sha[:12]}"
     try:
         return outdated(github, now)
-    except ForbiddenError:  # the job has no actions: read
+    except (ForbiddenError, NotFoundError):  # a token that may not read is told one or the other
         return ""
 
 

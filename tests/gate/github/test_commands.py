@@ -347,3 +347,14 @@ def test_each_gate_of_a_run_has_its_check_and_its_comment(job, double):
     (body,) = double.bodies(7)
     assert body.startswith("<!-- regression-gate: web run 42.1 failed -->")
     assert double.violations == []
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("operation", ["pulls/list", "actions/list-workflow-runs-for-repo"])
+def test_a_token_that_may_not_ask_for_other_runs_comments(operation, status, job, double, monkeypatch):
+    double.fail(operation, "refuse", times=10_000, status=status)
+    (job.root / "event.json").write_text(about("main"))
+    assert job.gate("comment", "verdict.json").out.strip() == "comment on #7: created"
+    assert job.gate("waivers", "-o", "w.json").out.strip() == "no waivers"
+    monkeypatch.setenv("GITHUB_RUN_ATTEMPT", "2")
+    assert "GitHub did not say whether" in job.gate("waivers", "-o", "w.json").out
