@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from gate.verdict import Finding, Verdict
 
 
-VERDICT: Final = "verdict.json"
 _FOR_A_WHILE: Final = timedelta(days=14)
 
 _OPTIONS: Final = (
@@ -155,6 +154,7 @@ def _brought_runs_alone(commit: str, thresholds: Path) -> bool:
 
 def _learned(run: WorkflowRun, directory: Path, thresholds: Path, *, quiet: bool, no_color: bool) -> int:
     """Accept what a gate left of a run; that something got worse is no error, since the run is red for it."""
+    from gate.github.artifacts import VERDICT
     from gate.runner import MANIFEST
 
     code = _add_run(

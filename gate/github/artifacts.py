@@ -13,11 +13,11 @@ from gate.github.names import artifact_of
 from gate.github.nouns import Artifact
 from gate.verdict import Verdict, read_verdict
 
-_MEMBER: Final = "verdict.json"
+VERDICT: Final = "verdict.json"
 _MOST_PACKED: Final = 50 * 2**20
 _MOST_REPORTED: Final = 500 * 2**20
 _MOST_BYTES: Final = 64 * 2**20
-_MOST_MEMBERS: Final = 10_000
+_MOSTVERDICTS: Final = 10_000
 _ENTRY: Final = b"PK\x01\x02"
 """Begins each entry of an archive's directory."""
 
@@ -42,7 +42,7 @@ def fetch_verdict(github: GitHub, run: int, gate: str) -> tuple[Verdict, str]:
     try:
         return read_verdict(unpacked(packed)), newest.created_at or ""
     except ValueError as error:
-        raise HostileError(f"{_MEMBER}: {error}") from None
+        raise HostileError(f"{VERDICT}: {error}") from None
 
 
 def left_by(github: GitHub, run: int, **only: str) -> dict[str, Artifact]:
@@ -109,23 +109,23 @@ def unpacked(packed: bytes) -> bytes:
     Raises:
         HostileError: it is not there, or is no plain file, or grows beyond bounds.
     """
-    if (members := packed.count(_ENTRY)) > _MOST_MEMBERS:  # before each of them becomes an object
-        raise HostileError(f"the artifact holds {members:,} files, more than {_MOST_MEMBERS:,}")
+    if (members := packed.count(_ENTRY)) > _MOSTVERDICTS:  # before each of them becomes an object
+        raise HostileError(f"the artifact holds {members:,} files, more than {_MOSTVERDICTS:,}")
     try:
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-            chosen = [member for member in archive.infolist() if member.filename == _MEMBER]
+            chosen = [member for member in archive.infolist() if member.filename == VERDICT]
             if len(chosen) != 1:
-                raise HostileError(f"the artifact holds {len(chosen) or 'no'} {_MEMBER}")
+                raise HostileError(f"the artifact holds {len(chosen) or 'no'} {VERDICT}")
             if chosen[0].compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-                raise HostileError(f"{_MEMBER} is compressed by a method that is not supported")
+                raise HostileError(f"{VERDICT} is compressed by a method that is not supported")
             if not _is_plain(chosen[0]):
-                raise HostileError(f"{_MEMBER} is no plain file")
+                raise HostileError(f"{VERDICT} is no plain file")
             with archive.open(chosen[0]) as file:
                 data = file.read(_MOST_BYTES + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError) as error:
         raise HostileError(f"the artifact cannot be unpacked: {error}") from None
     if len(data) > _MOST_BYTES:
-        raise HostileError(f"{_MEMBER} is over {_MOST_BYTES:,} bytes")
+        raise HostileError(f"{VERDICT} is over {_MOST_BYTES:,} bytes")
     return data
 
 

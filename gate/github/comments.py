@@ -67,10 +67,8 @@ def write_comment(
     """
     body = f"{marker(gate, run, verdict)}\n{text}"
     writer = _writer(github)
-    created, last = (
-        False,
-        GitHubError("the comment was deleted again and again while it was written; run the job again"),
-    )
+    created = False
+    last = GitHubError("the comment was deleted again and again while it was written; run the job again")
     for _ in range(_ATTEMPTS):
         found = _comments(github, pull, gate, writer)
         if not found and not needed:

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from gate.github.nouns import WorkflowRun
+
 DEFAULT_API: Final = "https://api.github.com"
 ACTIONS: Final = "github-actions[bot]"
 _QUEUED: Final = re.compile(r"(?:refs/heads/)?gh-readonly-queue/.+/pr-(\d+)-[0-9a-f]{40}")
@@ -75,10 +77,17 @@ class Context:
         found = self._section("repository").get("default_branch")
         return found if isinstance(found, str) else ""
 
-    @property
-    def workflow_run(self) -> Mapping[str, Any]:
-        """The run that has ended, of an event `workflow_run`."""
-        return self._section("workflow_run")
+    def workflow_run(self, command: str) -> WorkflowRun:
+        """The run that has ended, of an event `workflow_run`.
+
+        Raises:
+            ContextError: the event is another one, on which the command does not work.
+        """
+        try:
+            return msgspec.convert(self._section("workflow_run"), WorkflowRun)
+        except msgspec.ValidationError:
+            said = f"{command} works only on the event workflow_run (it is for on: workflow_run)"
+            raise ContextError(said) from None
 
     def _side(self, name: str, key: str) -> str:
         """What the event says of one side of the pull request; empty if nothing."""

@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from gate.github.artifacts import HostileError, fetch_files, left_by
 from gate.github.client import GitHub
-from gate.github.context import Context, ContextError
+from gate.github.context import Context
 from gate.github.errors import GitHubError
 from gate.github.names import artifact_of, measured_of
 from gate.github.nouns import Artifact, WorkflowRun
@@ -29,12 +27,7 @@ def finished(context: Context) -> WorkflowRun:
         NothingToLearnError: it is another one.
         ContextError: the event is no workflow run.
     """
-    try:
-        run = msgspec.convert(context.workflow_run, WorkflowRun)
-    except msgspec.ValidationError:
-        raise ContextError(
-            "gate baseline learn works only on the event workflow_run (it is for on: workflow_run)"
-        ) from None
+    run = context.workflow_run("gate baseline learn")
     if run.event not in _LEARNS:
         raise NothingToLearnError(
             f"runs started by {run.event} are not accepted, only those by push and workflow_dispatch"

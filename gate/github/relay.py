@@ -13,7 +13,7 @@ import msgspec
 
 from gate.github.artifacts import HostileError, fetch_verdict
 from gate.github.client import GitHub
-from gate.github.context import Context, ContextError, queued_pull
+from gate.github.context import Context, queued_pull
 from gate.github.errors import GitHubError
 from gate.github.names import DEFAULT
 from gate.github.nouns import ChangedFile, Job, Pull, WorkflowRun
@@ -61,12 +61,7 @@ def ended_run(context: Context) -> WorkflowRun:
         NothingToTellError: it is another one, or did not begin.
         ContextError: the event is another one.
     """
-    try:
-        run = msgspec.convert(context.workflow_run, WorkflowRun)
-    except msgspec.ValidationError:
-        raise ContextError(
-            "gate relay works only on the event workflow_run (it is for on: workflow_run)"
-        ) from None
+    run = context.workflow_run("gate relay")
     if run.conclusion in _WAITING:
         raise NothingToTellError(f"the run did not begin ({run.conclusion or 'no conclusion'})")
     if run.event not in {"pull_request", "merge_group"}:
