@@ -119,6 +119,20 @@ class Shard(msgspec.Struct, frozen=True):
         return f"{self.number}/{self.of}"
 
 
+class InvalidValue(msgspec.Struct, frozen=True):
+    """A value in a report that no measurement can have. It is in no metric."""
+
+    subject: str
+    """The metric, or its subject."""
+    nodeid: str
+    """The test that left it."""
+    message: str
+    """Why it is not valid."""
+    remedy: str
+    recorded: bool = True
+    """Somebody recorded it; else it is a duration that pytest wrote by itself."""
+
+
 class SuiteRun(msgspec.Struct, frozen=True):
     """One suite's part of a run."""
 
@@ -147,6 +161,8 @@ class SuiteRun(msgspec.Struct, frozen=True):
     """Where its shards were measured, if that was on different machines."""
     uncommitted: tuple[str, ...] = ()
     """Tracked files that differed from the commit, from the top of the repository; `?`: nobody says which."""
+    invalid: tuple[InvalidValue, ...] = ()
+    """Values that were left out."""
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ Kind = Literal[
     "limit",
     "known-limit",
     "invalid-load",
+    "invalid-value",
     "unaccounted",
     "regression",
     "flaky",
@@ -83,6 +84,9 @@ KINDS: Final[Mapping[Kind, KindRow]] = {
     "limit": KindRow("limit broken", "limits broken", "limits", waivable=True),
     "known-limit": KindRow("known limit", "known limits", "limits"),
     "invalid-load": KindRow("invalid load", "invalid loads", "loads", unclean=True),
+    "invalid-value": KindRow(
+        "invalid value", "invalid values", "missing metrics", refused=True, unclean=True
+    ),
     "unaccounted": KindRow("unaccounted difference", "unaccounted differences", "other", waivable=True),
     "regression": KindRow("regression", "regressions", "regressions", waivable=True, refused=True),
     "flaky": KindRow("flaky test", "flaky tests", "tests", of_test=True, unclean=True),

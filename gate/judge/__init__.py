@@ -18,6 +18,7 @@ from gate.judge.moved import judge_moves
 from gate.judge.outcomes import judge_outcomes
 from gate.judge.rules import judge_rules
 from gate.judge.surroundings import judge_surroundings
+from gate.judge.values import judge_values
 from gate.model import Run, SuiteRun
 from gate.policy import Policy
 from gate.verdict import (
@@ -84,6 +85,7 @@ def judge(
             account=account,
         )
         findings += loads.findings
+        findings += judge_values(suite, policy)
         findings += _untimed(suite)
         accepted = baseline.comparable(suite.name, suite.environment)
         findings += judge_limits(
@@ -110,10 +112,12 @@ def judge(
     if not run.problems and policy.suites.keys() <= run.suites.keys():
         findings += judge_rules(run, policy, baseline)
     alone = bool(inputs.unconfirmed) and (inputs.alone or not base)
+    told = {note.subject for note in inputs.notes if note.kind == "missing-metric"}
+    told |= {value.subject for suite in run.suites.values() for value in suite.invalid if value.recorded}
     comparison = judge_metrics(
         run, baseline, policy, changed=inputs.changed, confirmation=confirmation, untouched=untouched,
         liberal=liberal, alone=alone, void=void, behind=behind,
-        told={note.subject for note in inputs.notes if note.kind == "missing-metric"},
+        told=told,
     )  # fmt: skip
     findings += comparison.findings
     findings += judge_drift(run, baseline, policy, named=_named(comparison.findings) | void)

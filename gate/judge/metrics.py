@@ -468,7 +468,7 @@ def _appeared_or_vanished(
     """Metrics by subject: a sample that vanished is one fact, not six. What is told already, is not again."""
     if latest is None:
         return []
-    there = [name for name in latest.metrics if name not in told]
+    there = [name for name in latest.metrics if name not in told and subject_of(name) not in told]
     measured = [name for name in there if _was_measured(suite, latest.metrics[name].nodeid)]
     findings = [
         Finding(

@@ -86,6 +86,7 @@ def merged(parts: Sequence[SuiteRun]) -> SuiteRun:
         seconds=max(part.seconds for part in ordered),
         uncommitted=tuple(sorted({name for part in ordered for name in part.uncommitted})),
         uses=_agreed(part.uses for part in ordered),
+        invalid=tuple(value for part in ordered for value in part.invalid),
     )
 
 

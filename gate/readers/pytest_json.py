@@ -7,33 +7,29 @@ did not finish, and every such sign is an error here: a report is used whole or 
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
 import msgspec
 
-from gate.model import LAST_SECOND, Metric, Outcome, Shard, SuiteRun, TestOutcome
+from gate.model import LAST_SECOND, Outcome, Problem, Shard, SuiteRun, TestOutcome
 from gate.policy import Policy, is_suite
 from gate.readers.errors import ReportError, position
 from gate.readers.failures import describe
+from gate.readers.measurements import Recorded, impossible
 from gate.readers.naming import shard_in, suite_in
-from gate.units import LARGEST
+from gate.readers.salvage import failed_tests
 from pytest_regression_gate.metrics import (
-    METHOD,
     UNKNOWN_ENVIRONMENT,
     Environment,
-    LoadRun,
-    Measurement,
-    duration_name,
-    join_name,
-    split_name,
-    summarise,
 )
 
 DEFAULT_SUITE: Final = "default"
 _RERUN: Final = "run the suite again and read its log"
+
+_LONGEST_NAME: Final = 300
 
 _UNFINISHED: Final = frozenset({"failed", "error", "rerun"})
 
@@ -66,7 +62,8 @@ class _Stage(msgspec.Struct):
 
 
 class _GateMetadata(msgspec.Struct):
-    metrics: list[Measurement] = []
+    metrics: list[Any] = []
+    """Each is a `Measurement`, or costs itself alone."""
     executed: dict[str, list[str]] = {}
     attempts: Annotated[int, msgspec.Meta(ge=1)] = 1
     failure: str = ""
@@ -74,6 +71,8 @@ class _GateMetadata(msgspec.Struct):
     """Failed parts of the test: which, and how."""
     untimed: bool = False
     """It used another plugin's `benchmark` fixture, and nothing was timed."""
+    damaged: str = ""
+    """Why all of it was left out."""
 
 
 _OURS: Final = frozenset(_GateMetadata.__struct_fields__)
@@ -94,6 +93,11 @@ class _Test(msgspec.Struct, dict=True):
     def stages(self) -> list[_Stage]:
         """Those it came to, of its last attempt."""
         return [stage for stage in (self.setup, self.call, self.teardown, self.crashed) if stage is not None]
+
+    @property
+    def duration(self) -> float:
+        """Seconds of the call phase, as the test's clock says."""
+        return self.call.duration if self.call else 0.0
 
     @property
     def final(self) -> Outcome:
@@ -136,7 +140,10 @@ class _Test(msgspec.Struct, dict=True):
         found = cast(dict[str, Any], self.metadata).get("gate") if isinstance(self.metadata, dict) else None
         if not isinstance(found, dict) or not _OURS & cast(dict[str, Any], found).keys():
             return _GateMetadata()
-        return msgspec.convert(found, _GateMetadata)
+        try:
+            return msgspec.convert(found, _GateMetadata)
+        except msgspec.ValidationError as error:
+            return _GateMetadata(damaged=str(error))
 
 
 class _Collector(msgspec.Struct):
@@ -166,7 +173,7 @@ class _Report(msgspec.Struct):
     created: Annotated[float, msgspec.Meta(ge=0, lt=LAST_SECOND)]
     exitcode: int
     summary: _Summary
-    duration: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    duration: float = 0.0
     root: str = ""
     environment: dict[str, Any] = {}
     collectors: list[_Collector] = []
@@ -183,41 +190,33 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
     """Read one report.
 
     Raises:
-        ReportError: the file is no whole report of a finished pytest, or holds values that no
-            measurement can have; with file, place and remedy.
+        ReportError: the file is no whole report of a finished pytest; with file, place, remedy, and the
+            tests of which it says all the same that they failed.
     """
-    report = _decode(path, data)
-    _check_complete(path, report)
+    try:
+        report = _decode(path, data)
+        _check_complete(path, report)
+    except ReportError as error:
+        raise _with_failures(error.problem, data) from None
     name = _suite_name(path, report, policy)
     tests: dict[str, TestOutcome] = {}
-    metrics: dict[str, Metric] = {}
     executed: dict[str, frozenset[str]] = {}
-    loads: dict[str, LoadRun] = {}
+    seconds = report.duration if math.isfinite(report.duration) and report.duration > 0 else 0.0
+    recorded = Recorded(name, seconds)
     suite = policy.suites.get(name)
     for collector in report.uncollected:  # pytest went on with the other files
         tests[collector.nodeid] = _uncollected(collector, name, report.root)
-    for index, test in enumerate(report.tests or ()):
-        if test.nodeid in tests:
-            raise ReportError(
-                str(path),
-                f"tests[{index}]: {test.nodeid} is there twice",
-                "run the suite again, each test once",
-            )
-        tests[test.nodeid] = outcome = _outcome(path, test, name, report.root)
+    for test in _once(report.tests or ()):
+        tests[test.nodeid] = outcome = _outcome(test, name, report.root, seconds)
+        if test.gate.damaged:
+            remedy = "use another key than 'gate' in the metadata of a test, it is the gate's"
+            recorded.refuse(test.nodeid, test.nodeid, f"metadata['gate']: {test.gate.damaged}", remedy)
         if outcome.failed or outcome.outcome == "xfailed":
             continue  # what a failed test measured is no measurement
-        for metric in _metrics(path, test, name):
-            if metric.name in metrics:
-                message = (
-                    f"metric {metric.name} is recorded by {metrics[metric.name].nodeid} and by {test.nodeid}"
-                )
-                raise ReportError(str(path), message, "add a label that tells the two apart")
-            metrics[metric.name] = metric
+        recorded.add(test.nodeid, test.gate.metrics)
         executed |= {name: frozenset(code) for name, code in test.gate.executed.items()}
-        loads |= _loads(test)
-        if suite is not None and suite.durations and not outcome.silent and outcome.duration > 0:
-            duration = _duration(outcome)
-            metrics[duration.name] = duration
+        if suite is not None and suite.durations and not outcome.silent:
+            recorded.add_duration(test.nodeid, test.duration)
     return SuiteRun(
         name=name,
         environment=_environment(report),
@@ -226,13 +225,33 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
         uncommitted=report.gate.uncommitted or ("?",) * report.gate.dirty if report.gate else (),
         created=report.created,
         tests=tests,
-        metrics=metrics,
+        metrics=recorded.metrics,
         executed=executed,
         source=str(path),
-        loads=loads,
+        loads=recorded.loads,
         shard=(report.gate.shard if report.gate else None) or shard_in(path.stem),
-        seconds=report.duration,
+        seconds=seconds,
+        invalid=tuple(recorded.invalid),
     )
+
+
+def _with_failures(problem: Problem, data: bytes) -> ReportError:
+    """What keeps a report from being judged hides no failure that stands in it."""
+    failed = [nodeid for nodeid in failed_tests(data) if nodeid not in problem.message]
+    if not failed:
+        return ReportError(problem.subject, problem.message, problem.remedy)
+    more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+    name = " ".join(failed[0].split())[:_LONGEST_NAME]
+    return ReportError(problem.subject, f"{problem.message}; {name}{more} failed", problem.remedy)
+
+
+def _once(tests: Sequence[_Test]) -> Iterable[_Test]:
+    """Each test once. Of one that ran twice (`--keep-duplicates`), a failure counts, else the last."""
+    by_id: dict[str, _Test] = {}
+    for test in tests:
+        if not ((before := by_id.get(test.nodeid)) and before.final in {"failed", "error"}):
+            by_id[test.nodeid] = test
+    return by_id.values()
 
 
 def _decode(path: Path, data: bytes) -> _Report:
@@ -258,12 +277,6 @@ def _decode(path: Path, data: bytes) -> _Report:
         raise ReportError(where, f"not JSON: {error}", _RERUN) from None
     if not math.isfinite(report.created) or report.created <= 0:
         raise ReportError(where, f"'created' is {report.created}, not a time", _RERUN)
-    for index, test in enumerate(report.tests or ()):
-        try:
-            _ = test.gate  # ours is read as strictly as all else
-        except msgspec.ValidationError as error:
-            message = f"tests[{index}].metadata.gate ({test.nodeid}): {error}"
-            raise ReportError(where, message, _RERUN) from None
     if report.tests is None:
         raise ReportError(where, "the report holds no tests", "leave out --json-report-summary")
     return report
@@ -332,8 +345,6 @@ def _check_complete(path: Path, report: _Report) -> None:
     expected = max(summary.total, (summary.collected or 0) - summary.deselected)
     if len(tests) < expected:
         message = f"only {len(tests):,} of {expected:,} tests are in the report"
-        if last := next((test.nodeid for test in reversed(tests) if test.final in {"failed", "error"}), ""):
-            message = f"{message}, and {last} failed"
         raise ReportError(where, message, "pytest stopped early; run the suite without -x and --maxfail")
     failed = broken or any(test.final in {"failed", "error"} for test in tests)
     if report.exitcode == 1 and not failed:
@@ -361,10 +372,7 @@ def _environment(report: _Report) -> Environment:
     return Environment(cpu="unknown", cores=0, os=platform, python=".".join(python.split(".")[:2]))
 
 
-def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
-    duration = test.call.duration if test.call else 0.0
-    if not math.isfinite(duration) or duration < 0:  # of a clock that the test has changed
-        duration = 0.0
+def _outcome(test: _Test, suite: str, root: str, seconds: float) -> TestOutcome:
     failure, reason, attempts = None, "", test.gate.attempts
     if test.final in {"failed", "error"}:
         stage = next((stage for stage in test.stages if stage.outcome in _UNFINISHED), None)
@@ -395,7 +403,7 @@ def _outcome(path: Path, test: _Test, suite: str, root: str) -> TestOutcome:
         nodeid=test.nodeid,
         suite=suite,
         outcome=test.final,
-        duration=duration,
+        duration=0.0 if impossible(test.duration, seconds) else test.duration,
         failure=failure,
         reason=reason,
         attempts=None if test.retried and attempts == 1 else attempts,
@@ -429,81 +437,6 @@ def _uncollected(collector: _Collector, suite: str, root: str) -> TestOutcome:
     """A file whose tests nobody knows, as one test that fails."""
     failure = describe(_last_line(collector.longrepr), "", [(collector.nodeid, 1)], root)
     return TestOutcome(collector.nodeid, suite, "error", 0.0, failure, "")
-
-
-def _metrics(path: Path, test: _Test, suite: str) -> Iterator[Metric]:
-    for measurement in test.gate.metrics:
-        try:
-            name = join_name(measurement.name, measurement.labels)
-            split_name(name)
-            values = _values(measurement)
-        except ValueError as error:
-            message = f"{test.nodeid}: metric {measurement.name!r}: {error}"
-            raise ReportError(str(path), message, "fix what records it") from None
-        for statistic, value in values.items():
-            base = f"{measurement.name}.{statistic}" if statistic else measurement.name
-            yield Metric(
-                name=join_name(base, measurement.labels),
-                unit=measurement.unit,
-                better=measurement.better,
-                value=value,
-                count=measurement.count or len(measurement.samples or (0,)),
-                exact=measurement.exact,
-                suite=suite,
-                nodeid=test.nodeid,
-                method=measurement.method,
-            )
-
-
-def _loads(test: _Test) -> dict[str, LoadRun]:
-    return {join_name(m.name, m.labels): m.load for m in test.gate.metrics if m.load is not None}
-
-
-def _values(measurement: Measurement) -> dict[str, float]:
-    """Statistic -> value; a single value has no statistic of its own, its name ends with it."""
-    if measurement.method > METHOD:
-        raise ValueError(f"a newer version of the gate measured it (method {measurement.method})")
-    if (measurement.value is None) == (measurement.samples is None):
-        raise ValueError("needs either 'value' or 'samples'")
-    numbers = [measurement.value] if measurement.value is not None else measurement.samples or []
-    if not numbers:
-        raise ValueError("'samples' is empty")
-    never_negative = (
-        measurement.samples is not None
-        or measurement.exact
-        or measurement.unit in {"s", "ms", "us", "µs", "ns"}
-    )
-    for number in numbers:
-        if not math.isfinite(number):
-            raise ValueError(f"{number} is not a finite number")
-        if abs(number) > LARGEST:
-            raise ValueError(f"{number:g} is out of range, over 1e30")
-        if number < 0 and never_negative:
-            raise ValueError(f"{number:g} {measurement.unit} is negative")
-    if (measurement.count or len(numbers)) < len(numbers):
-        raise ValueError(f"'count' is {measurement.count}, but there are {len(numbers)} samples")
-    if measurement.load is not None:
-        if measurement.samples is None:
-            raise ValueError("'load' belongs to latencies, not to a single value")
-        if measurement.load.requests != (measurement.count or len(numbers)):
-            raise ValueError(
-                f"'load' has {measurement.load.requests} requests, 'count' is {measurement.count}"
-            )
-    numbers = [number if abs(number) >= 1 / LARGEST else 0.0 for number in numbers]
-    return {"": numbers[0]} if measurement.value is not None else summarise(numbers)
-
-
-def _duration(outcome: TestOutcome) -> Metric:
-    return Metric(
-        name=duration_name(outcome.nodeid),
-        unit="s",
-        better="lower",
-        value=outcome.duration,
-        count=1,
-        exact=False,
-        suite=outcome.suite,
-        nodeid=outcome.nodeid,
-    )
 
 
 def _skip_reason(longrepr: object) -> str:

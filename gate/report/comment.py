@@ -128,7 +128,7 @@ def _sections(verdict: Verdict) -> list[_Table]:
         _plain("Loads that were no measurement", failing["loads"], "Load"),
         _measured("Regressions", failing["regressions"]),
         _plain("Limits", failing["limits"], "Metric", rule=True),
-        _plain("Missing metrics", failing["missing metrics"], "Metric"),
+        _plain("Missing or invalid metrics", failing["missing metrics"], "Metric"),
         _plain("Other", failing["other"], "Subject"),
         _plain("Waived", waived, "Subject"),
         _plain(

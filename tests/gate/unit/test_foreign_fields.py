@@ -13,6 +13,7 @@ from gate.policy import Policy, Suite
 from gate.readers.errors import ReportError
 from gate.readers.merge import merge
 from gate.readers.pytest_json import read
+from tests.gate.build import baseline_of, judge, policy_of, run_of
 
 POLICY = Policy(suites={"api": Suite("api", "pytest", durations=True)})
 
@@ -69,17 +70,114 @@ def test_a_half_of_a_character_in_a_message_is_shown_as_unknown():
     assert "no such file: caf?.txt" in failure.message
 
 
-@pytest.mark.parametrize("seconds", [-3600.0, float("nan"), float("inf"), 0.0])
-def test_the_duration_of_a_clock_that_was_changed_is_none(seconds):
-    run = read_back(report(call={"outcome": "passed", "duration": seconds}))
-    assert run.tests["t.py::test_one"].outcome == "passed"
+@pytest.mark.parametrize(
+    ("seconds", "why"),
+    [
+        (-3600.0, "-3600 s is not a duration"),
+        (float("nan"), "nan s is not a duration"),
+        (float("inf"), "inf s is not a duration"),
+        (1.5e9, "1.5e+09 s is longer than the suite took"),
+        (0.0, ""),
+    ],
+)
+def test_the_duration_of_a_clock_that_was_changed_is_none(seconds, why):
+    run = read_back(report(call={"outcome": "passed", "duration": seconds}) | {"duration": 3.0})
+    assert (run.tests["t.py::test_one"].outcome, run.tests["t.py::test_one"].duration) == ("passed", 0.0)
     assert not run.metrics
+    assert [value.message.partition(";")[0] for value in run.invalid] == ([why] if why else [])
+    assert not any(value.recorded for value in run.invalid)
 
 
-def test_what_the_gate_wrote_itself_is_read_strictly():
-    damaged = {"gate": {"metrics": [{"name": "a.b", "value": "fast"}]}}
-    with pytest.raises(ReportError, match=r"test_one"):
-        read_back(report(metadata=damaged))
+def recorded(*entries: Any) -> dict[str, Any]:
+    return report(metadata={"gate": {"metrics": [*entries]}})
+
+
+GOOD = {"name": "api.calls", "unit": "", "value": 3.0, "exact": True}
+
+
+@pytest.mark.parametrize(
+    ("entry", "subject", "why"),
+    [
+        ({"name": "a.b", "unit": "ms", "value": "fast"}, "a.b", "Expected `float"),
+        ({"name": "a.b", "unit": "ms", "value": float("nan")}, "a.b", "nan is not a finite number"),
+        ({"name": "a.b", "unit": "ms", "value": -1.0}, "a.b", "-1 ms is negative"),
+        ({"name": "a.b", "unit": "ms", "samples": []}, "a.b", "'samples' is empty"),
+        ({"name": "a.b", "unit": "ms", "value": 1e300}, "a.b", "1e+300 is out of range"),
+        (
+            {"name": "a.b", "unit": "ms", "labels": {"n": "1"}, "samples": [float("inf")]},
+            "a.b{n=1}",
+            "inf is",
+        ),
+        ({"name": "no name", "unit": "ms", "value": 1.0}, "no name", "'no name' is no metric name"),
+        ("what", "metrics[0]", "Expected `object`"),
+    ],
+)
+def test_an_impossible_value_costs_that_value_alone(entry, subject, why):
+    run = read_back(recorded(entry, GOOD))
+    assert [name for name in run.metrics if not name.startswith("test.duration")] == ["api.calls"]
+    (value,) = run.invalid
+    assert (value.subject, value.nodeid, value.recorded) == (subject, "t.py::test_one", True)
+    assert value.message.startswith(why)
+
+
+def test_a_metric_of_two_tests_is_none_of_them():
+    document = recorded(GOOD)
+    document["tests"].insert(1, {**document["tests"][0], "nodeid": "t.py::test_three"})
+    document["tests"].insert(2, {**document["tests"][0], "nodeid": "t.py::test_four"})
+    document["summary"] = {"total": 4}
+    run = read_back(document)
+    assert "api.calls" not in run.metrics
+    assert [value.message for value in run.invalid] == [
+        "t.py::test_one and t.py::test_three recorded this metric"
+    ]
+
+
+def test_an_invalid_value_fails_and_an_impossible_duration_warns():
+    base = read_back(recorded(GOOD, {"name": "a.b", "unit": "ms", "value": 2.0}))
+    document = recorded(GOOD, {"name": "a.b", "unit": "ms", "value": float("nan")}) | {"duration": 3.0}
+    document["tests"][0]["call"] = {"outcome": "passed", "duration": 1.5e9}
+    document["tests"].pop()
+    document |= {"exitcode": 0, "summary": {"total": 1}}
+    verdict = judge(run_of(read_back(document)), baseline_of(base), POLICY)
+    found = [(f.level, f.kind, f.subject) for f in verdict.findings if "t.py::test_one" in f.nodeids]
+    assert found == [
+        ("fail", "missing-metric", "test.duration{test=t.py::test_one}"),
+        ("fail", "invalid-value", "a.b"),
+        ("warn", "invalid-value", "test.duration{test=t.py::test_one}"),
+    ]
+    off = policy_of({"test.*": "{tolerance: off}"}, suites="{api: {run: pytest, durations: true}}")
+    verdict = judge(run_of(read_back(document)), baseline_of(base), off)
+    assert ("fail", "invalid-value") in [(f.level, f.kind) for f in verdict.findings]
+    assert ("warn", "invalid-value") not in [(f.level, f.kind) for f in verdict.findings]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [{"metrics": "three"}, {"attempts": 0, "metrics": [GOOD]}, {"attempts": 2, "subtests": 7}],
+)
+def test_a_key_of_the_tests_own_that_looks_like_the_gates_costs_that_test_alone(damaged):
+    document = report(metadata={"gate": damaged})
+    run = read_back(document)
+    assert [test.outcome for test in run.tests.values()] == ["passed", "failed"]
+    (value,) = run.invalid
+    assert value.subject == "t.py::test_one"
+    assert value.message.startswith("metadata['gate']: Expected")
+
+
+def test_a_test_that_ran_twice_failed_if_it_failed_once():
+    document = report()
+    good = {**document["tests"][0], "nodeid": "t.py::test_two"}
+    for tests in ([*document["tests"], good], [good, *document["tests"]]):
+        run = read_back({**document, "tests": tests})
+        assert run.tests["t.py::test_two"].failed
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_what_refuses_a_report_names_the_test_that_failed(cut):
+    data = json.dumps(report() | ({} if cut else {"exitcode": "three"})).encode()
+    with pytest.raises(ReportError, match=r"; t.py::test_two failed") as caught:
+        read(Path("api.json"), data[:-20] if cut else data, POLICY)
+    assert caught.value.problem.message.startswith("the report is cut off" if cut else "not a pytest")
 
 
 def empty(stem: str) -> SuiteRun:
@@ -128,7 +226,7 @@ def test_a_failure_without_a_crash_says_what_was_wrong(text, said):
 def test_pytest_that_stopped_early_names_what_stopped_it():
     document = report()
     document["summary"] = {"total": 5, "collected": 5}
-    with pytest.raises(ReportError, match=r"only 2 of 5 tests are in the report, and t.py::test_two failed"):
+    with pytest.raises(ReportError, match=r"only 2 of 5 tests are in the report; t.py::test_two failed"):
         read_back(document)
 
 
@@ -152,5 +250,6 @@ def test_a_failure_elsewhere_is_never_hidden(fields: dict[str, Any]):
         refusal = str(error)
     if refusal:
         assert len(refusal.splitlines()) == 1
+        assert "t.py::test_two" in refusal
     else:
         assert run.tests["t.py::test_two"].failed

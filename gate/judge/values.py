@@ -1,0 +1,40 @@
+"""Values in a report that no measurement can have: left out, and named."""
+
+from gate.model import InvalidValue, Metric, SuiteRun
+from gate.policy import OFF, Policy
+from gate.verdict import Finding
+
+
+def judge_values(suite: SuiteRun, policy: Policy) -> list[Finding]:
+    """One finding for each invalid value.
+
+    What somebody recorded fails: nobody knows what it would have shown. A duration that pytest wrote by
+    itself warns; where the accepted runs have it, it is a missing metric as well.
+    """
+    return [
+        Finding(
+            kind="invalid-value",
+            level="fail" if value.recorded else "warn",
+            subject=value.subject,
+            suite=suite.name,
+            message=f"not valid: {value.message}; the value was left out",
+            nodeids=(value.nodeid,),
+            remedy=value.remedy,
+        )
+        for value in suite.invalid
+        if value.recorded or policy.rule(_duration(suite.name, value)).tolerance != OFF
+    ]
+
+
+def _duration(suite: str, value: InvalidValue) -> Metric:
+    """The metric that the duration would have been."""
+    return Metric(
+        name=value.subject,
+        unit="s",
+        better="lower",
+        value=0.0,
+        count=1,
+        exact=False,
+        suite=suite,
+        nodeid=value.nodeid,
+    )
