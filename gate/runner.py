@@ -25,10 +25,10 @@ import msgspec
 from gate.files import read_if_plain, read_plain
 from gate.imports import search_path
 from gate.model import Problem, Shard
+from gate.no_report import error_in, while_running, why_no_report
 from gate.policy import Policy, Suite
 from gate.processes import fresh_directory, process_group
 from gate.readers.naming import report_stem, run_command, shard_in, suite_in
-from gate.wrappers import unreached
 from pytest_regression_gate.pipes import Address, Pipe
 from pytest_regression_gate.protocol import TWICE, Progress, begun, progress_from
 from pytest_regression_gate.variables import (
@@ -43,7 +43,6 @@ from pytest_regression_gate.variables import (
 )
 
 MANIFEST: Final = ".run.json"
-_OWN_FILE: Final = "--json-report-file"
 _OMIT: Final = "log,streams,keywords"
 _TWICE: Final = "started pytest more than once; define one suite for each pytest command"
 _LOOK_SECONDS: Final = 0.1
@@ -59,6 +58,8 @@ class Manifest(msgspec.Struct):
 
     suites: dict[str, State] = {}
     """By the name of the report without its suffix: `api`, or `api.2-of-4` of a shard."""
+    why: dict[str, str] = {}
+    """Of those that left no report: what they did instead."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def run_suite(
         problem, state = f"ended with exit code {code}, and pytest with {ended}", "failed"
     if problem:
         report.unlink(missing_ok=True)
-    _note(out, name, state)
+    _note(out, name, state, problem)
     return SuiteResult(name, out / report.name, log, code, time.monotonic() - start, problem, state)
 
 
@@ -145,7 +146,8 @@ def settle(out: Path, results: Mapping[SuiteResult, str], others: Mapping[str, S
         result.report.unlink(missing_ok=True)
     states: dict[str, State] = {result.suite: result.state for result in results}
     states |= dict.fromkeys((result.suite for result in gone), "lost")
-    _write(out, Manifest({**others, **read_manifest(out).suites, **states}))
+    noted = read_manifest(out)
+    _write(out, Manifest({**others, **noted.suites, **states}, noted.why))
     why = f"its report was changed or removed after it ended; stop what else writes to {out}"
     return [replace(result, problem=why, state="lost") for result in gone]
 
@@ -183,9 +185,14 @@ def _measure(
 ) -> tuple[int, str]:
     """Run a suite's command; its exit code and, if it left no report, why."""
     heard = threading.Event()
+    running: dict[str, None] = {}
 
     def hear(event: Progress) -> None:
         heard.set()
+        if event.started is not None:
+            running[event.started] = None
+        if event.finished is not None:
+            running.pop(event.finished, None)
         listen(event)
 
     variables = partial(_environment, suite, shard or Shard(1, 1), report, added)
@@ -195,14 +202,10 @@ def _measure(
         report.unlink(missing_ok=True)
         problem = problem or _TWICE
     begun(report).unlink(missing_ok=True)
-    if not problem and not report.exists():
-        problem = f"ended with exit code {code} and wrote no report"
-        if _OWN_FILE in suite.run:
-            problem += (
-                f": its command has a {_OWN_FILE} of its own, which takes the gate's place; leave it out"
-            )
-        elif code in {0, 1} and not heard.is_set():
-            problem += f": {unreached(suite.run)}"
+    if problem and problem != _TWICE:
+        problem += while_running(running)
+    elif not problem and not report.exists():
+        problem = why_no_report(suite.run, code, _end_of(log), heard=heard.is_set(), running=running)
     return code, problem
 
 
@@ -231,13 +234,13 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 _TAIL_BYTES: Final = 65_536
-_MOST_SAID: Final = 200
 
 
 def lost_reports(directory: Path) -> list[Problem]:
     """Suites that were started in a directory and left no report, whatever files lie there."""
     problems: list[Problem] = []
-    for name, state in sorted(read_manifest(directory).suites.items()):
+    manifest = read_manifest(directory)
+    for name, state in sorted(manifest.suites.items()):
         report = directory / f"{name}.json"
         if state == "finished" and report.exists():
             continue
@@ -245,13 +248,13 @@ def lost_reports(directory: Path) -> list[Problem]:
         remedy = f"read {log}, then run it again: {run_command(name)}"
         match state:
             case "running":
-                how = f"did not finish{_last_error(log)}"
+                how = f"did not finish{error_in(_end_of(log))}"
             case "failed":
                 how = "failed beside its tests"
             case "twice":
                 how, remedy = "started pytest more than once", "define one suite for each pytest command"
             case "crashed":
-                how = f"crashed{_last_error(log)}"
+                how = manifest.why.get(name) or f"crashed{error_in(_end_of(log))}"
             case _:
                 how = "ended, but its report was changed or removed"
                 remedy = f"stop what writes to {directory}, then run it again: {run_command(name)}"
@@ -259,21 +262,20 @@ def lost_reports(directory: Path) -> list[Problem]:
     return problems
 
 
-def _last_error(log: Path) -> str:
-    """What a log says last as pytest says errors, as the end of a sentence; empty if it does not."""
+def _end_of(log: Path) -> str:
+    """The last lines of a log; empty: it cannot be read."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
+            return file.read().decode(errors="replace")
     except OSError:
         return ""
-    said = [line.removeprefix("E").strip() for line in lines if line.startswith("E  ")]
-    return f": {said[-1][:_MOST_SAID]}" if said and said[-1] else ""
 
 
-def _note(out: Path, name: str, state: State) -> None:
+def _note(out: Path, name: str, state: State, why: str = "") -> None:
     manifest = read_manifest(out)
     manifest.suites[name] = state
+    manifest.why = {**manifest.why, name: why}
     _write(out, manifest)
 
 

@@ -13,6 +13,8 @@ from typing import Annotated, Final
 
 import msgspec
 
+from pytest_regression_gate.metrics import LARGEST
+
 FACTORS: Final[dict[str, dict[str, float]]] = {
     "time": {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3, "min": 6e4, "h": 3.6e6},
     "size": {
@@ -30,9 +32,6 @@ FACTORS: Final[dict[str, dict[str, float]]] = {
     "count": {"count": 1.0, "": 1.0},
 }
 """Dimension -> unit -> factor to the dimension's own unit (ms, MB, ratio, req/s, count)."""
-
-LARGEST: Final = 1e30
-"""Beyond it, or below its inverse, no figure is believed: arithmetic with it would overflow."""
 
 Bounded = Annotated[float, msgspec.Meta(ge=-(LARGEST**2), le=LARGEST**2)]
 """A figure in a file that is read, whatever its unit is."""

@@ -13,9 +13,9 @@ from typing import Final, TypeVar
 import msgspec
 
 from gate.confirm.course import Course, Stop
+from gate.no_report import unreached
 from gate.processes import process_group
 from gate.sides.side import LaunchError, Side
-from gate.wrappers import unreached
 from pytest_regression_gate.pipes import Pipe
 from pytest_regression_gate.protocol import (
     Answer,

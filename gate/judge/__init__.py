@@ -37,7 +37,7 @@ from gate.verdict import (
     strictly,
 )
 from gate.waivers import apply_waivers
-from pytest_regression_gate.metrics import Environment
+from pytest_regression_gate.metrics import UNKNOWN_ENVIRONMENT, Environment
 
 __all__ = ["Inputs", "judge"]
 
@@ -309,6 +309,18 @@ def _forgotten(run: Run, baseline: Baseline, policy: Policy) -> list[Finding]:
 
 def _comparability(suite: SuiteRun, baseline: Baseline) -> list[Finding]:
     """Say loudly when a suite's measurements could not be compared with anything, or with another place's."""
+    if suite.environment == UNKNOWN_ENVIRONMENT:
+        return [
+            Finding(
+                kind="environment",
+                level="warn",
+                subject=suite.name,
+                suite=suite.name,
+                message="the report does not say on which machine it was measured, since its pytest has no "
+                "plugin of the gate: judged by limits, work counts and tests",
+                remedy="install the plugin in the suite's environment: pip install regression-gate",
+            )
+        ]
     known = baseline.comparable(suite.name, suite.environment)
     if known is not None and known.runs:
         differences = suite.environment.differences(known.environment)

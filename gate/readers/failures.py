@@ -8,7 +8,9 @@ from typing import Final
 from gate.model import Failure
 
 _MAX_MESSAGE: Final = 300
-_FOREIGN: Final = re.compile(r"(^|/)(site-packages|dist-packages|lib/python3[^/]*|\.venv|venv)/|^<")
+_FOREIGN: Final = re.compile(
+    r"(^|/)(site-packages|dist-packages|lib/python3[^/]*|\.venv|venv|pytest_regression_gate)/|^<"
+)
 _TYPE: Final = re.compile(r"(?P<type>(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z_]\w{0,80})(?::|$)")
 """An exception type as Python shows it: `httpx.ReadTimeout: slow`, `KeyError`."""
 

@@ -7,11 +7,11 @@ from typing import Any, Final
 import msgspec
 
 from gate.model import InvalidValue, Metric
-from gate.units import LARGEST
 from pytest_regression_gate.metrics import (
     METHOD,
     LoadRun,
     Measurement,
+    checked,
     duration_name,
     join_name,
     split_name,
@@ -92,12 +92,19 @@ class Recorded:
         self.loads.pop(name, None)
         if name not in self._twice:
             problem = f"{min(others)} and {nodeid} recorded this metric"
+            if others == {nodeid}:
+                problem = "recorded twice"
             self.refuse(nodeid, name, problem, "add a label that tells the two apart")
         self._twice.add(name)
 
     def _read(self, nodeid: str, measurement: Measurement) -> Iterator[Metric]:
         split_name(join_name(measurement.name, measurement.labels))
-        for statistic, value in _values(measurement).items():
+        if measurement.method > METHOD:
+            raise ValueError(f"a newer version of the gate measured it (method {measurement.method})")
+        numbers = checked(measurement)
+        # A single value has no statistic of its own: its name ends with it.
+        values = {"": numbers[0]} if measurement.value is not None else summarise(numbers)
+        for statistic, value in values.items():
             base = f"{measurement.name}.{statistic}" if statistic else measurement.name
             yield Metric(
                 name=join_name(base, measurement.labels),
@@ -130,37 +137,3 @@ def _name_in(entry: object) -> str:
     """The name of what cannot be read, as far as it says one."""
     name = entry.get("name") if isinstance(entry, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
     return name[:200] if isinstance(name, str) else ""
-
-
-def _values(measurement: Measurement) -> dict[str, float]:
-    """Statistic -> value; a single value has no statistic of its own, its name ends with it."""
-    if measurement.method > METHOD:
-        raise ValueError(f"a newer version of the gate measured it (method {measurement.method})")
-    if (measurement.value is None) == (measurement.samples is None):
-        raise ValueError("needs either 'value' or 'samples'")
-    numbers = [measurement.value] if measurement.value is not None else measurement.samples or []
-    if not numbers:
-        raise ValueError("'samples' is empty")
-    never_negative = (
-        measurement.samples is not None
-        or measurement.exact
-        or measurement.unit in {"s", "ms", "us", "µs", "ns"}
-    )
-    for number in numbers:
-        if not math.isfinite(number):
-            raise ValueError(f"{number} is not a finite number")
-        if abs(number) > LARGEST:
-            raise ValueError(f"{number:g} is out of range, over 1e30")
-        if number < 0 and never_negative:
-            raise ValueError(f"{number:g} {measurement.unit} is negative")
-    if (measurement.count or len(numbers)) < len(numbers):
-        raise ValueError(f"'count' is {measurement.count}, but there are {len(numbers)} samples")
-    if measurement.load is not None:
-        if measurement.samples is None:
-            raise ValueError("'load' belongs to latencies, not to a single value")
-        if measurement.load.requests != (measurement.count or len(numbers)):
-            raise ValueError(
-                f"'load' has {measurement.load.requests} requests, 'count' is {measurement.count}"
-            )
-    numbers = [number if abs(number) >= 1 / LARGEST else 0.0 for number in numbers]
-    return {"": numbers[0]} if measurement.value is not None else summarise(numbers)

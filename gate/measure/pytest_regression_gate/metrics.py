@@ -20,6 +20,11 @@ METHOD: Final = 2
 2: a load's latency begins when the user wants the answer, and calls under 10 µs are timed in groups.
 """
 
+LARGEST: Final = 1e30
+"""No number is farther from zero, so that no calculation with it leaves the range of a float."""
+
+_TIMES: Final = frozenset({"s", "ms", "us", "µs", "ns"})
+
 MIXED: Final = "mixed"
 """The CPU of a suite whose shards ran on different machines."""
 
@@ -103,6 +108,37 @@ class Measurement(msgspec.Struct, frozen=True, omit_defaults=True):
     """Version of how it was measured."""
     load: LoadRun | None = None
     """Beside the latencies of a load: how it was driven."""
+
+
+def checked(measurement: Measurement) -> list[float]:
+    """The numbers of a measurement; what is too small to be told from nothing is 0.
+
+    Raises:
+        ValueError: no measurement can have them; the message says why.
+    """
+    if (measurement.value is None) == (measurement.samples is None):
+        raise ValueError("needs either 'value' or 'samples'")
+    numbers = [measurement.value] if measurement.value is not None else measurement.samples or []
+    if not numbers:
+        raise ValueError("'samples' is empty")
+    never_negative = measurement.samples is not None or measurement.exact or measurement.unit in _TIMES
+    for number in numbers:
+        if not math.isfinite(number):
+            raise ValueError(f"{number} is not a finite number")
+        if abs(number) > LARGEST:
+            raise ValueError(f"{number:g} is out of range, over {LARGEST:.0e}")
+        if number < 0 and never_negative:
+            raise ValueError(f"{number:g} {measurement.unit} is negative")
+    if (measurement.count or len(numbers)) < len(numbers):
+        raise ValueError(f"'count' is {measurement.count}, but there are {len(numbers)} samples")
+    if measurement.load is not None:
+        if measurement.samples is None:
+            raise ValueError("'load' belongs to latencies, not to a single value")
+        if measurement.load.requests != (measurement.count or len(numbers)):
+            raise ValueError(
+                f"'load' has {measurement.load.requests} requests, 'count' is {measurement.count}"
+            )
+    return [number if abs(number) >= 1 / LARGEST else 0.0 for number in numbers]
 
 
 class Environment(msgspec.Struct, frozen=True, omit_defaults=True):

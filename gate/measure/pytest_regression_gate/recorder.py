@@ -3,9 +3,11 @@
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from decimal import Decimal
 from functools import partial
 from itertools import repeat
+from numbers import Real
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -17,6 +19,7 @@ from pytest_regression_gate.metrics import (
     Better,
     LoadRun,
     Measurement,
+    checked,
     join_name,
     split_name,
     systematic,
@@ -92,9 +95,10 @@ class Measure:
         """Record one value, e.g. `measure.record("cache.hit_rate", 0.83, unit="ratio", better="higher")`.
 
         Raises:
-            ValueError: the value is not a finite number, or the name is wrong or taken.
+            ValueError: the value is not finite or no measurement can have it, or the name is wrong or taken.
+            TypeError: the value is not a number.
         """
-        self._add(name, labels, unit=unit, better=better, value=_finite(name, value))
+        self._add(name, labels, unit=unit, better=better, value=_number(name, value))
 
     def count(self, name: str, value: int, **labels: object) -> None:
         """Record an exact work count, e.g. calls to a paid service per operation. Fewer is better.
@@ -217,18 +221,17 @@ class Measure:
     def _add_sample(self, name: str, latencies: list[float], load: LoadRun | None = None) -> None:
         base, labels = split_name(name)
         kept = systematic(latencies)
-        self.measurements.append(
-            Measurement(
-                name=base,
-                unit="ms",
-                labels=labels,
-                samples=[float(f"{value:.6g}") for value in kept],
-                count=len(latencies),
-                sampling="all" if len(kept) == len(latencies) else "systematic",
-                method=METHOD,
-                load=load,
-            )
+        measurement = Measurement(
+            name=base,
+            unit="ms",
+            labels=labels,
+            samples=[float(f"{value:.6g}") for value in kept],
+            count=len(latencies),
+            sampling="all" if len(kept) == len(latencies) else "systematic",
+            method=METHOD,
+            load=load,
         )
+        self._append(name, measurement)
 
     def _add(
         self,
@@ -243,18 +246,25 @@ class Measure:
         method: int = 1,
     ) -> None:
         base, own = split_name(self._claim(name, labels))
-        self.measurements.append(
-            Measurement(
-                name=base,
-                unit=unit,
-                better=better,
-                labels=own,
-                value=value,
-                count=count,
-                exact=exact,
-                method=method,
-            )
+        measurement = Measurement(
+            name=base,
+            unit=unit,
+            better=better,
+            labels=own,
+            value=value,
+            count=count,
+            exact=exact,
+            method=method,
         )
+        self._append(name, measurement)
+
+    def _append(self, name: str, measurement: Measurement) -> None:
+        """Keep what the gate can read, and refuse all else where it is recorded."""
+        try:
+            checked(measurement)
+        except ValueError as error:
+            raise ValueError(f"metric {name!r}: {error}") from None
+        self.measurements.append(measurement)
 
     def _claim(self, name: str, labels: dict[str, Any] | None = None) -> str:
         """Check a name, add labels to it and make sure that nobody else records it."""
@@ -269,7 +279,10 @@ class Measure:
         return full
 
 
-def _finite(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"measure.record({name!r}): {value!r} is not a finite number")
-    return value
+def _number(name: str, value: object) -> float:
+    """What a test recorded, also if another library's type holds it (`numpy.float32`, `Decimal`)."""
+    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+        raise TypeError(f"measure.record({name!r}): {value!r} is not a number")
+    with suppress(OverflowError):
+        return float(value)
+    return math.inf

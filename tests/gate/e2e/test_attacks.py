@@ -178,14 +178,17 @@ def test_a_link_to_no_plain_file_is_told(repository: Path, name: str, target: st
 
 
 @pytest.mark.parametrize("value", ["1e308", "-1e308"])
-def test_a_value_that_nobody_can_measure_is_an_error_of_the_report(repository: Path, value: str):
+def test_a_value_that_nobody_can_measure_fails_where_it_is_recorded(repository: Path, value: str):
     test = f'def test_value(measure):\n    measure.record("api.value", {value}, unit="ratio")\n'
     commit(repository, {"thresholds.yaml": RULES, "test_api.py": test})
     project = Project(repository)
     project.gate("run")
     code, verdict = verdict_of(project)
-    assert code == 4
-    assert "api.value" in verdict["findings"][0]["message"]
+    assert code == 1
+    (finding,) = [finding for finding in verdict["findings"] if finding["level"] == "fail"]
+    assert (finding["kind"], finding["where"]) == ("new-failure", "test_api.py:2")
+    assert "metric 'api.value'" in finding["message"]
+    assert "is out of range" in finding["message"]
 
 
 def test_of_two_runs_at_once_the_second_says_so(repository: Path):

@@ -166,7 +166,7 @@ def test_a_project_breaks_and_is_mended(chain: Chain):
     # The service cannot be imported: pytest ends before it writes a report.
     dead = chain.step(replace(*NO_SERVICE))
     assert (dead.word, dead.found) == ("error", {"report-error": 1})
-    assert "crashed: ModuleNotFoundError: No module named 'nowhere_to_be_found'" in said(dead)
+    assert "wrote no report: ModuleNotFoundError: No module named 'nowhere_to_be_found'" in said(dead)
     assert chain.step(back(NO_SERVICE)).word == "passed"
 
     # A fixture fails, and with it every test that uses it. One line says so; all of them are listed.

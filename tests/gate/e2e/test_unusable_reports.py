@@ -73,14 +73,6 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda d: d.update(exitcode=2, collectors=[BROKEN]),
         "ImportError: no x",
     ),
-    "negative latency": (lambda d: metrics(d)[0]["samples"].__setitem__(3, -1.0), "negative"),
-    "text for a number": (lambda d: metrics(d)[0]["samples"].__setitem__(3, "fast"), "test_home"),
-    "empty sample": (lambda d: metrics(d)[0].update(samples=[]), "empty"),
-    "fewer measurements than samples": (lambda d: metrics(d)[0].update(count=1), "count"),
-    "neither value nor samples": (lambda d: metrics(d)[0].pop("samples"), "either"),
-    "bad metric name": (lambda d: metrics(d)[0].update(name="api home!"), "no metric name"),
-    "metric twice": (lambda d: metrics(d).append(metrics(d)[0]), "label"),
-    "duplicate nodeid": (lambda d: d["tests"].append(d["tests"][0]), "twice"),
 }  # fmt: skip
 
 
@@ -94,18 +86,32 @@ def test_damaged(project: Project, damage: Callable[[dict[str, Any]], object], w
     assert words in refused(project)
 
 
-@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
-def test_numbers_that_are_none(project: Project, number: float):
-    project.edit(lambda document: metrics(document)[0]["samples"].__setitem__(3, number))
-    line = refused(project)
-    assert "is not a finite number" in line
-    assert "test_home: metric 'api.home'" in line
+INVALID: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "negative latency": (lambda d: metrics(d)[0]["samples"].__setitem__(3, -1.0), "negative"),
+    "text for a number": (lambda d: metrics(d)[0]["samples"].__setitem__(3, "fast"), "Expected `float`"),
+    "empty sample": (lambda d: metrics(d)[0].update(samples=[]), "empty"),
+    "fewer measurements than samples": (lambda d: metrics(d)[0].update(count=1), "count"),
+    "neither value nor samples": (lambda d: metrics(d)[0].pop("samples"), "either"),
+    "bad metric name": (lambda d: metrics(d)[0].update(name="api home!"), "no metric name"),
+    "metric twice": (lambda d: metrics(d).append(metrics(d)[0]), "label"),
+    "no number": (lambda d: metrics(d)[0]["samples"].__setitem__(3, float("nan")), "nan is not a finite"),
+    "infinite": (lambda d: metrics(d)[0]["samples"].__setitem__(3, float("-inf")), "-inf is not a finite"),
+    "out of range": (lambda d: metrics(d)[0]["samples"].__setitem__(3, 10**400), "out of range"),
+}  # fmt: skip
 
 
-def test_too_large_a_number(project: Project):
-    text = project.report.read_text().replace('"samples": [', '"samples": [1e999, ', 1)
-    project.report.write_text(text)
-    refused(project)
+@pytest.mark.parametrize(("damage", "words"), INVALID.values(), ids=INVALID)
+def test_an_impossible_value_fails_and_all_else_is_judged(
+    project: Project, damage: Callable[[dict[str, Any]], object], words: str
+):
+    project.edit(lambda document: (damage(document), None)[1])
+    result, verdict = project.check()
+    assert result.code == 1, result.text
+    (finding,) = [finding for finding in verdict["findings"] if finding["level"] == "fail"]
+    assert (finding["kind"], finding["suite"]) == ("invalid-value", "api")
+    assert words in finding["subject"] + finding["message"] + finding["remedy"]
+    assert verdict["summary"]["tests"]["passed"] == 3
+    assert project.gate("baseline", "update").code == 2, "it is not accepted without a reason"
 
 
 def test_deep_nesting(project: Project):
@@ -146,7 +152,7 @@ def test_killed_pytest(project: Project):
     assert result.code == 4
     assert "killed by SIGKILL" in result.text
     assert not project.report.exists()
-    assert "crashed" in refused(project)
+    assert "was killed by SIGKILL while test_api.py::test_dies was running" in refused(project)
 
 
 @pytest.mark.parametrize("between", ["&&", ";", "&"])
@@ -291,7 +297,7 @@ def test_no_suite_wrote_anything(project: Project):
     thresholds = project.root / "thresholds.yaml"
     thresholds.write_text(thresholds.read_text().replace("run: pytest test_api.py", "run: no-such-command"))
     assert project.gate("run").code == 4
-    assert "crashed" in refused(project)
+    assert "did not start, its command was not found" in refused(project)
 
 
 def test_reports_of_the_same_suite(project: Project):

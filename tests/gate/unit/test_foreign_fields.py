@@ -1,9 +1,13 @@
 """What other plugins and the tests themselves write into a report costs nothing: no suite, and no failure."""
 
 import json
+import math
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +17,8 @@ from gate.policy import Policy, Suite
 from gate.readers.errors import ReportError
 from gate.readers.merge import merge
 from gate.readers.pytest_json import read
+from pytest_regression_gate import Measure
+from pytest_regression_gate.latency import Turns
 from tests.gate.build import baseline_of, judge, policy_of, run_of
 
 POLICY = Policy(suites={"api": Suite("api", "pytest", durations=True)})
@@ -223,6 +229,13 @@ def test_a_failure_without_a_crash_says_what_was_wrong(text, said):
     assert failure.message == said
 
 
+@pytest.mark.parametrize("word", ["passed", "skipped", "xfailed", "xpassed", "splendid"])
+def test_a_failure_stays_one_whatever_word_a_later_stage_gives_the_test(word):
+    """A fixture that skips in its teardown: pytest-json-report calls the failed test skipped."""
+    stages = {"call": {"outcome": "failed"}, "teardown": {"outcome": "skipped"}}
+    assert read_back(report(outcome=word, **stages)).tests["t.py::test_one"].failed
+
+
 def test_pytest_that_stopped_early_names_what_stopped_it():
     document = report()
     document["summary"] = {"total": 5, "collected": 5}
@@ -253,3 +266,29 @@ def test_a_failure_elsewhere_is_never_hidden(fields: dict[str, Any]):
         assert "t.py::test_two" in refusal
     else:
         assert run.tests["t.py::test_two"].failed
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "error"),
+    [
+        (math.nan, "ratio", "nan is not a finite number"),
+        (10**400, "ratio", "inf is not a finite number"),
+        (1e308, "ratio", r"1e\+308 is out of range"),
+        (-1, "ms", "-1 ms is negative"),
+        ("3", "ms", "'3' is not a number"),
+        (True, "ms", "True is not a number"),
+    ],
+)
+def test_a_value_that_cannot_be_kept_is_refused_in_the_test(tmp_path, value, unit, error):
+    measure = Measure("t.py::test_one", tmp_path, Turns(), {}, None)
+    with pytest.raises((ValueError, TypeError), match=error):
+        measure.record("api.value", value, unit=unit)
+    assert not measure.measurements
+
+
+@pytest.mark.parametrize("value", [Fraction(3, 2), Decimal("1.5"), np.float32(1.5), np.float64(1.5)])
+def test_numbers_of_other_types_are_kept(tmp_path, value):
+    measure = Measure("t.py::test_one", tmp_path, Turns(), {}, None)
+    measure.record("api.value", value, unit="ratio")
+    (kept,) = measure.measurements
+    assert (kept.value, type(kept.value)) == (1.5, float)

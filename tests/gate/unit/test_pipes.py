@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gate.wrappers import unreached
+from gate.no_report import unreached
 from pytest_regression_gate.pipes import Address, Pipe
 
 LONG = b"x" * 300_000
