@@ -187,13 +187,15 @@ class Rerun:
     head: tuple[int, int]
     """Failures and runs on the head, the first one included."""
     base: tuple[int, int]
-    """Failures and runs on the base; no runs: it is not there, or there was no time."""
+    """Failures and runs on the base; no runs: it is not there, or there was no time (`late`)."""
     alike: bool = True
     """Whether a failure on the base had the signature of the head's."""
     alone: bool = True
     """Whether it was run without the other tests; else with all of its suite, since alone it passes."""
     unclear: str = ""
     """Why it was not run again, or not often enough to tell; empty: it was."""
+    late: bool = False
+    """There was no time for the base."""
     metrics: tuple[Metric, ...] = ()
     """What it measured when it passed on the head."""
 

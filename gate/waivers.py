@@ -29,6 +29,11 @@ class Waivers(msgspec.Struct, frozen=True):
 NO_WAIVERS: Final = Waivers("")
 
 
+def waive_command(subject: str) -> str:
+    """The comment that asks for a waiver, with the reason left open."""
+    return f'/gate waive "{subject}" REASON' if " " in subject else f"/gate waive {subject} REASON"
+
+
 def read_waivers(data: bytes) -> Waivers:
     """Read the file that `gate waivers` wrote.
 

@@ -121,6 +121,7 @@ def _alone(again: _Again, by_suite: Mapping[str, Sequence[TestOutcome]], budget:
     tests = {test.nodeid: test for suite in by_suite.values() for test in suite}
     seen: dict[str, dict[str, list[TestOutcome]]] = {name: {"head": [], "base": []} for name in tests}
     measured: dict[str, tuple[Metric, ...]] = {}
+    late: set[str] = set()
     for number in range(TIMES):
         if again.used >= budget:
             break
@@ -129,8 +130,11 @@ def _alone(again: _Again, by_suite: Mapping[str, Sequence[TestOutcome]], budget:
             suite = again.policy.suites[name]
             for side in again.sides[suite.run][:: -1 if number % 2 == 0 else 1]:
                 if (left := budget - again.used) <= 0:
+                    late |= {*nodeids}
                     break
                 runs = again.run(side, suite, nodeids, again.policy, number=number, seconds=left)
+                if not runs and again.used >= budget:
+                    late |= {*nodeids}
                 outcomes = _tests(runs)
                 for nodeid in nodeids:
                     if nodeid in outcomes and not outcomes[nodeid].silent:
@@ -142,7 +146,9 @@ def _alone(again: _Again, by_suite: Mapping[str, Sequence[TestOutcome]], budget:
         )
     found = {nodeid: _rerun(tests[nodeid], runs["head"], runs["base"]) for nodeid, runs in seen.items()}
     return {
-        nodeid: replace(rerun, metrics=measured.get(nodeid, ()))
+        nodeid: replace(
+            rerun, metrics=measured.get(nodeid, ()), late=nodeid in late and not seen[nodeid]["base"]
+        )
         if seen[nodeid]["head"]
         else replace(rerun, unclear=_NOT_AGAIN)
         for nodeid, rerun in found.items()

@@ -16,6 +16,7 @@ from gate.judge.loads import judge_loads
 from gate.judge.metrics import judge_metrics
 from gate.judge.moved import judge_moves
 from gate.judge.outcomes import judge_outcomes
+from gate.judge.remedies import with_remedies
 from gate.judge.rules import judge_rules
 from gate.judge.surroundings import judge_surroundings
 from gate.judge.values import judge_values
@@ -136,6 +137,7 @@ def judge(
         findings += [_INTERRUPTED] if confirmation.interrupted else []
     by_change = inputs.equips or not base or inputs.of_branch
     findings += judge_surroundings(run, baseline, findings, by_change=by_change)
+    findings = with_remedies(findings, base, change=bool(base) and not inputs.of_branch)
     findings, used = apply_waivers(findings, inputs.waivers, inputs.behind if inputs.of_branch else ())
     ordered = in_reading_order([strictly(finding) for finding in findings] if inputs.strict else findings)
     word = "inconclusive" if confirmation and confirmation.interrupted else decide(ordered)

@@ -15,6 +15,7 @@ from gate.accounts import Difference
 from gate.baseline import ENOUGH_RUNS, Baseline, SuiteBaseline
 from gate.evidence import Confirmation, Decision, Evidence
 from gate.judge.accounting import said
+from gate.judge.remedies import BASE
 from gate.judge.rules import judge_reach
 from gate.judge.screening import Candidate, depends_on_speed, machine_shifts, screen_suite
 from gate.judge.undecided import MORE_TIME, what_decides
@@ -413,7 +414,7 @@ def _after_confirmation(found: Finding, metric: Metric, decision: Decision, show
         change=shown.change,
         interval=shown.interval,
         message=f"on this machine base → head {machine}; history: {found.message}",
-        reproduce=f"gate confirm {shlex.quote(metric.name)} --base BASE",
+        reproduce=f"gate confirm {shlex.quote(metric.name)} --base {BASE}",
     )
 
 
@@ -478,8 +479,7 @@ def _appeared_or_vanished(
             suite=suite.name,
             message=f"is in the baseline and was not measured ({', '.join(statistics)})",
             nodeids=(latest.metrics[names[0]].nodeid,),
-            remedy="measure it again, or accept its removal: gate baseline accept --subject "
-            f"{shlex.quote(subject)} --reason TEXT",
+            remedy="measure it again",
         )
         for subject, names, statistics in _by_subject(name for name in measured if name not in suite.metrics)
     ]
@@ -531,8 +531,7 @@ def _too_few(metric: Metric, seconds: float) -> Finding:
         suite=metric.suite,
         message=f"has {metric.count:,} measurements and needs {needed:,} to be compared, as it was before",
         nodeids=(metric.nodeid,),
-        remedy=f"record at least {needed:,} measurements, or accept it: "
-        f"gate baseline accept --subject {shlex.quote(metric.name)} --reason TEXT",
+        remedy=f"record at least {needed:,} measurements",
     )
 
 

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
 
 import msgspec
 
@@ -15,8 +14,6 @@ from gate.judge.undecided import MORE_TIME
 from gate.model import SuiteRun, TestOutcome
 from gate.nodeids import above
 from gate.verdict import Finding, Kind, Level
-
-_ACCEPT: Final = "or accept it: gate baseline accept --subject {} --reason TEXT"
 
 
 def judge_outcomes(
@@ -133,9 +130,7 @@ def _judge(
             message = f"{how} here: {why}. Accepted runs ran it only in other environments"
             return _finding(test, "newly-skipped", "warn", message)
         message = f"now {how} ({why}); it ran in the accepted runs"
-        return _finding(
-            test, "newly-skipped", "fail", message, remedy=f"run it again, {_accepting(test.nodeid)}"
-        )
+        return _finding(test, "newly-skipped", "fail", message, remedy="run it again")
     if before.failed and not test.silent and test.nodeid not in expected.entries:
         return _finding(test, "fixed", "info", "failed in the accepted runs, passes now")
     return None
@@ -217,7 +212,9 @@ def _after_rerun(
             remedy=MORE_TIME,
         )
     (failed, runs), (base_failed, base_runs) = rerun.head, rerun.base
-    on_base = f"{base_failed} of {base_runs} on the base" if base_runs else "the base did not run it"
+    on_base = "there was no time for the base" if rerun.late else "the base did not run it"
+    if base_runs:
+        on_base = f"{base_failed} of {base_runs} on the base"
     how = "" if rerun.alone else ", only together with the other tests"
     message = f"failed in {failed} of {runs} runs of the head, {on_base}{how}: {found.message}"
     if rerun.flaky and not (shared and base_runs):
@@ -259,10 +256,6 @@ def _finding(test: TestOutcome, kind: Kind, level: Level, message: str, remedy: 
     )
 
 
-def _accepting(nodeid: str) -> str:
-    return _ACCEPT.format(shlex.quote(nodeid))
-
-
 def _missing(suite: str, nodeid: str) -> Finding:
     return Finding(
         kind="missing-test",
@@ -271,5 +264,5 @@ def _missing(suite: str, nodeid: str) -> Finding:
         suite=suite,
         message="is in the accepted runs, but not in this run",
         nodeids=(nodeid,),
-        remedy=f"restore it, {_accepting(nodeid)}",
+        remedy="restore it",
     )

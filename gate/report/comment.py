@@ -13,6 +13,7 @@ from gate.report.markdown import code, escape, table
 from gate.report.words import advice, as_one, both_sides, counted, gathered, happened, headline
 from gate.units import amount, format_change
 from gate.verdict import KINDS, EnvironmentSummary, Finding, Section, State, Verdict
+from gate.waivers import waive_command
 
 LIMIT: Final = 65_000
 """Characters; GitHub takes 65,536, and the hidden line that marks the comment comes on top."""
@@ -95,7 +96,7 @@ def _advice(verdict: Verdict) -> str:
     what, colon, command = text.partition(": ")
     first = verdict.of_level("fail")[:1]
     if colon and first and command == first[0].reproduce and command:
-        return f"**{escape(_clipped(what))}:** {code(_clipped(_runnable(command, verdict)))}"
+        return f"**{escape(_clipped(what))}:** {code(_clipped(command))}"
     return f"**{escape(_clipped(text))}**"
 
 
@@ -260,21 +261,16 @@ def _details(title: str, text: str) -> str:
 def _commands(verdict: Verdict) -> list[str]:
     """How to see it on another machine, and how to accept what is wanted."""
     failing = verdict.of_level("fail")
-    commands = list(dict.fromkeys(_runnable(f.reproduce, verdict) for f in failing if f.reproduce))
+    commands = list(dict.fromkeys(f.reproduce for f in failing if f.reproduce))
     lines = [f"- {code(_clipped(command))}" for command in commands[:_COMMANDS]]
     if len(commands) > _COMMANDS:
         lines.append(f"- and {len(commands) - _COMMANDS} more")
     waivable = next((f for f in failing if KINDS[f.kind].waivable), None)
     if waivable:
-        subject = f'"{waivable.subject}"' if " " in waivable.subject else waivable.subject
-        wish = code(_clipped(f"/gate waive {subject} REASON"))
+        wish = code(_clipped(waive_command(waivable.subject)))
         lines += ["", f"Intended? Anyone with write access can accept it with a comment: {wish}"]
     title = "See it on your machine" if commands else "If that is wanted"
     return [_details(title, "\n".join(lines).strip())] if lines else []
-
-
-def _runnable(command: str, verdict: Verdict) -> str:
-    return command.replace(" --base BASE", f" --base {verdict.base.commit[:12] or 'BASE'}")
 
 
 def _ground(verdict: Verdict, links: Links) -> str:

@@ -17,12 +17,9 @@ from pytest_regression_gate.variables import (
     SHARDS_VARIABLE,
 )
 
-_OPTIONS: Final = (
-    "-p", "no:cacheprovider", "-p", "no:randomly", "-W", "ignore:Module already imported",
-    "--continue-on-collection-errors",
-)  # fmt: skip
-"""Nothing that is written beside the tests or shuffles them; the plugin is imported before pytest looks; a
-file that cannot be collected keeps nobody from measuring the others."""
+_OPTIONS: Final = ("-W", "ignore:Module already imported", "--continue-on-collection-errors")
+"""The plugin is imported before pytest looks; a file that cannot be collected keeps nobody from measuring
+the others. No plugin is switched off: the suite's command may have options of it."""
 _PADDING: Final = "GATE_PADDING"
 _ROOM: Final = 4096
 """Bytes of paths in the environment that are evened out between the sides."""
@@ -114,11 +111,12 @@ class Side:
             **self._startup(log),
         }
         given = inherited.get("PYTEST_ADDOPTS", "")
+        options = (*_OPTIONS, "-o", f"cache_dir={self.scratch / 'pytest-cache'}")  # nothing beside the tests
         return {
             **inherited,
             **own,
             "PYTHONHASHSEED": str(seed % 4_294_967_295),
-            "PYTEST_ADDOPTS": f"{given} {shlex.join(_OPTIONS)}".strip(),
+            "PYTEST_ADDOPTS": f"{given} {shlex.join(options)}".strip(),
             _PADDING: "." * max(0, _ROOM - sum(map(len, own.values())) + seed % 4096),
         }
 

@@ -50,6 +50,12 @@ _IN_A_COMPARISON: Final[dict[str, Any]] = {
 """Options of pytest-xdist, as they are without it: its workers take no turns. And a test that
 fails ends nothing."""
 
+_ON_A_SIDE: Final[dict[str, Any]] = {
+    "lf": False, "failedfirst": False, "newfirst": False, "stepwise": False, "cacheclear": False,
+    "randomly_reorganize": False,
+}  # fmt: skip
+"""Options of pytest's cache and of pytest-randomly, so that both sides run the same in the same order."""
+
 _RUN_NOTHING: Final = (
     "collectonly",
     "showfixtures",
@@ -76,6 +82,12 @@ _recorded = pytest.StashKey[int]()
 _subtests = pytest.StashKey[dict[str, list[tuple[str, str]]]]()
 
 
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Where the suite does without pytest's cache, know the setting by which a comparison moves it."""
+    if os.environ.get(side.SIDE) and pluginmanager.is_blocked("cacheprovider"):
+        parser.addini("cache_dir", "not used")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Before the project's own code: become one of a side; or say what the environment is, and end."""
@@ -87,11 +99,17 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
-    """In a comparison: one process, to its end, whatever the command says."""
+    """In a comparison: one process, to its end, whatever the command says; on both sides the same order."""
+    wanted = dict[str, Any]()
+    if os.environ.get(side.SIDE) and not _nested(config):
+        wanted |= _ON_A_SIDE
+        if not isinstance(getattr(config.option, "randomly_seed", 0), int):  # by the clock, or the last one
+            wanted["randomly_seed"] = int(os.environ.get("PYTHONHASHSEED", "0"))
     if os.environ.get(LOCKSTEP_VARIABLE) and not _nested(config):
-        for name, value in _IN_A_COMPARISON.items():
-            if hasattr(config.option, name):
-                setattr(config.option, name, value)
+        wanted |= _IN_A_COMPARISON
+    for name, value in wanted.items():
+        if hasattr(config.option, name):
+            setattr(config.option, name, value)
     return (yield)
 
 

@@ -171,3 +171,18 @@ def test_what_a_flaky_test_measured_when_it_passed_is_judged():
 def test_what_fails_each_time_has_measured_nothing():
     rerun = again(Machine(always(PASSES, FAILS)))
     assert rerun.metrics == ()
+
+
+@pytest.mark.parametrize(("seconds", "late"), [(1.5, True), (0.5, False)])
+def test_a_base_that_had_no_time_is_told_so(seconds: float, *, late: bool):
+    """The head begins; of a budget of 6 s two are for tests alone."""
+    machine = Machine({"head": [FAILS], "base": [PASSES]}, seconds=seconds)
+    rerun = again(machine, budget=6.0)
+    assert (rerun.late, rerun.base[1] == 0) == (late, late)
+    verdict = judge(
+        run_of(suite_run(tests=[FAILS])),
+        baseline_of(suite_run(tests=[PASSES])),
+        policy_of(),
+        confirmation=Confirmation(reruns={NODEID: rerun}),
+    )
+    assert ("there was no time for the base" in one(verdict, "new-failure").message) == late
