@@ -288,6 +288,24 @@ def _forget(out: Path, suite: str, shard: Shard | None) -> None:
     _write(out, manifest)
 
 
+def forget_unknown(out: Path, suites: Iterable[str]) -> list[str]:
+    """Remove the reports of suites that the rules do not name any more; their names."""
+    manifest = read_manifest(out)
+    known = {*suites}
+    unknown = [name for name in manifest.suites if _suite_of(name) not in known]
+    for name in unknown:
+        (out / f"{name}.json").unlink(missing_ok=True)
+        del manifest.suites[name]
+    if unknown:
+        _write(out, manifest)
+    return unknown
+
+
+def _suite_of(stem: str) -> str:
+    """The suite whose report `gate run` called so: `api` of `api.2-of-4`."""
+    return stem.rpartition(".")[0] if shard_in(stem) else stem
+
+
 def divided_otherwise(names: Iterable[str], suite: str, shard: Shard | None) -> list[str]:
     """Names of reports of a suite that was divided in another way than by a share of it."""
     shares = ((name, shard_in(name)) for name in names)

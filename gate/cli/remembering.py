@@ -103,7 +103,7 @@ def show(pattern: str | None, baseline: Path | None, thresholds: Path, quiet: bo
     if pattern is None:
         print_baseline(known, place, console, quiet=quiet)
     elif not print_metrics(known, pattern, console):
-        raise click.UsageError(f"no metric of the baseline in {place} matches {pattern!r}")
+        raise click.UsageError(_no_match(known, place, pattern))
 
 
 @baseline.command()
@@ -177,7 +177,7 @@ def history(pattern: str, baseline: Path | None, thresholds: Path, quiet: bool, 
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if not found:
-        raise click.UsageError(f"no metric of the baseline in {place} matches {pattern!r}")
+        raise click.UsageError(_no_match(known, place, pattern))
 
 
 @click.command()
@@ -198,9 +198,15 @@ def diff(
         raise click.UsageError(f"no environment has accepted runs of both commits; {here}")
 
 
+def _no_match(known: Baseline, place: Path | str, pattern: str) -> str:
+    if not known.suites:
+        return f"no accepted runs in {place}; add some: gate baseline update"
+    return f"no metric of the baseline in {place} matches {pattern!r}"
+
+
 def _commits_in(known: Baseline, place: Path | str) -> str:
     """The accepted commits, youngest first, for who named another one."""
     kept = dict.fromkeys(run.commit[:12] for suite in known.suites for run in reversed(suite.runs))
     if not kept:
-        return f"{place} holds no accepted runs; add one: gate baseline update"
+        return f"no accepted runs in {place}; add some: gate baseline update"
     return f"{place} holds {', '.join(kept)}"

@@ -21,6 +21,7 @@ from gate.runner import (
     SuiteResult,
     divided_otherwise,
     fingerprint,
+    forget_unknown,
     make_directory,
     read_manifest,
     run_suite,
@@ -110,6 +111,8 @@ def run_suites(
     results: dict[SuiteResult, str] = {}
     make_directory(out)
     with claimed(out):
+        for name in forget_unknown(out, policy.suites):
+            display.say(f"{name}: thresholds.yaml does not name this suite; its old report was removed")
         others = read_manifest(out).suites
         for suite, share in [(one, share) for one in suites for share in _shares(one, shard)]:
             with display.running(report_stem(suite.name, share)) as listen:

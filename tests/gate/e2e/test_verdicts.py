@@ -482,3 +482,27 @@ def test_metadata_that_is_no_json_does_not_take_the_metrics_along(workers: str, 
     (test,) = json.loads(project.report.read_text())["tests"]
     assert [metric["name"] for metric in test["metadata"]["gate"]["metrics"]] == ["api.home.calls"]
     assert {"when": "{1}", "(1, 2)": "3", "kept": "here"}.items() <= test["metadata"].items()
+
+
+def test_the_old_report_of_a_renamed_suite_is_no_part_of_the_run(project: Project):
+    assert project.gate("baseline", "update", "--commit", "a" * 40).code == 0
+    thresholds = project.root / "thresholds.yaml"
+    thresholds.write_text(thresholds.read_text().replace("api: {run", "unit: {run"))
+    done = project.gate("run")
+    assert done.code == 0
+    assert "api: thresholds.yaml does not name this suite; its old report was removed" in done.text
+    result, verdict = project.check()
+    assert result.code == 1, result.text
+    assert [suite["name"] for suite in verdict["suites"]] == ["unit"]
+    assert [(f["kind"], f["subject"]) for f in verdict["findings"] if f["level"] == "fail"] == [
+        ("missing-test", "api")
+    ]
+
+
+@pytest.mark.parametrize(
+    "command", [("baseline", "show", "api.*"), ("history", "api.home"), ("diff", "a", "b")]
+)
+def test_without_a_baseline_it_is_said_how_to_begin_one(project: Project, command: tuple[str, ...]):
+    result = project.gate(*command)
+    assert result.code == 2
+    assert "no accepted runs in tests/baseline; add some: gate baseline update" in result.text
