@@ -1,7 +1,6 @@
 """What else happened on the machine while a load ran, so that it can be judged as a measurement."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Final, NamedTuple, Self
 
 import psutil
 
+from pytest_regression_gate.clock import Clock
 from pytest_regression_gate.metrics import quantile
 
 _RESOLVED: Final = 0.25
@@ -39,7 +39,7 @@ class _Counters(NamedTuple):
         for counted_twice in ("guest", "guest_nice"):
             times.pop(counted_twice, None)
         return cls(
-            wall=time.perf_counter(),
+            wall=Clock.perf_counter(),
             machine=sum(times.values()),
             idle=times["idle"] + times.get("iowait", 0.0),
             stolen=times.get("steal"),
@@ -90,9 +90,9 @@ async def loop_lag() -> AsyncGenerator[list[float]]:
 
     async def tick() -> None:
         while True:
-            due = time.perf_counter() + _TICK
+            due = Clock.perf_counter() + _TICK
             await asyncio.sleep(_TICK)
-            late.append(max(0.0, time.perf_counter() - due) * 1e3)
+            late.append(max(0.0, Clock.perf_counter() - due) * 1e3)
 
     ticker = asyncio.create_task(tick())
     try:

@@ -2,13 +2,13 @@
 
 import gc
 import math
-import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
+from pytest_regression_gate.clock import Clock
 from pytest_regression_gate.metrics import MAX_SAMPLES, summarise
 
 GROUP_SECONDS: Final = 10e-6
@@ -138,21 +138,21 @@ class Turns:
         """
         shortest = math.inf
         for _ in range(self.warmup):
-            started = time.perf_counter()
+            started = Clock.perf_counter()
             yield 1
-            shortest = min(shortest, time.perf_counter() - started)
+            shortest = min(shortest, Clock.perf_counter() - started)
         with settled_heap():
             group = 1
             if self.seconds and self.warmup and shortest < GROUP_SECONDS:
                 group = group_of((yield from seconds_per_call(GROUP_SECONDS)))
-            begun, cpu = time.perf_counter(), time.process_time()
+            begun, cpu = Clock.perf_counter(), Clock.process_time()
             while recorder.count < self.iterations or (
-                recorder.count < self.most and time.perf_counter() - begun < self.seconds
+                recorder.count < self.most and Clock.perf_counter() - begun < self.seconds
             ):
-                started = time.perf_counter_ns()
+                started = Clock.perf_counter_ns()
                 yield group
-                recorder.add((time.perf_counter_ns() - started) / group / 1e6)
-            recorder.cpu = (time.process_time() - cpu) * 1e3 / group / recorder.count
+                recorder.add((Clock.perf_counter_ns() - started) / group / 1e6)
+            recorder.cpu = (Clock.process_time() - cpu) * 1e3 / group / recorder.count
 
 
 def seconds_per_call(enough: float) -> Generator[int, None, float]:
@@ -170,9 +170,9 @@ def seconds_per_call(enough: float) -> Generator[int, None, float]:
     while True:
         shortest = math.inf
         for _ in range(_ATTEMPTS):
-            started = time.perf_counter()
+            started = Clock.perf_counter()
             yield calls
-            shortest = min(shortest, time.perf_counter() - started)
+            shortest = min(shortest, Clock.perf_counter() - started)
             if shortest >= _LONG:
                 break
         if shortest >= enough:

@@ -5,12 +5,12 @@ loop gets round to sending the request, so that by Little's law users = throughp
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
+from pytest_regression_gate.clock import Clock
 from pytest_regression_gate.conditions import Conditions, loop_lag, p99_of
 from pytest_regression_gate.latency import settled_heap
 from pytest_regression_gate.metrics import LoadRun, quantile
@@ -97,16 +97,16 @@ async def drive(request: Request, users: int, requests: int, repeat: int = 1) ->
             except Exception as error:  # whatever a request raises is an error of the load run
                 good = False
                 metrics.first_error = metrics.first_error or f"{type(error).__name__}: {error}"
-            answered = time.perf_counter_ns()
+            answered = Clock.perf_counter_ns()
             metrics.latencies.append((answered - wanted) / 1e6)
             metrics.errors += not good
             wanted = answered
 
-    begun = time.perf_counter()
+    begun = Clock.perf_counter()
     for _ in range(repeat):
-        wanted = time.perf_counter_ns()
+        wanted = Clock.perf_counter_ns()
         await asyncio.gather(*(user(number, wanted) for number in range(users)))
-    metrics.duration = time.perf_counter() - begun
+    metrics.duration = Clock.perf_counter() - begun
     return metrics
 
 
@@ -140,9 +140,9 @@ async def measure_load(
         warm_up = await drive(request, min(users, _WARM_UP), min(requests, _WARM_UP))
     async with loop_lag() if remote else nullcontext(list[float]()) as late:
         with settled_heap(), Conditions() as seen:  # settling is no part of what is watched
-            cpu = time.process_time()
+            cpu = Clock.process_time()
             metrics = await drive(request, users, requests, repeat)
-            cpu = time.process_time() - cpu
+            cpu = Clock.process_time() - cpu
     metrics.warm_up, metrics.warm_up_errors = warm_up.total, warm_up.errors
     metrics.errors += warm_up.errors
     metrics.first_error = warm_up.first_error or metrics.first_error
@@ -173,7 +173,7 @@ async def _cost_of_driving(users: int, requests: int) -> float:
     costs: list[float] = []
     with settled_heap():
         for _ in range(3):
-            cpu = time.process_time()  # a busy machine makes the driver wait, and not dearer
+            cpu = Clock.process_time()  # a busy machine makes the driver wait, and not dearer
             run = await drive(nothing, users, min(requests, _CALIBRATION))
-            costs.append((time.process_time() - cpu) / run.total)
+            costs.append((Clock.process_time() - cpu) / run.total)
     return min(costs)

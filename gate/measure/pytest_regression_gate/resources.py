@@ -1,11 +1,12 @@
 """Memory and CPU of this process while a block runs."""
 
 import threading
-import time
 from types import TracebackType
 from typing import Final, Self
 
 import psutil
+
+from pytest_regression_gate.clock import Clock
 
 _MB: Final = 1e6
 _INTERVAL: Final = 0.01
@@ -35,8 +36,8 @@ class ResourceUsage:
 
     def __enter__(self) -> Self:
         self._before = self._look()
-        self._cpu = time.process_time()
-        self._begun = time.perf_counter()
+        self._cpu = Clock.process_time()
+        self._begun = Clock.perf_counter()
         self._thread.start()
         return self
 
@@ -45,9 +46,9 @@ class ResourceUsage:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        wall = time.perf_counter() - self._begun
+        wall = Clock.perf_counter() - self._begun
         if wall > 0:
-            self.cpu = min(1.0, (time.process_time() - self._cpu) / (wall * (psutil.cpu_count() or 1)))
+            self.cpu = min(1.0, (Clock.process_time() - self._cpu) / (wall * (psutil.cpu_count() or 1)))
         self.growth = self._look() - self._before
 
     def _look(self) -> float:

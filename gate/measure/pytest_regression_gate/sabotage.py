@@ -5,10 +5,10 @@ To the end of a test file, so that it holds before the first test runs; or to a 
 
 import functools
 import inspect
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn
 
+from pytest_regression_gate.clock import Clock
 from pytest_regression_gate.load import drive
 from pytest_regression_gate.metrics import join_name, split_name
 from pytest_regression_gate.recorder import Measure
@@ -107,6 +107,6 @@ async def _delayed_await(awaitable: Awaitable[Any], milliseconds: float) -> Any:
 
 def spin(milliseconds: float) -> None:
     """Compute for so much longer."""
-    end = time.perf_counter_ns() + milliseconds * 1e6
-    while time.perf_counter_ns() < end:
+    end = Clock.perf_counter_ns() + milliseconds * 1e6
+    while Clock.perf_counter_ns() < end:
         pass

@@ -12,7 +12,6 @@ What is said, and how, is in `pytest_regression_gate.protocol`.
 import math
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Final, NoReturn, Self
 
 import msgspec
 
+from pytest_regression_gate.clock import Clock
 from pytest_regression_gate.latency import PerformanceBaseline, seconds_per_call, settled_heap, without_spells
 from pytest_regression_gate.load import LoadTestMetrics, Request, drive
 from pytest_regression_gate.metrics import quantile, summarise
@@ -115,9 +115,9 @@ class Worker:
     def fill(self, recorder: PerformanceBaseline) -> Iterator[int]:
         """Yield as `Turns.fill` does, for as many rounds as the controller wants."""
         if self._turn or recorder.name not in self._subjects:
-            started = time.perf_counter()
+            started = Clock.perf_counter()
             yield 1
-            recorder.add((time.perf_counter() - started) * 1e3)
+            recorder.add((Clock.perf_counter() - started) * 1e3)
             return
         self._settle()
         with settled_heap():
@@ -133,16 +133,16 @@ class Worker:
                 latencies: list[float] = []
                 undisturbed: list[float] = []
                 losses = _losses if command.calls <= _WATCHED else int
-                lost, cpu, started = losses(), time.process_time(), time.perf_counter()
+                lost, cpu, started = losses(), Clock.process_time(), Clock.perf_counter()
                 for _ in range(command.calls):
-                    begun = time.perf_counter_ns()
+                    begun = Clock.perf_counter_ns()
                     yield command.group
-                    latencies.append((time.perf_counter_ns() - begun) / command.group / 1e6)
+                    latencies.append((Clock.perf_counter_ns() - begun) / command.group / 1e6)
                     if lost == (lost := losses()):
                         undisturbed.append(latencies[-1])
                 calls = command.calls * command.group
-                cpu = (time.process_time() - cpu) * 1e3 / calls
-                seconds = (time.perf_counter() - started) / command.calls
+                cpu = (Clock.process_time() - cpu) * 1e3 / calls
+                seconds = (Clock.perf_counter() - started) / command.calls
                 block += undisturbed if 2 * len(undisturbed) > len(latencies) else latencies
                 shape = _shape(without_spells(block)) if command.close else {}
                 if command.close:

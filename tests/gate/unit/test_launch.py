@@ -356,8 +356,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(baton_module, "time", clock)
-    monkeypatch.setattr(latency_module, "time", clock)
+    monkeypatch.setattr(baton_module, "Clock", clock)
+    monkeypatch.setattr(latency_module, "Clock", clock)
     return clock
 
 

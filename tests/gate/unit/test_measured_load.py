@@ -176,7 +176,7 @@ class Clock:
         monkeypatch.setattr(psutil, "cpu_times", lambda: self)
         monkeypatch.setattr(conditions, "_cpu_time_of_tree", lambda: self.ours)
         monkeypatch.setattr(conditions, "_waited", lambda: self.waited)
-        monkeypatch.setattr(conditions.time, "perf_counter", lambda: self.wall)
+        monkeypatch.setattr(conditions.Clock, "perf_counter", lambda: self.wall)
 
     def _asdict(self) -> dict[str, float]:
         return dict(self.values)

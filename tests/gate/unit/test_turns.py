@@ -31,7 +31,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, machine: Machine, turns: Turns) ->
         perf_counter_ns=lambda: round(machine.read() * 1e9),
         process_time=lambda: machine.now,
     )
-    monkeypatch.setattr(latency, "time", clock)
+    monkeypatch.setattr(latency, "Clock", clock)
     recorder = PerformanceBaseline("x")
     for calls in turns.fill(recorder):
         for _ in range(calls):
