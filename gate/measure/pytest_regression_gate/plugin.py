@@ -78,7 +78,7 @@ _selection = pytest.StashKey[str]()
 _durations = pytest.StashKey[dict[str, float]]()
 _attempts = pytest.StashKey[int]()
 _failure = pytest.StashKey[str]()
-_recorded = pytest.StashKey[int]()
+_told = pytest.StashKey[tuple[int, int]]()
 _subtests = pytest.StashKey[dict[str, list[tuple[str, str]]]]()
 
 
@@ -274,10 +274,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Take over what another plugin timed, of each attempt."""
+    try:
+        return (yield)
+    finally:
+        _read_benchmark(item)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Put the measurements into JUnit's properties, if a JUnit file is written."""
-    if call.when == "call":
-        _read_benchmark(item)
     if call.when == "call" and _recorded_by(item) and item.config.getoption("xmlpath", None):
         others = [(name, value) for name, value in item.user_properties if name != "gate.metrics"]
         text = json.dumps(msgspec.to_builtins(_recorded_by(item)))
@@ -310,12 +317,12 @@ def pytest_json_runtest_metadata(item: pytest.Item, call: pytest.CallInfo[None])
             "metrics": msgspec.to_builtins(measured),
             "executed": dict(measures.executed) if measures else {},
         }
-    if call.when == "call" and item.stash.get(_untimed, False):
+    if call.when != "setup" and item.stash.get(_untimed, False):
         found["untimed"] = True
-    recorded = len(found.get("metrics", ()))
-    if call.when == "teardown" and recorded == item.stash.get(_recorded, 0):
-        return None  # but what fixtures record at their end counts
-    item.stash[_recorded] = recorded
+    told = item.stash.get(_attempts, 1), len(found.get("metrics", ()))
+    if call.when == "teardown" and told == item.stash.get(_told, (1, 0)):
+        return None  # but what fixtures record at their end counts, and attempts since: pytest-retry's
+    item.stash[_told] = told
     if not found:
         return None
     _say_what_is_no_json(item)

@@ -167,3 +167,61 @@ def test_a_flaky_test_is_remembered_as_one_that_passes(retried: Project):
     )
     _, verdict = retried.check()
     assert {kind for kind, _, _ in told(verdict).values()} == {"known-failure"}
+
+
+WITHIN = """
+import pytest
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if call.when == "call" and call.excinfo:
+        item.ihook.pytest_runtest_teardown(
+            item=item, nextitem=pytest.Class.from_parent(item.session, name="Other")
+        )
+        report.outcome = "retried"
+        item.ihook.pytest_runtest_logreport(report=report)
+        item._initrequest()
+        item.ihook.pytest_runtest_setup(item=item)
+        again = pytest.CallInfo.from_call(lambda: item.ihook.pytest_runtest_call(item=item), when="call")
+        last = pytest.TestReport.from_item_and_call(item, again)
+        report.outcome, report.longrepr = last.outcome, last.longrepr
+    return report
+
+def pytest_report_teststatus(report):
+    return ("retried", "R", "RETRY") if report.outcome == "retried" else None
+"""
+"""What pytest-retry does: the further attempts lie within the report of the first one."""
+COUNTS = """
+numbers = []
+
+def test_counts(measure):
+    numbers.append(1)
+    measure.count("counts.calls", len(numbers))
+    assert len(numbers) == 2, "once"
+
+def test_timed(benchmark):
+    benchmark.pedantic(len, args=("",), rounds=1)
+    numbers.append(1)
+    assert len(numbers) == 4
+"""
+
+
+def test_attempts_within_a_report_count_like_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # with it, pytest-benchmark times nothing
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # other tests leave it out
+    (tmp_path / "conftest.py").write_text(WITHIN)
+    (tmp_path / "test_api.py").write_text(COUNTS)
+    run = "pytest test_api.py -p no:cacheprovider -p no:rerunfailures"
+    (tmp_path / "thresholds.yaml").write_text(f"version: 1\nsuites:\n  api: {{run: {run}}}\n")
+    project = Project(tmp_path)
+    assert project.gate("run").code == 0
+    _, verdict = project.check()
+    assert told(verdict)["test_counts"] == (
+        "flaky",
+        "warn",
+        "passed only in attempt 2; before: AssertionError: once",
+    )
+    counts, timed = (test["metadata"]["gate"] for test in json.loads(project.report.read_text())["tests"])
+    assert [metric["value"] for metric in counts["metrics"]] == [2], "of the last attempt"
+    assert [metric["name"] for metric in timed["metrics"]] == ["benchmark.median"]
