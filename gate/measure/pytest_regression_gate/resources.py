@@ -1,6 +1,6 @@
 """Memory and CPU of this process while a block runs."""
 
-import threading
+import _thread
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,6 +13,13 @@ _INTERVAL: Final = 0.01
 """Seconds between two looks at the memory; CPU time is a counter and needs no sampling."""
 
 
+class _Native:
+    """Threads as they are when pytest starts: gevent's run only while the block waits for something."""
+
+    start = staticmethod(_thread.start_new_thread)
+    lock = staticmethod(_thread.allocate_lock)
+
+
 class ResourceUsage:
     """A context manager that watches this process.
 
@@ -23,8 +30,8 @@ class ResourceUsage:
 
     def __init__(self) -> None:
         self._process = psutil.Process()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="gate-resources", daemon=True)
+        self._running, self._watched = _Native.lock(), _Native.lock()
+        """Held while the block runs, and while its memory is watched."""
         self.peak = 0.0
         """Highest resident memory in MB."""
         self.growth = 0.0
@@ -38,14 +45,16 @@ class ResourceUsage:
         self._before = self._look()
         self._cpu = Clock.process_time()
         self._begun = Clock.perf_counter()
-        self._thread.start()
+        self._running.acquire()
+        self._watched.acquire()
+        _Native.start(self._watch, ())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._running.release()
+        self._watched.acquire()
         wall = Clock.perf_counter() - self._begun
         if wall > 0:
             self.cpu = min(1.0, (Clock.process_time() - self._cpu) / (wall * (psutil.cpu_count() or 1)))
@@ -58,5 +67,8 @@ class ResourceUsage:
         return resident
 
     def _watch(self) -> None:
-        while not self._stop.wait(_INTERVAL):
-            self._look()
+        try:
+            while not self._running.acquire(timeout=_INTERVAL):
+                self._look()
+        finally:
+            self._watched.release()
