@@ -221,6 +221,21 @@ def format_change(ratio: float) -> str:
     return f"{percent:+.{0 if abs(percent) >= 99.5 else 1}f} %"
 
 
+_FARTHEST: Final = 100.0
+"""Times the estimate: a bound beyond says only that nobody knows."""
+
+
+def format_bound(bound: float, estimate: float = 0.0) -> str:
+    """Format a bound of a relative change: as `format_change`, or `unknown`.
+
+    Args:
+        bound: how far the change may go.
+        estimate: the change itself.
+    """
+    known = (1 + estimate) / _FARTHEST < 1 + bound < (1 + estimate) * _FARTHEST
+    return format_change(bound) if known else "unknown"
+
+
 def _digits(value: float) -> str:
     """Three significant digits, thousands grouped, no exponent for everyday sizes."""
     if value == 0:

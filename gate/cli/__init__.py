@@ -5,10 +5,11 @@ Exit codes: 0 passed, 1 failed, 2 wrong usage or configuration, 3 inconclusive, 
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 
@@ -75,9 +76,28 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         complain("interrupted; nothing was judged")
         sys.exit(EXIT_CODES["inconclusive"])
-    except Exception as error:
-        if os.environ.get("GATE_DEBUG"):
-            raise
-        complain(f"internal error, no verdict: {type(error).__name__}: {error} (GATE_DEBUG=1 shows where)")
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE or not error.filename:
+            _internal(error)
+        remedy = "check its permissions, or name another place (--out DIR, --baseline DIR)"
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            remedy = "free some space"
+        complain(f"no verdict: {error.filename}: {error.strerror}; {remedy}")
         sys.exit(EXIT_CODES["error"])
+    except Exception as error:
+        _internal(error)
     sys.exit(0)
+
+
+_OF_THE_MACHINE: Final = frozenset({
+    errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ELOOP, errno.EIO,
+})  # fmt: skip
+"""Errors of a file system that is not as the gate needs it."""
+
+
+def _internal(error: Exception) -> NoReturn:
+    """Say that the gate itself is wrong."""
+    if os.environ.get("GATE_DEBUG"):
+        raise error
+    complain(f"internal error, no verdict: {type(error).__name__}: {error} (GATE_DEBUG=1 shows where)")
+    sys.exit(EXIT_CODES["error"])

@@ -23,7 +23,7 @@ from gate.model import Metric, Run, SuiteRun, needed_for
 from gate.policy import OFF, Policy, Rule
 from gate.segments import present_level
 from gate.statistics import Screened, common_shift
-from gate.units import UnitError, convert, format_change, format_value
+from gate.units import UnitError, convert, format_bound, format_change, format_value
 from gate.verdict import Finding, Kind, State
 from pytest_regression_gate.metrics import statistic_of, subject_of
 
@@ -329,8 +329,8 @@ def _reach(
     if seen:
         (least, best), (most, worst) = seen[0], seen[-1]
         parts.append(
-            f"screened only, smallest visible change {format_change(least)} ({best})"
-            + (f" to {format_change(most)} ({worst})" if len(seen) > 1 else "")
+            f"screened only, smallest visible change {format_bound(least)} ({best})"
+            + (f" to {format_bound(most)} ({worst})" if len(seen) > 1 else "")
         )
     if blind:
         parts.append(f"{blind} without comparable history")
@@ -376,8 +376,8 @@ def _left_open(run: Run, policy: Policy, confirmation: Confirmation, told: Colle
             level="info",
             subject="confirmation",
             message=f"metrics that were compared with the base and stayed open: {len(hidden)}; "
-            f"what is not excluded: {format_change(least)} ({best})"
-            + (f" to {format_change(most)} ({worst})" if len(hidden) > 1 else ""),
+            f"what is not excluded: {format_bound(least)} ({best})"
+            + (f" to {format_bound(most)} ({worst})" if len(hidden) > 1 else ""),
             remedy="" if confirmation.early else MORE_TIME,
         ),
     ]
@@ -390,7 +390,7 @@ def _figures(metric: Metric, screened: Screened) -> str:
 
 def _suspect(metric: Metric, rule: Rule, screened: Screened, *, changed: bool) -> Finding:
     runs = f"{screened.runs} accepted run{'s' if screened.runs > 1 else ''}"
-    noise = format_change(screened.visible)
+    noise = format_bound(screened.visible)
     message = f"{_figures(metric, screened)}; noise explains {noise} ({runs})"
     if not changed:
         message = f"{_figures(metric, screened)}; nothing changed that it runs, so this is the machine"
@@ -401,7 +401,7 @@ def _suspect(metric: Metric, rule: Rule, screened: Screened, *, changed: bool) -
 
 def _after_confirmation(found: Finding, metric: Metric, decision: Decision, shown: Evidence) -> Finding:
     """A suspect after base and head were measured on one machine: what machine and history said."""
-    low, high = (format_change(bound) for bound in shown.interval)
+    low, high = (format_bound(bound, shown.change) for bound in shown.interval)
     before, after = (format_value(value, metric.unit) for value in (shown.base, shown.head))
     launches = f"{len(shown.ratios)} launch{'es' * (len(shown.ratios) != 1)}"
     machine = f"{before} → {after} ({format_change(shown.change)}, {low} to {high}, {launches})"

@@ -12,7 +12,7 @@ from gate.judge.accounting import said
 from gate.judge.known import Expected, is_of
 from gate.judge.undecided import MORE_TIME
 from gate.model import SuiteRun, TestOutcome
-from gate.nodeids import above
+from gate.nodeids import above, resembling
 from gate.verdict import Finding, Kind, Level
 
 
@@ -93,6 +93,7 @@ def _gone(suite: SuiteRun, before: Mapping[str, KnownTest]) -> list[Finding]:
         return []
     uncollected = {test.nodeid for test in suite.tests.values() if test.failed}
     collected = {name for nodeid in suite.tests for name in above(nodeid)}
+    new = [nodeid for nodeid in suite.tests if nodeid not in before]
     findings: list[Finding] = []
     for nodeid, known in missing.items():
         if not uncollected.isdisjoint(above(nodeid)):
@@ -103,7 +104,7 @@ def _gone(suite: SuiteRun, before: Mapping[str, KnownTest]) -> list[Finding]:
                 Finding(kind="fixed", level="info", subject=nodeid, suite=suite.name, message=message)
             )
         else:
-            findings.append(_missing(suite.name, nodeid))
+            findings.append(_missing(suite.name, nodeid, resembling(nodeid, new)))
     return findings
 
 
@@ -256,13 +257,14 @@ def _finding(test: TestOutcome, kind: Kind, level: Level, message: str, remedy: 
     )
 
 
-def _missing(suite: str, nodeid: str) -> Finding:
+def _missing(suite: str, nodeid: str, renamed: str) -> Finding:
+    probably = f"; it was probably renamed to {renamed}" if renamed else ""
     return Finding(
         kind="missing-test",
         level="fail",
         subject=nodeid,
         suite=suite,
-        message="is in the accepted runs, but not in this run",
+        message=f"is in the accepted runs, but not in this run{probably}",
         nodeids=(nodeid,),
         remedy="restore it",
     )

@@ -11,7 +11,7 @@ from typing import Final, get_args
 from gate.report.document import Cell, Code, Table
 from gate.report.markdown import code, escape, table
 from gate.report.words import advice, as_one, both_sides, counted, gathered, happened, headline
-from gate.units import amount, format_change
+from gate.units import amount, format_bound, format_change
 from gate.verdict import KINDS, EnvironmentSummary, Finding, Section, State, Verdict
 from gate.waivers import waive_command
 
@@ -211,7 +211,7 @@ def _change(finding: Finding) -> str:
     change = _unbroken(format_change(finding.change))
     if finding.interval is None:
         return change
-    low, high = (_unbroken(format_change(bound)) for bound in finding.interval)
+    low, high = (_unbroken(format_bound(bound, finding.change or 0.0)) for bound in finding.interval)
     return f"{change} ({low} to {high})"
 
 

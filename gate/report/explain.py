@@ -1,7 +1,5 @@
 """Explanation -> terminal: what is measured where, which rule holds and why, what history says."""
 
-import math
-
 from rich.console import Console
 from rich.padding import Padding
 from rich.segment import Segments
@@ -13,7 +11,7 @@ from gate.explain import Candidate, ExplainedMetric, Explanation, Field, History
 from gate.judge.drift import RECENT, named_pin
 from gate.report.terminal import LEVEL_COLOURS, harmless
 from gate.report.text import log_line
-from gate.units import format_change, format_value
+from gate.units import format_bound, format_change, format_value
 from gate.verdict import Finding
 
 
@@ -109,8 +107,8 @@ def _findings(findings: tuple[Finding, ...], console: Console) -> None:
         for finding in findings:
             kind = f"{finding.kind}{f' ({finding.state})' if finding.state else ''}"
             interval = ""
-            if finding.interval and all(map(math.isfinite, finding.interval)):
-                low, high = map(format_change, finding.interval)
+            if finding.interval:
+                low, high = (format_bound(bound, finding.change or 0.0) for bound in finding.interval)
                 interval = f"\nbase → head: {low} to {high} on one machine"
             what = Text(f"{log_line(f'{finding.subject}: {finding.message}')}{interval}")
             if finding.rule:

@@ -12,7 +12,7 @@ from gate.located import Place
 from gate.policy import Entry, split_pattern
 from gate.report.text import log_line
 from gate.statistics import screen
-from gate.units import format_change, format_value
+from gate.units import format_bound, format_value
 
 
 def print_baseline(baseline: Baseline, place: str, console: Console, *, quiet: bool) -> None:
@@ -74,7 +74,7 @@ def print_metrics(baseline: Baseline, pattern: str, console: Console) -> bool:
             if not history or not entry.matches(metric.name):
                 continue
             screened = screen(history, history[-1], metric.better)
-            visible = "any change" if metric.exact else format_change(math.expm1(screened.bound))
+            visible = "any change" if metric.exact else format_bound(math.expm1(screened.bound))
             table.add_row(
                 Text(log_line(metric.name)),
                 known.environment.id,

@@ -13,7 +13,9 @@ from gate.verdict import KINDS, Finding, Kind, Level, State, Verdict
 _SPECIAL: Final[dict[tuple[Kind, State | Level | None], tuple[str, str]]] = {
     ("regression", "cleared"): ("suspect cleared", "suspects cleared"),
     ("regression", "machine"): ("slow metric of unchanged code", "slow metrics of unchanged code"),
-    ("regression", "info"): ("undecided regression", "undecided regressions"),
+    ("regression", "inconclusive"): ("undecided metric", "undecided metrics"),
+    ("regression", "info"): ("undecided metric", "undecided metrics"),
+    ("limit", "inconclusive"): ("undecided limit", "undecided limits"),
     ("limit", "machine"): ("limit broken by unchanged code", "limits broken by unchanged code"),
     ("invalid-load", "machine"): ("invalid load of unchanged code", "invalid loads of unchanged code"),
     ("invalid-load", "cleared"): ("load compared in turns", "loads compared in turns"),

@@ -333,3 +333,11 @@ def test_a_report_file_of_the_suites_own_is_named_as_the_cause(project: Project)
     assert result.code == 4
     assert "its command has a --json-report-file of its own, which takes the gate's place" in result.out
     assert (project.root / "mine.json").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(project: Project):
+    """Root may write anywhere: a file in place of a directory stops it, too."""
+    (project.root / "taken").write_text("")
+    result = project.gate("run", "--out", "taken/reports")
+    assert result.code == 4
+    assert "no verdict: taken/reports: Not a directory; check its permissions" in result.text

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.units import FACTORS, Quantity, UnitError, convert, dimension, format_change, format_value, parse
+from gate.units import (
+    FACTORS,
+    Quantity,
+    UnitError,
+    convert,
+    dimension,
+    format_bound,
+    format_change,
+    format_value,
+    parse,
+)
 
 UNITS = [(kind, unit) for kind, units in FACTORS.items() for unit in units]
 PAIRS = [(here, there) for units in FACTORS.values() for here in units for there in units]
@@ -209,3 +219,18 @@ def test_a_change_without_a_bound_can_be_shown():
 
 def test_both_letters_that_look_like_a_micro_sign_are_one():
     assert parse("200 \N{GREEK SMALL LETTER MU}s") == parse("200 \N{MICRO SIGN}s") == Quantity(200, "µs")
+
+
+@pytest.mark.parametrize(
+    ("bound", "estimate", "text"),
+    [
+        (0.12, 0.0, "+12.0 %"),
+        (5.6e27, 0.0, "unknown"),
+        (math.inf, 0.0, "unknown"),
+        (210.0, 200.0, "× 211"),
+        (-0.9999, 0.0, "unknown"),
+        (-1.0, -1.0, "unknown"),
+    ],
+)
+def test_a_bound_that_is_none_is_unknown(bound: float, estimate: float, text: str):
+    assert format_bound(bound, estimate) == text
