@@ -244,6 +244,8 @@ class Confirmation:
     """The commit that the head was compared with."""
     head: str = ""
     """The commit that was judged, as its reports name it."""
+    suites: tuple[str, ...] = ()
+    """Those of the run that was asked about."""
 
 
 def _change(ratio: float) -> float:
@@ -282,6 +284,7 @@ def together(parts: Sequence[Confirmation]) -> Confirmation:
         account=merged(part.account for part in parts),
         base=parts[0].base if parts else "",
         head=parts[0].head if parts else "",
+        suites=tuple(dict.fromkeys(suite for part in parts for suite in part.suites)),
     )
 
 

@@ -12,6 +12,7 @@ from gate.baseline import Baseline, KnownMetric, Pin, SuiteBaseline
 from gate.changepoints import Step, change_points, noise
 from gate.judge.drift import RECENT
 from gate.located import Place
+from gate.nodeids import pytest_command
 from gate.policy import BUILT_IN, FLOORS, OFF, Entry, Policy, Specificity, split_pattern
 from gate.segments import present_level
 from gate.statistics import screen
@@ -114,7 +115,7 @@ class Explanation:
             subjects = list(dict.fromkeys(subject_of(metric.name) for metric in self.metrics))
         return (
             *(f"gate confirm {shlex.quote(subject)} --base {self.base}" for subject in subjects),
-            *(f"pytest {shlex.quote(nodeid)}" for nodeid in self.tests),
+            *(pytest_command((nodeid,)) for nodeid in self.tests),
         )
 
 

@@ -75,7 +75,7 @@ def followed(baseline: Baseline, moved: Mapping[str, str]) -> Baseline:
     names = {old: new for new, old in moved.items()}
     if not moved:
         return baseline
-    return _everywhere(baseline, lambda suite: _followed(suite, names))
+    return everywhere(baseline, lambda suite: _followed(suite, names))
 
 
 class Since(NamedTuple):
@@ -123,10 +123,11 @@ def caught_up(baseline: Baseline, suite: str, since: Since) -> Baseline:
         tests = {name: test for name, test in known.tests.items() if name not in since.removed}
         return msgspec.structs.replace(known, tests=tests)
 
-    return followed(_everywhere(baseline, left), since.moved)
+    return followed(everywhere(baseline, left), since.moved)
 
 
-def _everywhere(baseline: Baseline, change: Callable[[SuiteBaseline], SuiteBaseline]) -> Baseline:
+def everywhere(baseline: Baseline, change: Callable[[SuiteBaseline], SuiteBaseline]) -> Baseline:
+    """The baseline with each of its suites changed."""
     return msgspec.structs.replace(
         baseline,
         suites=tuple(map(change, baseline.suites)),
@@ -241,31 +242,43 @@ def _below(tree: ast.Module | ast.ClassDef, prefix: str) -> Iterable[tuple[str, 
 
 def _followed(suite: SuiteBaseline, names: Mapping[str, str]) -> SuiteBaseline:
     durations = {duration_name(old): duration_name(new) for old, new in names.items()}
+    return renamed(suite, lambda test: names.get(test, test), lambda metric: durations.get(metric, metric))
 
-    def renamed(values: Mapping[str, float]) -> dict[str, float]:
-        return {durations.get(name, name): value for name, value in values.items()}
 
-    def everywhere(tests: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
-        return {place: frozenset(names.get(n, n) for n in found) for place, found in tests.items()}
+def renamed(suite: SuiteBaseline, test: Callable[[str], str], metric: Callable[[str], str]) -> SuiteBaseline:
+    """What is expected of a suite, under other names.
 
-    def test(known: KnownTest) -> KnownTest:
-        new = names.get(known.nodeid, known.nodeid)
+    Args:
+        suite: as it is.
+        test: gives a test's new name.
+        metric: gives that of a metric.
+    """
+
+    def values(known: Mapping[str, float]) -> dict[str, float]:
+        return {metric(name): value for name, value in known.items()}
+
+    def tests(known: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+        return {place: frozenset(map(test, found)) for place, found in known.items()}
+
+    def known_test(known: KnownTest) -> KnownTest:
+        new = test(known.nodeid)
         signature = signature_in(known.signature, known.nodeid, new)
         return msgspec.structs.replace(known, nodeid=new, signature=signature)
 
-    def metric(known: KnownMetric) -> KnownMetric:
-        name, nodeid = durations.get(known.name, known.name), names.get(known.nodeid, known.nodeid)
-        return msgspec.structs.replace(known, name=name, nodeid=nodeid)
+    def known_metric(known: KnownMetric) -> KnownMetric:
+        return msgspec.structs.replace(known, name=metric(known.name), nodeid=test(known.nodeid))
 
+    names = {name: test(name) for name in suite.tests} | {name: metric(name) for name in suite.metrics}
     return msgspec.structs.replace(
         suite,
-        metrics={known.name: known for known in map(metric, suite.metrics.values())},
-        tests={known.nodeid: known for known in map(test, suite.tests.values())},
-        runs=tuple(msgspec.structs.replace(run, values=renamed(run.values)) for run in suite.runs),
-        pins=tuple(msgspec.structs.replace(pin, values=renamed(pin.values)) for pin in suite.pins),
-        exact=renamed(suite.exact),
-        places={names.get(n, durations.get(n, n)): place for n, place in suite.places.items()},
-        ran=everywhere(suite.ran),
-        skips=everywhere(suite.skips),
-        lacks=everywhere(suite.lacks),
+        metrics={known.name: known for known in map(known_metric, suite.metrics.values())},
+        tests={known.nodeid: known for known in map(known_test, suite.tests.values())},
+        runs=tuple(msgspec.structs.replace(run, values=values(run.values)) for run in suite.runs),
+        pins=tuple(msgspec.structs.replace(pin, values=values(pin.values)) for pin in suite.pins),
+        exact=values(suite.exact),
+        places={names.get(name, name): place for name, place in suite.places.items()},
+        ran=tests(suite.ran),
+        skips=tests(suite.skips),
+        lacks=tests(suite.lacks),
+        outdated=frozenset(map(metric, suite.outdated)),
     )

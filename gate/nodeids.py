@@ -1,6 +1,8 @@
 """The parts of a test's name: `file::Class::function[parameters]`. A file's path may hold brackets, too."""
 
-from collections.abc import Sequence
+import re
+import shlex
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Final
 
@@ -10,9 +12,28 @@ _MOST: Final = 500
 """New tests among which a name is looked for."""
 
 
+_QUALIFIER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*:(?!:)")
+
+
+def qualified(suite: str, nodeid: str) -> str:
+    """The name of a test where another suite has one of the same name."""
+    return f"{suite}:{nodeid}"
+
+
+def bare(nodeid: str) -> str:
+    """A test's name as pytest has it, without the suite before it."""
+    found = _QUALIFIER.match(nodeid)
+    return nodeid[found.end() :] if found else nodeid
+
+
+def pytest_command(nodeids: Iterable[str]) -> str:
+    """How to run some tests."""
+    return f"pytest {shlex.join(map(bare, nodeids))}"
+
+
 def file_of(nodeid: str) -> str:
     """The file of a test, relative to the directory that pytest was run in."""
-    return nodeid.partition("::")[0]
+    return bare(nodeid).partition("::")[0]
 
 
 def function_of(nodeid: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 from gate.globs import glob, is_exact, literal, path_glob
 from gate.located import LocatedError, Mistake, Place
 from gate.model import Metric
-from gate.nodeids import function_of
+from gate.nodeids import bare, function_of
 from gate.units import Quantity, UnitError, dimension, fitting
 from pytest_regression_gate.metrics import Better, split_name
 
@@ -169,8 +169,12 @@ class KnownFailure:
         return is_exact(self.pattern), literal(self.pattern)
 
     def covers(self, nodeid: str) -> bool:
-        """Whether the entry is about a test; a name without parameters is about all of them."""
-        return any(self._glob.fullmatch(name) for name in (nodeid, function_of(nodeid)))
+        """Whether the entry is about a test; a name without parameters is about all of them.
+
+        Of a test in two suites a name without the suite is about both.
+        """
+        names = {name for one in (nodeid, bare(nodeid)) for name in (one, function_of(one))}
+        return any(map(self._glob.fullmatch, names))
 
     def permits(self, signature: str) -> bool:
         """Whether a failure is the one that is known."""

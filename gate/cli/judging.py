@@ -32,6 +32,7 @@ from gate.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
     from gate.evidence import Confirmation
+    from gate.pipeline.apart import Apart
     from gate.pipeline.check import Case
     from gate.pipeline.load import Sources
     from gate.verdict import Verdict
@@ -270,7 +271,7 @@ def _judged_as_kept(case: Case, files: Sequence[Path]) -> Verdict:
     """The verdict by what was measured elsewhere."""
     there = [file for file in files if file.exists()]
     lost = [] if case.run.problems else [_lost(file) for file in files if file not in there]
-    found = _kept(there, case.run, case.sources)
+    found = _kept(there, case.run, case.sources, case.apart)
     return case.judged(None if case.sources.policy.confirm == "off" else found, *lost)
 
 
@@ -279,9 +280,10 @@ def _lost(file: Path) -> Problem:
     return Problem(str(file), "the comparison of base and head is missing", remedy)
 
 
-def _kept(files: Sequence[Path], run: Run, sources: Sources) -> Confirmation:
+def _kept(files: Sequence[Path], run: Run, sources: Sources, apart: Apart) -> Confirmation:
     """What was measured elsewhere, if it compares the same two commits."""
     from gate.evidence import from_json, together
+    from gate.model import Run
 
     parts: list[Confirmation] = []
     for file in files:
@@ -295,5 +297,9 @@ def _kept(files: Sequence[Path], run: Run, sources: Sources) -> Confirmation:
         if part.head != run.commit and part.head and run.commit:
             known, wanted = part.head[:12], run.commit[:12]
             raise click.UsageError(f"--confirmation {file} is about {known}, the reports are about {wanted}")
+        mine = [name for name in part.suites if name in apart.suites]
+        if len(mine) == 1:  # measured alone, so in names that another suite has as well
+            names = apart.names(mine[0])
+            part = names.confirmation(part, Run({mine[0]: names.plain_suite(run.suites[mine[0]])}))
         parts.append(part)
     return together(parts)

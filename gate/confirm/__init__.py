@@ -167,6 +167,7 @@ def confirm(
         account=known,
         base=base,
         head=run.commit,
+        suites=tuple(run.suites),
     )
     return earlier.and_then(found) if earlier else found
 

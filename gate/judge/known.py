@@ -1,6 +1,5 @@
 """Entries of `known_failures` against a run: which end soon, which are over, which pass by now. Pure."""
 
-import shlex
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Final
 from gate.baseline import Baseline, Permission
 from gate.model import Run, TestOutcome
 from gate.moves import signature_in
-from gate.nodeids import file_of
+from gate.nodeids import file_of, pytest_command
 from gate.policy import KnownFailure, Policy
 from gate.ratchet import PASSES
 from gate.verdict import Finding, Level
@@ -198,7 +197,7 @@ def _finding(
         nodeids=nodeids,
         rule=f"known_failures, line {entry.place.line}",
         remedy=remedy,
-        reproduce=f"pytest {shlex.join(nodeids[:_SHOWN])}" if nodeids and level == "fail" else "",
+        reproduce=pytest_command(nodeids[:_SHOWN]) if nodeids and level == "fail" else "",
         where=next((test.failure.where for test in tests if test.failure), ""),
     )
 

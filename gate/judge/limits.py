@@ -1,6 +1,5 @@
 """Metrics against the absolute bounds of the policy."""
 
-import shlex
 from collections.abc import Collection
 from statistics import median
 from typing import Final
@@ -13,6 +12,7 @@ from gate.judge.accounting import said
 from gate.judge.screening import depends_on_speed
 from gate.judge.undecided import MORE_TIME, what_decides
 from gate.model import Metric, SuiteRun
+from gate.nodeids import pytest_command
 from gate.policy import Policy, Rule
 from gate.units import Quantity, format_change, format_value
 from gate.verdict import Finding, Level
@@ -163,5 +163,5 @@ def _finding(metric: Metric, rule: Rule, name: str, limit: Quantity, level: Leve
         message=f"{value} is {word} its {name} of {limit}",
         rule=rule.cite(name),
         nodeids=(metric.nodeid,),
-        reproduce=f"pytest {shlex.quote(metric.nodeid)}",
+        reproduce=pytest_command((metric.nodeid,)),
     )

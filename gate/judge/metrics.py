@@ -20,6 +20,7 @@ from gate.judge.rules import judge_reach
 from gate.judge.screening import Candidate, depends_on_speed, machine_shifts, screen_suite
 from gate.judge.undecided import MORE_TIME, what_decides
 from gate.model import Metric, Run, SuiteRun, needed_for
+from gate.nodeids import pytest_command
 from gate.policy import OFF, Policy, Rule
 from gate.segments import present_level
 from gate.statistics import Screened, common_shift
@@ -459,7 +460,7 @@ def _finding(
         message=message,
         rule=rule.cite("tolerance"),
         nodeids=(metric.nodeid,),
-        reproduce=f"pytest {shlex.quote(metric.nodeid)}",
+        reproduce=pytest_command((metric.nodeid,)),
     )
 
 

@@ -1,6 +1,5 @@
 """Tests of a run against what the last accepted run says of them."""
 
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
@@ -12,7 +11,7 @@ from gate.judge.accounting import said
 from gate.judge.known import Expected, is_of
 from gate.judge.undecided import MORE_TIME
 from gate.model import SuiteRun, TestOutcome
-from gate.nodeids import above, resembling
+from gate.nodeids import above, pytest_command, resembling
 from gate.verdict import Finding, Kind, Level
 
 
@@ -251,7 +250,7 @@ def _finding(test: TestOutcome, kind: Kind, level: Level, message: str, remedy: 
         suite=test.suite,
         message=message,
         nodeids=(test.nodeid,),
-        reproduce=f"pytest {shlex.quote(test.nodeid)}" if test.failed else "",
+        reproduce=pytest_command((test.nodeid,)) if test.failed else "",
         remedy=remedy,
         where=test.failure.where if test.failure else "",
     )

@@ -26,6 +26,7 @@ from gate.judge import Inputs, judge
 from gate.model import Run, SuiteRun
 from gate.moves import followed
 from gate.pipeline.align import align
+from gate.pipeline.apart import Apart
 from gate.pipeline.load import ancestry_at, expected_at, moves_of
 from gate.policy import Policy
 from gate.verdict import KINDS, Finding, Verdict
@@ -117,32 +118,35 @@ def admit(candidate: Candidate, memory: Memory) -> Admitted:
     moved = moves_of(candidate.run, baseline, candidate.policy, candidate.root)
     findings = [*candidate.held, *_findings(candidate, baseline, moved)]
     baseline = followed(baseline, moved)
+    apart = Apart.of(candidate.run)
+    judged = apart.run(candidate.run).suites
     flaky = frozenset(nodeid for f in findings if f.kind == "flaky" for nodeid in f.nodeids)
     _refuse_unknown(candidate, findings)
     new: list[SuiteRecords] = []
     held: dict[Finding, None] = {}
     permitted: dict[Permission, None] = {}
     for suite in candidate.run.suites.values():
-        about = [f for f in findings if f.suite == suite.name or not suite.tests.keys().isdisjoint(f.nodeids)]
+        own, plain = judged[suite.name], apart.names(suite.name).plain
+        about = [f for f in findings if f.suite == suite.name or not own.tests.keys().isdisjoint(f.nodeids)]
         earlier = _earlier(memory, suite)
         out = [
             f
             for f in about
-            if _keeps_out(f, candidate) and not (_permits(candidate, f) or set(subjects_of(f)) <= earlier)
+            if _keeps_out(f, candidate)
+            and not (_permits(candidate, f) or set(map(plain, subjects_of(f))) <= earlier)
         ]
         foreign = _never_here(baseline, memory, suite)
-        waived = tuple(
-            replace(one, alone=one.subject in foreign) for one in _permissions(candidate, about, suite)
-        )
-        names = {name for f in out for name in subjects_of(f)}
+        permissions = (replace(p, subject=plain(p.subject)) for p in _permissions(candidate, about, own))
+        waived = tuple(replace(one, alone=one.subject in foreign) for one in permissions)
+        names = {plain(name) for f in out for name in subjects_of(f)}
         known = record_of(
             suite,
             where,
             held=names,
             waived=(*waived, *_lasting(baseline, suite, names | {one.subject for one in waived})),
-            improved=tuple(sorted(f.subject for f in about if f.kind == "improvement")),
-            flaky=flaky,
-            unjudged=_unjudged(candidate.verdict, suite),
+            improved=tuple(sorted(plain(f.subject) for f in about if f.kind == "improvement")),
+            flaky=frozenset(map(plain, flaky & own.tests.keys())),
+            unjudged=frozenset(map(plain, _unjudged(candidate.verdict, own))),
             like=_unpermitted(baseline.latest(suite.name), waived),
             moved=moved,
             source=candidate.source,
@@ -210,7 +214,8 @@ def _findings(candidate: Candidate, baseline: Baseline, moved: Mapping[str, str]
     if candidate.verdict is None:
         return by_history
     told = {name for f in candidate.verdict.findings for name in (f.subject, *f.nodeids)}
-    counts = {metric.name for metric in candidate.run.metrics.values() if metric.exact}
+    run = Apart.of(candidate.run).run(candidate.run)
+    counts = {metric.name for metric in run.metrics.values() if metric.exact}
     lost = [
         f
         for f in by_history

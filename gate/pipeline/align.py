@@ -10,6 +10,7 @@ from gate.evidence import Confirmation
 from gate.judge import Inputs
 from gate.model import Metric, Run, SuiteRun
 from gate.moves import followed
+from gate.pipeline.apart import Apart
 from gate.units import UnitError, convert, dimension
 from gate.verdict import Finding
 from pytest_regression_gate.metrics import Better
@@ -20,15 +21,17 @@ def align(run: Run, inputs: Inputs) -> tuple[Run, Inputs]:
 
     What cannot be aligned becomes a note of the inputs.
     """
-    baseline = followed(inputs.baseline, inputs.moved)
-    run, unlike = as_remembered(run, baseline)
+    apart = Apart.of(run)
+    baseline = apart.baseline(followed(inputs.baseline, inputs.moved))
+    moved = apart.moved(run, inputs.moved)
+    run, unlike = as_remembered(apart.run(run), baseline)
     for name, suite in run.suites.items():
         older, newer = _of_other_methods(suite, baseline)
         if older or newer:
             baseline = baseline.with_outdated(name, (*older, *newer))
         unlike += [_measured_otherwise(name, older, newer=False)] if older else []
         unlike += [_measured_otherwise(name, newer, newer=True)] if newer else []
-    return run, replace(inputs, baseline=baseline, notes=(*inputs.notes, *unlike))
+    return run, replace(inputs, baseline=baseline, moved=moved, notes=(*inputs.notes, *unlike))
 
 
 def with_reruns(run: Run, baseline: Baseline, confirmation: Confirmation) -> Run:

@@ -8,11 +8,12 @@ from typing import Final
 from gate.baseline import Baseline
 from gate.baseline.records import hash_of
 from gate.confirm import Earlier, LaunchError, confirm
-from gate.evidence import Confirmation
+from gate.evidence import Confirmation, together
 from gate.git import head_commit
 from gate.judge import Inputs, judge
 from gate.model import Problem, Run
 from gate.pipeline.align import align, with_reruns
+from gate.pipeline.apart import Apart
 from gate.pipeline.load import (
     Sources,
     beside_accepted,
@@ -70,6 +71,8 @@ class Case:
     sources: Sources
     run: Run
     inputs: Inputs
+    apart: Apart
+    """The suites of which the names are qualified."""
 
     @property
     def comparable(self) -> bool:
@@ -137,7 +140,7 @@ def open_case(
         unconfirmed=_UNCONFIRMED if confirms and sources.policy.confirm != "off" else "",
         notes=sources.notes,
     )
-    return Case(request, sources, *align(run, inputs))
+    return Case(request, sources, *align(run, inputs), Apart.of(run))
 
 
 def check(
@@ -195,19 +198,28 @@ def measure(
     if times > 1 and sources.policy.confirm != "all":
         why = "what is still open" if earlier else f"attempt {case.request.attempt} of this run"
         listen(f"confirm: {why}, so {times} times the budget")
-    return confirm(
-        case.run,
-        history,
-        replace(sources.policy, budget=_times(sources.policy.budget, times)),
-        case.request.root,
-        sources.beside,
-        listen=listen,
-        apart=apart,
-        first=sources.first,
-        behind=() if case.inputs.of_branch else sources.behind,
-        thorough=thorough or bool(case.inputs.waivers.granted),
-        earlier=Earlier(earlier, left) if earlier else None,
-    )
+    layers = case.apart.layers(case.run) or [frozenset(case.run.suites)]
+    parts: list[Confirmation] = []
+    for layer in layers:  # suites with the same names one after the other, in names that pytest knows
+        names = case.apart.names(next((name for name in case.apart.suites if name in layer), ""))
+        run = Run({name: names.plain_suite(case.run.suites[name]) for name in layer})
+        found = confirm(
+            run,
+            names.plain_verdict(history, layer),
+            replace(sources.policy, budget=_times(sources.policy.budget, times / len(layers))),
+            case.request.root,
+            sources.beside,
+            listen=listen,
+            apart=apart,
+            first=sources.first,
+            behind=() if case.inputs.of_branch else sources.behind,
+            thorough=thorough or bool(case.inputs.waivers.granted),
+            earlier=Earlier(names.plain_confirmation(earlier), frozenset(map(names.plain, left)))
+            if earlier
+            else None,
+        )
+        parts.append(names.confirmation(found, run))
+    return together(parts) if len(parts) > 1 else parts[0]
 
 
 def _left_open(case: Case, earlier: Confirmation) -> frozenset[str]:
@@ -216,7 +228,7 @@ def _left_open(case: Case, earlier: Confirmation) -> frozenset[str]:
     return frozenset(undecided | {test for test, rerun in earlier.reruns.items() if rerun.unclear})
 
 
-def _times(quantity: Quantity, number: int) -> Quantity:
+def _times(quantity: Quantity, number: float) -> Quantity:
     return Quantity(number * quantity.value, quantity.unit)
 
 

@@ -53,7 +53,7 @@ def one_run(
     known = list(problems)
     said = {problem.subject for problem in known}
     known += [problem for problem in wrong if problem.subject not in said]
-    return Run(suites=suites, problems=(*known, *_shared_names(suites.values())))
+    return Run(suites=suites, problems=tuple(known))
 
 
 def _read(path: Path, policy: Policy) -> SuiteRun:
@@ -72,17 +72,3 @@ def _read(path: Path, policy: Policy) -> SuiteRun:
     except OSError as error:
         raise ReportError(str(path), f"cannot be read: {error.strerror}", "give a readable file") from None
     return reader(path, data, policy)
-
-
-def _shared_names(suites: Iterable[SuiteRun]) -> list[Problem]:
-    """A metric or test that two suites report would be judged once and lost once."""
-    owners: dict[str, str] = {}
-    problems: list[Problem] = []
-    for suite in suites:
-        for name in (*suite.metrics, *suite.tests):
-            if (owner := owners.setdefault(name, suite.name)) != suite.name:
-                message = f"{name} is reported by suite {owner!r} too"
-                problems.append(
-                    Problem(suite.name, message, "give it one home, or a label that tells the two apart")
-                )
-    return problems
