@@ -1,8 +1,9 @@
 """What pytest-benchmark timed, as a measurement of the gate."""
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pytest_regression_gate.metrics import Measurement, label_of_test
+if TYPE_CHECKING:
+    from pytest_regression_gate.metrics import Measurement
 
 _PLUGINS: Final = frozenset({"pytest_benchmark", "pytest_codspeed"})
 """Whose fixture is called `benchmark`; the figures of the former can be read."""
@@ -13,13 +14,15 @@ def is_benchmark(fixture: object) -> bool:
     return type(fixture).__module__.partition(".")[0] in _PLUGINS
 
 
-def timed_by_benchmark(nodeid: str, fixture: Any) -> Measurement | None:  # noqa: ANN401 - it has no types
+def timed_by_benchmark(nodeid: str, fixture: Any) -> "Measurement | None":  # noqa: ANN401 - it has no types
     """The median of the rounds, in seconds per call; None: nothing was timed.
 
     Args:
         nodeid: the test.
         fixture: its `benchmark` after the test.
     """
+    from pytest_regression_gate.metrics import Measurement, label_of_test
+
     statistics: Any = getattr(getattr(fixture, "stats", None), "stats", None)
     rounds = getattr(statistics, "rounds", 0)
     if not isinstance(rounds, int) or not rounds:

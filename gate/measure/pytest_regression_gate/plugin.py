@@ -2,6 +2,9 @@
 
 Registered by the entry point `pytest11: gate`. It is silent unless a test asks for the fixture; in
 the JSON report it adds one key per run, `gate`, with the environment and the commit.
+
+Every pytest of its environment loads it, also where nobody measures: what is not in pytest itself is imported
+when it is needed, and before the first test.
 """
 
 import json
@@ -10,21 +13,14 @@ import shlex
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import pytest
 
 from pytest_regression_gate import side
 from pytest_regression_gate.benchmarks import is_benchmark, timed_by_benchmark
-from pytest_regression_gate.environment import checked_out_commit, this_environment
-from pytest_regression_gate.latency import Turns
-from pytest_regression_gate.metrics import Measurement, duration_name, join_name
-from pytest_regression_gate.pipes import Address
-from pytest_regression_gate.probe import write_probe
-from pytest_regression_gate.protocol import TWICE, Progress, Value, begun, say
-from pytest_regression_gate.recorder import Measure
 from pytest_regression_gate.uses import Uses
 from pytest_regression_gate.variables import (
     LIBRARIES_VARIABLE,
@@ -38,7 +34,13 @@ from pytest_regression_gate.variables import (
     SUITE_VARIABLE,
     WATCH_VARIABLE,
 )
-from pytest_regression_gate.worker import Worker
+
+if TYPE_CHECKING:
+    from pytest_regression_gate.metrics import Measurement
+    from pytest_regression_gate.pipes import Address
+    from pytest_regression_gate.protocol import Progress
+    from pytest_regression_gate.recorder import Measure
+    from pytest_regression_gate.worker import Worker
 
 RUN_SCHEMA: Final = "gate.run/1"
 _LONGEST: Final = 300
@@ -69,11 +71,11 @@ _RUN_NOTHING: Final = (
 )
 """Options with which pytest tells something and ends."""
 
-_measures = pytest.StashKey[Measure]()
-_benchmarked = pytest.StashKey[list[Measurement]]()
+_measures = pytest.StashKey["Measure"]()
+_benchmarked = pytest.StashKey["list[Measurement]"]()
 _untimed = pytest.StashKey[bool]()
 _owners = pytest.StashKey[dict[str, str]]()
-_worker = pytest.StashKey[Worker | None]()
+_worker = pytest.StashKey["Worker | None"]()
 _selection = pytest.StashKey[str]()
 _durations = pytest.StashKey[dict[str, float]]()
 _attempts = pytest.StashKey[int]()
@@ -93,6 +95,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Before the project's own code: become one of a side; or say what the environment is, and end."""
     side.enter(late=True)
     if (file := os.environ.get(PROBE_VARIABLE)) and not _nested(early_config):
+        from pytest_regression_gate.probe import write_probe
+
         write_probe(Path(file))
         os._exit(0)
 
@@ -121,7 +125,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_owners] = {}
     nested = _nested(config)
     config.stash[_selection] = "" if nested else os.environ.get(SELECT_VARIABLE, "")
-    config.stash[_worker] = None if nested else Worker.from_environment()
+    config.stash[_worker] = None if nested else _worker_of_a_comparison()
     config.stash[_subtests] = {}
     config.pluginmanager.register(_Subtests(config.stash[_subtests]), "gate-subtests")
     uses = Uses(os.environ.get(WATCH_VARIABLE, "").split())
@@ -131,10 +135,22 @@ def pytest_configure(config: pytest.Config) -> None:
     if not nested:
         _keep_report_to_itself(config)
     if not hasattr(config, "workerinput"):  # of a distributed run only the controller writes the report
-        commit, uncommitted = checked_out_commit(config.rootpath)
-        config.pluginmanager.register(_RunMetadata(commit, uses, uncommitted), "gate-run-metadata")
+        metadata = _RunMetadata(config.rootpath, uses)
+        if config.getoption("json_report", False):
+            metadata.look()
+        config.pluginmanager.register(metadata, "gate-run-metadata")
         if (address := os.environ.get(PROGRESS_VARIABLE)) and not nested:
+            from pytest_regression_gate.pipes import Address
+
             config.pluginmanager.register(_Progress(Address.from_text(address)), "gate-progress")
+
+
+def _worker_of_a_comparison() -> "Worker | None":
+    if not os.environ.get(LOCKSTEP_VARIABLE):
+        return None
+    from pytest_regression_gate.worker import Worker
+
+    return Worker.from_environment()
 
 
 def _nested(config: pytest.Config) -> bool:
@@ -154,6 +170,8 @@ def _begin_session(config: pytest.Config) -> None:
     report = _own_report(config)
     if report is None or any(config.getoption(name, False) for name in _RUN_NOTHING):
         return
+    from pytest_regression_gate.protocol import TWICE, begun
+
     report.parent.mkdir(parents=True, exist_ok=True)  # the suite's command may have cleaned up
     try:
         begun(report).touch(exist_ok=False)
@@ -196,8 +214,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def measure(request: pytest.FixtureRequest) -> Iterator[Measure]:
+def measure(request: pytest.FixtureRequest) -> Iterator["Measure"]:
     """Measure operations and record values: see `pytest_regression_gate.Measure`."""
+    from pytest_regression_gate.latency import Turns
+    from pytest_regression_gate.recorder import Measure
+
     node: pytest.Item = request.node
     marker = node.get_closest_marker("measure")
     try:
@@ -225,6 +246,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     try:
         return (yield)
     finally:
+        from pytest_regression_gate.metrics import join_name
+        from pytest_regression_gate.protocol import Value
+
         values: dict[str, Value] | None = None
         if _durations in item.stash and item.stash[_attempts] == 1:
             values = {
@@ -251,7 +275,9 @@ def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """In a comparison: say which tests will run."""
+    """Import what tests measure with, before one changes anything. In a comparison: say which will run."""
+    if any("measure" in getattr(item, "fixturenames", ()) for item in session.items):
+        import_module("pytest_regression_gate.recorder")
     if worker := session.config.stash[_worker]:
         worker.announce([item.nodeid for item in session.items])
 
@@ -287,9 +313,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Put the measurements into JUnit's properties, if a JUnit file is written."""
     if call.when == "call" and _recorded_by(item) and item.config.getoption("xmlpath", None):
         others = [(name, value) for name, value in item.user_properties if name != "gate.metrics"]
+        import msgspec
+
         text = json.dumps(msgspec.to_builtins(_recorded_by(item)))
         item.user_properties[:] = [*others, ("gate.metrics", text)]
     if call.when == "call" and not call.excinfo and item.config.stash[_worker]:
+        from pytest_regression_gate.metrics import duration_name
+
         item.stash[_durations] = {duration_name(item.nodeid): call.duration}
     if call.when == "teardown" and call.excinfo and _durations in item.stash:
         del item.stash[_durations]
@@ -312,6 +342,8 @@ def pytest_json_runtest_metadata(item: pytest.Item, call: pytest.CallInfo[None])
     if call.when != "setup" and (failed := item.config.stash[_subtests].get(item.nodeid)):
         found["subtests"] = failed
     if call.when != "setup" and (measured := _recorded_by(item)):
+        import msgspec
+
         measures = item.stash.get(_measures, None)
         found |= {
             "metrics": msgspec.to_builtins(measured),
@@ -351,7 +383,7 @@ def _read_benchmark(item: pytest.Item) -> None:
         item.stash[_untimed] = timed is None
 
 
-def _recorded_by(item: pytest.Item) -> list[Measurement]:
+def _recorded_by(item: pytest.Item) -> "list[Measurement]":
     """What a test measured so far."""
     measures = item.stash.get(_measures, None)
     return [*(measures.measurements if measures else ()), *item.stash.get(_benchmarked, ())]
@@ -401,18 +433,31 @@ def _failed_examples(error: BaseException) -> list[tuple[str, str]]:
 class _RunMetadata:
     """Adds to the JSON report what holds for the whole run."""
 
-    def __init__(self, commit: str, uses: Uses, uncommitted: Sequence[str]) -> None:
-        self._commit = commit
+    def __init__(self, directory: Path, uses: Uses) -> None:
+        self._directory = directory
         self._uses = uses
-        self._uncommitted = uncommitted
+        self._checked_out: tuple[str, Sequence[str]] | None = None
+
+    def look(self) -> tuple[str, Sequence[str]]:
+        """The commit and what differs from it, as the first call finds them."""
+        from pytest_regression_gate.environment import checked_out_commit
+
+        if self._checked_out is None:
+            self._checked_out = checked_out_commit(self._directory)
+        return self._checked_out
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_json_modifyreport(self, json_report: dict[str, Any]) -> None:
+        import msgspec
+
+        from pytest_regression_gate.environment import this_environment
+
+        commit, uncommitted = self.look()
         json_report["gate"] = {
             "schema": RUN_SCHEMA,
             "suite": os.environ.get(SUITE_VARIABLE, ""),
-            "commit": self._commit,
-            "uncommitted": self._uncommitted,
+            "commit": commit,
+            "uncommitted": uncommitted,
             "environment": msgspec.to_builtins(
                 this_environment(os.environ.get(LIBRARIES_VARIABLE, "").split())
             ),
@@ -425,22 +470,26 @@ class _RunMetadata:
 class _Progress:
     """Tells `gate run` about each test, as long as it can be reached."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: "Address") -> None:
+        from pytest_regression_gate.protocol import Progress, say
+
         self._address = address
+        self._event = Progress
+        self._send = say
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._say(Progress(total=len(session.items)))
+        self._say(self._event(total=len(session.items)))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        self._say(Progress(total=len(ids)))
+        self._say(self._event(total=len(ids)))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self._say(Progress(started=nodeid))
+        self._say(self._event(started=nodeid))
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        self._say(Progress(finished=nodeid))
+        self._say(self._event(finished=nodeid))
 
-    def _say(self, event: Progress) -> None:
+    def _say(self, event: "Progress") -> None:
         with suppress(OSError, UnicodeError):  # nobody listens, or a name that is no text: the run goes on
-            say(self._address, event)
+            self._send(self._address, event)
