@@ -446,6 +446,18 @@ class _RunMetadata:
             self._checked_out = checked_out_commit(self._directory)
         return self._checked_out
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """Give pytest-json-report what it asks for, also where `-p no:legacypath` has taken it away."""
+        added = not hasattr(session, "fspath")
+        if added:
+            session.fspath = session.path  # pyright: ignore[reportAttributeAccessIssue]
+        try:
+            return (yield)
+        finally:
+            if added:
+                del session.fspath
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_json_modifyreport(self, json_report: dict[str, Any]) -> None:
         import msgspec

@@ -1,5 +1,6 @@
-"""What the plugin costs where nobody measures: nothing is imported that pytest does not bring."""
+"""What the plugin does to a pytest that it finds: as little as can be, and a report in any case."""
 
+import json
 import os
 import subprocess
 import sys
@@ -56,3 +57,11 @@ def test_nor_in_a_run_that_measures_nothing(tmp_path: Path):
 def test_what_measures_is_there_before_the_first_test(tmp_path: Path):
     done = run_pytest(tmp_path, FIRST)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_report_without_the_plugin_legacypath(tmp_path: Path):
+    """pytest-json-report asks the session for what only that plugin gives."""
+    report = ("-p", "pytest_jsonreport.plugin", "--json-report", "--json-report-file=report.json")
+    done = run_pytest(tmp_path, "def test_it(): pass", "-p", "no:legacypath", *report)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "report.json").read_text())["gate"]["schema"] == "gate.run/1"
