@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from tests.gate.bench import packages
 from tests.gate.bench.year import (
     DIRECTORY,
     ENVIRONMENTS,
@@ -134,4 +135,7 @@ def _git(directory: Path, *arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["packages"]:
+        packages.main(sys.argv[2:])
+    else:
+        main()
