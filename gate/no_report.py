@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-_INSTALL: Final = "pip install regression-gate"
+_INSTALL: Final = "pip install pytest-regression-gate"
 _LONGEST: Final = 200
 
 _DROPPING: Final = {

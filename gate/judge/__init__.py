@@ -320,7 +320,7 @@ def _comparability(suite: SuiteRun, baseline: Baseline) -> list[Finding]:
                 suite=suite.name,
                 message="the report does not say on which machine it was measured, since its pytest has no "
                 "plugin of the gate: judged by limits, work counts and tests",
-                remedy="install the plugin in the suite's environment: pip install regression-gate",
+                remedy="install the plugin in the suite's environment: pip install pytest-regression-gate",
             )
         ]
     known = baseline.comparable(suite.name, suite.environment)

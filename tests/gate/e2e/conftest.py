@@ -143,10 +143,22 @@ def project(measured: Path, tmp_path: Path) -> Project:
     return Project(root)
 
 
+TOP = Path(__file__).parents[3]
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from this repository."""
-    out = tmp_path_factory.mktemp("dist")
+    return _built(TOP, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="session")
+def plugin_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the plugin alone."""
+    return _built(TOP / "gate" / "measure", tmp_path_factory.mktemp("dist"))
+
+
+def _built(directory: Path, out: Path) -> Path:
     command = [
         sys.executable,
         "-m",
@@ -155,7 +167,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--no-isolation",
         "--outdir",
         str(out),
-        str(Path(__file__).parents[3]),
+        str(directory),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

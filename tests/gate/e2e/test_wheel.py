@@ -1,6 +1,7 @@
 """The wheel as somebody else installs it: nothing of the reference service, and it works in two files."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gate.e2e.conftest import THRESHOLDS
+from tests.gate.e2e.conftest import THRESHOLDS, Project
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,6 +59,11 @@ class Installation:
 @pytest.fixture
 def installed(wheel: Path, tmp_path: Path) -> Installation:
     """The dependencies are those of this environment."""
+    return installation(wheel, tmp_path)
+
+
+def installation(wheel: Path, tmp_path: Path) -> Installation:
+    """A fresh environment with a wheel."""
     venv.create(tmp_path / "venv")
     scripts = tmp_path / "venv" / "bin"
     packages = next((tmp_path / "venv").glob("lib/python*/site-packages"))
@@ -114,3 +120,25 @@ def test_a_project_may_have_a_package_called_gate(installed: Installation, layou
     checked = installed.gate("check", **variables)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "1 test passed · 6 metrics" in checked.stdout
+
+
+def test_a_suite_in_another_environment_needs_the_plugin_alone(plugin_wheel: Path, tmp_path: Path):
+    names = zipfile.ZipFile(plugin_wheel).namelist()
+    assert not [name for name in names if "/_program/" in name or "layout" in name]
+    metadata = next(name for name in names if name.endswith("/METADATA"))
+    needed = re.findall(r"Requires-Dist: ([\w-]+)", zipfile.ZipFile(plugin_wheel).read(metadata).decode())
+    assert sorted(needed) == ["msgspec", "psutil", "pytest", "pytest-json-report"]
+
+    there = installation(plugin_wheel, tmp_path)
+    assert not (there.scripts / "gate").exists()
+    started = there.run(str(there.scripts / "python"), "-m", "pytest_regression_gate")
+    assert started.returncode == 1
+    assert "only the pytest plugin is installed here" in started.stderr
+    rules = THRESHOLDS.replace("pytest test", f"{there.scripts}/python -m pytest test")
+    (there.project / "thresholds.yaml").write_text(rules)
+    here = Project(there.project)
+    assert here.gate("run").code == 0
+    result, verdict = here.check()
+    assert result.code == 0, result.text
+    assert verdict["summary"]["metrics"] == 6
+    assert "plugin" not in result.text, "the report has all that the gate asks for"
