@@ -3,6 +3,8 @@
 PYTHON ?= python3
 # What `make gate` compares with: the commit itself, or e.g. BASE=origin/main.
 BASE ?= HEAD
+# How long `make fuzz` looks at each reader.
+MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -13,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 
-.PHONY: install gate test test-long check unit suites baseline report calibration bench lock golden clean help
+.PHONY: install gate test test-long check unit suites baseline report calibration bench fuzz lock golden clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -55,6 +57,11 @@ calibration: $(STAMP) ## measure how far the gate can be trusted, an hour at a t
 
 bench: $(STAMP) ## a year of accepted runs: size of the memory, time of an update and a check
 	python -m tests.gate.bench
+
+fuzz: $(STAMP) ## look for files that a reader cannot bear, MINUTES=10 for each of the five readers
+	@failed=0; for reader in report baseline policy units verdict; do \
+		python -m tests.gate.fuzz $$reader $(MINUTES) || failed=1; \
+	done; exit $$failed
 
 lock: $(STAMP) ## lock the dependencies anew
 	$(BIN)/python -m pip install --quiet uv
