@@ -86,8 +86,11 @@ def read_yaml(text: str, file: str) -> Located:
     try:
         if len(text.encode()) > MAX_BYTES:
             raise LocatedError(file, [Mistake(Place(1, 1), f"the file is larger than {MAX_BYTES:,} bytes")])
+        depth = 0
         for event in yaml.parse(text, yaml.SafeLoader):
-            if message := _refused(event):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            message = "the file is nested too deeply" if depth > _MAX_DEPTH else _refused(event)
+            if message:  # at once: PyYAML takes a second for each thousand levels
                 raise LocatedError(file, [Mistake(_place(event.start_mark), message)])
         node = yaml.compose(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -95,12 +98,10 @@ def read_yaml(text: str, file: str) -> Located:
     except yaml.reader.ReaderError as error:
         message = f"not YAML: unacceptable character #x{ord(text[error.position]):04x}; remove it"
         raise LocatedError(file, [Mistake(_place_of(text, error.position), message)]) from None
-    except RecursionError:
-        raise LocatedError(file, [Mistake(Place(1, 1), "the file is nested too deeply")]) from None
     if node is None:
         return Located(None, Place(1, 1))
     mistakes: list[Mistake] = []
-    located = _locate(node, mistakes, depth=0)
+    located = _locate(node, mistakes)
     if mistakes:
         raise LocatedError(file, mistakes)
     return located
@@ -117,11 +118,8 @@ def _refused(event: yaml.Event) -> str | None:
     return None
 
 
-def _locate(node: yaml.Node, mistakes: list[Mistake], depth: int) -> Located:
+def _locate(node: yaml.Node, mistakes: list[Mistake]) -> Located:
     place = _place(node.start_mark)
-    if depth > _MAX_DEPTH:
-        mistakes.append(Mistake(place, "the file is nested too deeply"))
-        return Located(None, place)
     if isinstance(node, yaml.MappingNode):
         values: dict[str, Located] = {}
         keys: dict[str, Place] = {}
@@ -136,10 +134,10 @@ def _locate(node: yaml.Node, mistakes: list[Mistake], depth: int) -> Located:
                     Mistake(where, f"duplicate key {key.value!r}, first in line {first}; merge the two")
                 )
             keys[key.value] = where
-            values[key.value] = _locate(value, mistakes, depth + 1)
+            values[key.value] = _locate(value, mistakes)
         return Located(values, place, keys)
     if isinstance(node, yaml.SequenceNode):
-        return Located([_locate(item, mistakes, depth + 1) for item in node.value], place)
+        return Located([_locate(item, mistakes) for item in node.value], place)
     kind = str(node.tag).removeprefix("tag:yaml.org,2002:")
     value = None if kind == "null" else str(node.value)
     return Located(value, place, is_text=kind in {"str", "timestamp"})
