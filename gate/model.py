@@ -174,6 +174,11 @@ class Problem(msgspec.Struct, frozen=True):
     remedy: str
 
 
+def one_line(said: object) -> str:
+    """What is said of a file, in one line: a decoder repeats what stands there, line ends too."""
+    return " ".join(str(said).splitlines())
+
+
 class Run(msgspec.Struct, frozen=True):
     """One execution of the suites on one machine at one commit, as far as it could be read."""
 

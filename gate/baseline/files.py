@@ -32,7 +32,7 @@ from gate.baseline.records import (
     uses_id,
 )
 from gate.files import read_plain
-from gate.model import Outcome
+from gate.model import Outcome, one_line
 from gate.units import Bounded
 from pytest_regression_gate.metrics import Better, Environment
 
@@ -94,9 +94,9 @@ class BaselineError(Exception):
     """A baseline cannot be read. The message names the place, `remedy` what to do."""
 
     def __init__(self, place: str, message: str, remedy: str) -> None:
-        super().__init__(f"{place}: {message}")
+        super().__init__(one_line(f"{place}: {message}"))
         self.place = place
-        self.message = message
+        self.message = one_line(message)
         self.remedy = remedy
 
 
@@ -131,6 +131,8 @@ def parse_baseline(files: Mapping[str, bytes]) -> Memory:
 _NAME: Final = "name a directory: baseline in thresholds.yaml, or --baseline DIR"
 _FROM_GIT: Final = "restore the file from git"
 _RESTORE: Final = "restore the file from git, or keep what can be read: gate baseline repair"
+_NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises; the last one where something is nested too deeply."""
 _LARGE_FILE: Final = b"version https://git-lfs.github.com/spec/"
 CONFLICT: Final = (b"<<<<<<< ", b"=======", b">>>>>>> ", b"||||||| ")
 """How git marks what it could not merge."""
@@ -158,7 +160,7 @@ def _check_schema(path: str, first: bytes) -> None:
     """Refuse another format before its lines look damaged."""
     try:
         schema = msgspec.json.decode(first, type=_AnyHeader).schema
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _NOT_JSON:
         return  # a damaged first line is reported with its number
     if schema not in READABLE:
         raise BaselineError(f"{path}:1", f"this gate cannot read schema {schema}", "upgrade the gate")
@@ -173,7 +175,7 @@ def _parse_file(path: str, data: bytes) -> SuiteRecords:
     for number, text in enumerate(texts, start=1):
         try:
             lines.append(decoder.decode(text))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _NOT_JSON as error:
             if text.startswith(CONFLICT):
                 said, remedy = "merge conflict", "keep both sides: gate baseline repair"
                 raise BaselineError(f"{path}:{number}", said, remedy) from None
@@ -201,7 +203,7 @@ def salvaged(path: str, data: bytes) -> tuple[SuiteRecords, list[tuple[int, byte
             continue
         try:
             lines.append(decoder.decode(text))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _NOT_JSON:
             damaged.append((number, text))
     lines.sort(key=lambda line: not isinstance(line, Header))
     if not lines or not isinstance(lines[0], Header):
