@@ -266,7 +266,7 @@ def from_json(data: bytes) -> Confirmation:
     """
     try:
         return msgspec.json.decode(data, type=Confirmation)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"no kept confirmation: {error}") from None
 
 

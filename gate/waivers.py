@@ -42,7 +42,7 @@ def read_waivers(data: bytes) -> Waivers:
     """
     try:
         return msgspec.json.decode(data, type=Waivers)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not a waivers file: {error}") from None
 
 
