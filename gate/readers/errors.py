@@ -2,13 +2,14 @@
 
 import re
 
-from gate.model import Problem
+from gate.model import Problem, one_line
 
 
 class ReportError(Exception):
     """A report cannot be used. Holds one `Problem` for the verdict."""
 
     def __init__(self, subject: str, message: str, remedy: str) -> None:
+        message = one_line(message)
         super().__init__(f"{subject}: {message}; {remedy}")
         self.problem = Problem(subject, message, remedy)
 
