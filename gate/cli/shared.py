@@ -184,12 +184,12 @@ def complain_of(wrong: Iterable[Problem | Finding]) -> None:
 
 
 def console_for(no_color: bool) -> Console:
-    """Where people read."""
+    """Where people read. No text is markup: `test_a[/users]` is the name of a test."""
     from rich.console import Console
 
     # A log file has no width; 120 columns read well in CI.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
-    return Console(no_color=no_color or None, width=width)
+    return Console(no_color=no_color or None, width=width, markup=False, emoji=False)
 
 
 def say(text: str, console: Console) -> None:

@@ -54,7 +54,7 @@ def _table(noises: Sequence[Noise]) -> Table:
     for noise in noises:
         table.add_row(
             Text(log_line(noise.name)),
-            format_value(noise.centre, noise.unit),
+            Text(log_line(format_value(noise.centre, noise.unit))),
             _percent(noise.noise, "-"),
             _percent(noise.screen, "-"),
             _percent(noise.confirm, "-"),

@@ -97,8 +97,8 @@ def print_comparison(record: Record, console: Console) -> None:
         table.add_row(
             Text(compared.decision, style=_STYLES[compared.decision]),
             Text(log_line(compared.metric)),
-            format_value(compared.base, compared.unit),
-            format_value(compared.head, compared.unit),
+            Text(log_line(format_value(compared.base, compared.unit))),
+            Text(log_line(format_value(compared.head, compared.unit))),
             f"{format_change(compared.change)} ({low} to {high})",
             str(len(compared.launches)),
         )

@@ -43,7 +43,7 @@ def _metric(metric: ExplainedMetric, console: Console, *, quiet: bool) -> None:
     _line(console, metric.name, "bold")
     rows = _rows()
     if metric.nodeid:
-        rows.add_row("measured", log_line(f"{metric.suite}: {metric.nodeid}"))
+        rows.add_row("measured", Text(log_line(f"{metric.suite}: {metric.nodeid}")))
     else:
         rows.add_row("measured", "never yet: it is in no accepted run")
     for field in metric.fields:

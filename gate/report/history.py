@@ -83,7 +83,8 @@ def _print_pair(known: SuiteBaseline, before: AcceptedRun, after: AcceptedRun, c
         unit = known.metrics[name].unit if name in known.metrics else ""
         was, now = before.values[name], after.values[name]
         change = format_change((now - was) / abs(was)) if was else ""
-        table.add_row(Text(log_line(name)), format_value(was, unit), format_value(now, unit), change)
+        figures = (Text(log_line(format_value(value, unit))) for value in (was, now))
+        table.add_row(Text(log_line(name)), *figures, change)
     if common:
         console.print(table)
     for word, one, other in (("only before", before, after), ("only after", after, before)):
@@ -115,8 +116,8 @@ def _rows(known: SuiteBaseline, metric: KnownMetric, runs: Sequence[AcceptedRun]
             notes.append(f"reference: {pinned.reason or 'the first accepted runs'}")
         table.add_row(
             Text(log_line(run.commit[:12])),
-            run.created[:10],
-            format_value(value, metric.unit),
+            Text(log_line(run.created[:10])),
+            Text(log_line(format_value(value, metric.unit))),
             change,
             Text(log_line("; ".join(notes))),
         )

@@ -35,11 +35,11 @@ def print_baseline(baseline: Baseline, place: str, console: Console, *, quiet: b
     for known in baseline.suites:
         last = known.runs[-1] if known.runs else None
         table.add_row(
-            known.suite,
+            Text(log_line(known.suite)),
             known.environment.id,
             str(len(known.runs)),
-            last.commit[:12] if last else "-",
-            last.created[:16] if last and not quiet else "",
+            Text(log_line(last.commit[:12] if last else "-")),
+            Text(log_line(last.created[:16] if last and not quiet else "")),
             str(len(known.metrics)),
             str(len(known.tests)),
         )
@@ -79,8 +79,8 @@ def print_metrics(baseline: Baseline, pattern: str, console: Console) -> bool:
                 Text(log_line(metric.name)),
                 known.environment.id,
                 str(len(history)),
-                format_value(screened.centre, metric.unit),
-                format_value(history[-1], metric.unit),
+                Text(log_line(format_value(screened.centre, metric.unit))),
+                Text(log_line(format_value(history[-1], metric.unit))),
                 visible,
             )
     if table.row_count:

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.baseline import Baseline
+from gate.cli.shared import console_for
 from gate.explain import MOST, UnknownSubject, explain, rule_fields
 from gate.policy import OFF, Policy
+from gate.report.explain import print_explanation
 from tests.gate.build import (
     baseline_from,
     baseline_of,
@@ -214,3 +216,10 @@ def test_many_metrics_are_cut_and_counted():
     assert len(explanation.metrics) == MOST
     assert len(explanation.omitted) == 30 - MOST
     assert msgspec.json.encode(explanation)
+
+
+@pytest.mark.parametrize("name", ["test_get[/users]", "test_get[bold]", "test_get[:bug:]"])
+def test_the_name_of_a_test_is_no_markup(name, capsys):
+    known = baseline_of(suite_run([metric("get.p50", 1, nodeid=f"tests/test_api.py::{name}")]))
+    print_explanation(explain("get.p50", known, policy_of()), console_for(no_color=True))
+    assert f"api: tests/test_api.py::{name}" in capsys.readouterr().out
