@@ -1,6 +1,7 @@
 """Accepted runs as they are kept: records that never change. Two memories are joined by union. Pure."""
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -20,6 +21,7 @@ _SAME: Final[Mapping[str, str]] = {}
 _NONE: Final[Mapping[str, KnownMetric]] = {}
 _METHOD: Final = "method-"
 _FEW: Final = "few"
+_METHOD_WORD: Final = re.compile(rf"{_METHOD}([0-9]{{1,9}})")
 FLAKY: Final = "flaky"
 """The outcome of a test that failed now and then."""
 
@@ -46,12 +48,20 @@ class Kind(msgspec.Struct, frozen=True):
 
     @staticmethod
     def read(text: str) -> "Kind":
-        """The kind that a record names."""
-        unit, *words = text.split(" ")
-        versions = [word.removeprefix(_METHOD) for word in words if word.startswith(_METHOD)]
-        method = next((int(version) for version in versions if version.isdecimal()), 1)
-        better: Better = "higher" if "higher" in words else "lower"
-        return Kind(unit, better, "exact" in words, method, _FEW in words)
+        """The kind that a record names; a unit that nobody knows may be of several words."""
+        words = text.split(" ")
+        few = _ends(words, _FEW)
+        method = _METHOD_WORD.fullmatch(words[-1]) if len(words) > 1 else None
+        if method:
+            words.pop()
+        exact = _ends(words, "exact")
+        better: Better = "higher" if _ends(words, "higher") else "lower"
+        return Kind(" ".join(words), better, exact, int(method[1]) if method else 1, few)
+
+
+def _ends(words: list[str], word: str) -> bool:
+    """Whether a word follows the first one at the end; it is taken away."""
+    return len(words) > 1 and words[-1] == word and bool(words.pop())
 
 
 class Where(msgspec.Struct, frozen=True):

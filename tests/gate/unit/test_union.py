@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.baseline.files import parse_baseline, read_baseline, to_lines
-from gate.baseline.records import Memory, SuiteRecords, united
+from gate.baseline.records import Kind, Memory, SuiteRecords, united
 from gate.model import SuiteRun
 from tests.gate.build import (
     CREATED,
@@ -110,3 +110,15 @@ def test_a_test_has_passed_since_its_last_failure(runs):
             streak += 1
         test = overall.tests[nodeid]
         assert len(test.passes) == (streak if test.outcome == "passed" else 0)
+
+
+@given(
+    st.sampled_from(["", "ms", "%", "req per s", "a  b", "higher", "exact", "few", "method-2"]),
+    st.sampled_from(["lower", "higher"]),
+    st.booleans(),
+    st.integers(1, 99),
+    st.booleans(),
+)
+def test_a_kind_is_read_as_it_was_written(unit, better, exact, method, few):
+    kind = Kind(unit, better, exact, method, few)
+    assert Kind.read(str(kind)) == kind
