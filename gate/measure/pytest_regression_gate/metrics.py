@@ -39,6 +39,9 @@ _LABEL: Final = re.compile(r"(?P<key>[A-Za-z_]\w*)=(?P<value>[^={},\s](?:[^={},]
 _ID: Final = re.compile(r"(?:(.+)-)?(\d+)c-(?:(.+?)-)?py([a-z0-9.]+)(?:-.*)?")
 """The name of an environment: CPU (which may hold `-8370c-`), cores, OS, Python, and more."""
 
+_LONGEST_ID: Final = 240
+"""Characters; a hash may follow, and no file name has more than 255."""
+
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 _Whole = Annotated[int, msgspec.Meta(ge=0)]
@@ -179,11 +182,11 @@ class Environment(msgspec.Struct, frozen=True, omit_defaults=True):
         libraries = (f"{name} {version}" for name, version in sorted(self.libraries.items()))
         parts = (self.cpu, f"{self.cores}c", self.os, f"py{self.python}", self.memory, *libraries)
         name = "-".join(slug for part in parts if (slug := _slug(part)))
-        read = _ID.fullmatch(name)
+        read = _ID.fullmatch(name) if len(name) <= _LONGEST_ID else None
         known = read and read.groups("") == tuple(map(_slug, (self.cpu, self.cores, self.os, self.python)))
         if not known or not all(map(str.isascii, parts)):
             # What a file name loses, or could be read in two ways, must still tell machines apart.
-            return f"{name}-{zlib.crc32('|'.join(parts).encode(errors='surrogatepass')):08x}"
+            return f"{name[:_LONGEST_ID]}-{zlib.crc32('|'.join(parts).encode(errors='surrogatepass')):08x}"
         return name
 
     @property

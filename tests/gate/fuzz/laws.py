@@ -225,6 +225,7 @@ def _report(data: bytes) -> str:
     law(not (red and of_part and of_part.verdict == "passed"), "no green over a share's failed test", red)
     for suite in run.suites.values():
         known = remembered(suite)
+        law(len(known.environment.id) <= 255, "the name of a directory is short enough", known.environment)
         again = parse_baseline(dict([written(known)]))
         law(again.suites == (known,), "what is accepted can be read again", known)
         after = judged(run, expected(again))

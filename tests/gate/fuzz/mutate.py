@@ -314,7 +314,9 @@ class Mutator:
             return self.random.choice((self._text(), value[:at] + self._text()[:300] + value[at:]))
         if same and isinstance(value, int | float):
             number = self.random.choice(_NUMBERS)
-            return self.random.choice((number, value * 10, -value, value + 1, value / 3, round(value, 3)))
+            return self.random.choice(
+                (number, number, -value, value + 1, value * 10, value / 3 if abs(value) < 10**300 else 0)
+            )
         of_all = (
             self._text(),
             self.random.choice(_NUMBERS),
