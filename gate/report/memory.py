@@ -1,7 +1,5 @@
 """Baseline -> terminal: what is remembered, and how much each metric moves."""
 
-import math
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -74,7 +72,7 @@ def print_metrics(baseline: Baseline, pattern: str, console: Console) -> bool:
             if not history or not entry.matches(metric.name):
                 continue
             screened = screen(history, history[-1], metric.better)
-            visible = "any change" if metric.exact else format_bound(math.expm1(screened.bound))
+            visible = "any change" if metric.exact else format_bound(screened.visible)
             table.add_row(
                 Text(log_line(metric.name)),
                 known.environment.id,
