@@ -4,10 +4,13 @@ Only what a reviewed settings file needs: mappings, lists and plain scalars. Anc
 refused (they hide what a line means), and so are duplicate keys (PyYAML would keep the last one).
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import yaml
+
+from gate.model import one_line
 
 MAX_BYTES: Final = 1_000_000
 _MAX_DEPTH: Final = 20
@@ -65,7 +68,7 @@ class LocatedError(Exception):
     def __str__(self) -> str:
         """One line per mistake: `file:line:column: message`."""
         return "\n".join(
-            f"{self.file}:{mistake.place.line}:{mistake.place.column}: {mistake.message}"
+            one_line(f"{self.file}:{mistake.place.line}:{mistake.place.column}: {mistake.message}")
             for mistake in self.mistakes
         )
 
@@ -109,6 +112,8 @@ def read_yaml(text: str, file: str) -> Located:
 
 def _refused(event: yaml.Event) -> str | None:
     """What is wrong with a part of the document that means more than it says."""
+    if isinstance(event, yaml.ScalarEvent) and re.search("[\ud800-\udfff]", event.value):
+        return "half a character, such as \\ud83d; write the character itself"
     if isinstance(event, yaml.AliasEvent):  # its anchor would have been refused before it
         return f'a name that begins with * needs quotes: "*{event.anchor}"'
     if getattr(event, "anchor", None):
