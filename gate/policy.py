@@ -130,9 +130,7 @@ class Entry:
     def meaning(self) -> object:
         """Equal for two entries that match the same metrics, however they are written."""
         base, labels = self._parts
-        return re.sub(r"(\.\*)+", ".*", base.pattern), frozenset(
-            (key, re.sub(r"(\.\*)+", ".*", value.pattern)) for key, value in labels.items()
-        )
+        return base.pattern, frozenset((key, value.pattern) for key, value in labels.items())
 
     def matches(self, name: str) -> bool:
         """Whether the entry is about a metric. Labels the pattern does not name may be anything."""

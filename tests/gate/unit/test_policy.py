@@ -1,10 +1,11 @@
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.globs import path_glob
+from gate.globs import glob, path_glob
 from gate.located import LocatedError, Place
 from gate.policy import OFF, Entry, split_pattern
 from gate.thresholds import parse_policy
@@ -309,6 +310,12 @@ def test_globs_of_files(pattern: str, inside: list[str], outside: list[str]):
     found = path_glob(pattern)
     assert all(map(found.fullmatch, inside))
     assert not any(map(found.fullmatch, outside))
+
+
+@given(st.text("ab*", max_size=8), st.text("ab\n", max_size=8))
+def test_a_star_stands_for_anything(pattern: str, name: str):
+    plain = ".*".join(map(re.escape, pattern.split("*")))
+    assert bool(glob(pattern).fullmatch(name)) == bool(re.fullmatch(plain, name, re.DOTALL))
 
 
 ENTRIES = st.dictionaries(
