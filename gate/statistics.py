@@ -78,12 +78,12 @@ class Screened:
 def shift(history: Sequence[float], value: float, better: Better) -> float:
     """How much worse a value is than the median of its history, on the log scale.
 
-    Zero or negative numbers have no logarithm: then the difference relative to the centre is taken,
-    and any change from a centre of exactly zero is infinite.
+    Zero, or next to it, and negative numbers have no logarithm: then the difference relative to the centre is
+    taken, and any change from a centre of exactly zero is infinite.
     """
     centre = median(history)
     sign = 1.0 if better == "lower" else -1.0
-    if centre > 0 and value > 0:
+    if centre > 0 and value / centre > 0:
         return sign * math.log(value / centre)
     if value == centre:
         return 0.0
