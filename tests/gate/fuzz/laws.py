@@ -456,7 +456,7 @@ def _quantity(text: str) -> bool:
         law(len(str(error).splitlines()) == 1, "what is refused is one line", repr(str(error)))
         return False
     law(math.isfinite(quantity.value), "a quantity is finite", text)
-    _same_number(text, quantity.value)
+    _same_number(text.strip(), quantity.value)
     for unit in fitting(quantity.unit):
         there = quantity.to(unit)
         back = (
@@ -476,9 +476,9 @@ def _quantity(text: str) -> bool:
 
 def _same_number(text: str, value: float) -> None:
     """The digits of a quantity, read without its reader: thousands are grouped by a comma or a line."""
-    digits = re.match(r"\s*([-+]?[0-9.,_]+(?:[eE][-+]?[0-9]+)?)", text, re.ASCII)
+    digits = re.match(r"[-+]?[0-9.,_]+(?:[eE][-+]?[0-9]+)?", text)
     law(
-        digits and float(re.sub("[,_]", "", digits[1])) == value,
+        digits and float(re.sub("[,_]", "", digits[0])) == value,
         "a quantity has the number that is written",
         text,
     )
