@@ -1,7 +1,7 @@
 """The verdict: every judged fact, and what follows from all of them. No I/O, no clock."""
 
-from collections.abc import Mapping
-from typing import Annotated, Final, Literal, NamedTuple, get_args
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final, Literal, NamedTuple, cast, get_args
 
 import msgspec
 
@@ -111,7 +111,8 @@ _KIND_ORDER: Final = {kind: index for index, kind in enumerate(get_args(Kind))}
 _LEVEL_ORDER: Final[dict[Level, int]] = {"fail": 0, "warn": 1, "info": 2}
 
 
-_Text = Annotated[str, msgspec.Meta(max_length=100_000)]
+_LONGEST: Final = 100_000
+_Text = Annotated[str, msgspec.Meta(max_length=_LONGEST)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 """A verdict may come from foreign code."""
 
@@ -274,8 +275,21 @@ def in_reading_order(findings: list[Finding]) -> tuple[Finding, ...]:
 
 
 def to_json(verdict: Verdict) -> bytes:
-    """The verdict as an indented JSON document that ends with a newline."""
-    return msgspec.json.format(msgspec.json.encode(verdict), indent=2) + b"\n"
+    """The verdict as an indented JSON document that ends with a newline; no text is too long to be read."""
+    return msgspec.json.format(msgspec.json.encode(_cut(msgspec.to_builtins(verdict))), indent=2) + b"\n"
+
+
+def _cut(node: object) -> object:
+    """A document with its texts cut: the name of a parametrised test may be of any length."""
+    match node:
+        case str():
+            return node if len(node) <= _LONGEST else f"{node[: _LONGEST - 1]}…"
+        case dict():
+            return {key: _cut(value) for key, value in cast(dict[str, object], node).items()}
+        case list() | tuple():
+            return [_cut(value) for value in cast(Sequence[object], node)]
+        case _:
+            return node
 
 
 def unusable(

@@ -264,7 +264,8 @@ def _printed(verdict: Verdict) -> None:
     law(
         verdict.exit_code == EXIT_CODES[verdict.verdict], "the exit code is that of the word", verdict.verdict
     )
-    law(read_verdict(verdict_to_json(verdict)) == verdict, "a verdict can be read again", verdict)
+    file = verdict_to_json(verdict)
+    law(verdict_to_json(read_verdict(file)) == file, "a verdict can be read again", verdict)
 
 
 def _console() -> Console:

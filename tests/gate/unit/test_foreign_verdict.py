@@ -11,11 +11,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gate.baseline import Baseline
 from gate.github.artifacts import HostileError, unpacked
 from gate.report.annotations import annotations, workflow_commands
 from gate.report.comment import LIMIT, comment, quiet_comment
 from gate.report.words import headline
 from gate.verdict import Finding, read_verdict, to_json
+from tests.gate.build import judge, outcome, policy_of, run_of, suite_run
 from tests.gate.unit.test_comment import OURS, RUN, confirmed
 from tests.gate.unit.test_golden import all_kinds
 from tests.gate.unit.test_markdown import HOSTILE, rendered, tags
@@ -121,3 +123,10 @@ def test_files_beyond_number_are_counted_before_they_are_listed():
             archive.writestr(str(number), b"")
     with pytest.raises(HostileError, match="10,001 files"):
         unpacked(buffer.getvalue())
+
+
+def test_a_test_with_a_name_of_any_length_leaves_a_verdict_that_can_be_read():
+    name = f"test_api.py::test_text[{'x' * 200_000}]"
+    run = run_of(suite_run((), [outcome(name, "failed", signature="E | a.py | no")]))
+    read = read_verdict(to_json(judge(run, Baseline(), policy_of())))
+    assert (read.verdict, len(read.findings[0].subject)) == ("failed", 100_000)
