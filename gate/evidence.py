@@ -11,6 +11,7 @@ import msgspec
 from gate.accounts import Account, merged
 from gate.model import Metric
 from gate.statistics import t_quantile
+from gate.units import Bounded
 from pytest_regression_gate.metrics import Better
 
 PRIOR_SPREAD: Final = 0.006
@@ -50,11 +51,11 @@ Decision = Literal["confirmed", "cleared", "inconclusive"]
 class Pair:
     """One metric in one launch."""
 
-    ratio: float
+    ratio: Bounded
     """log(head / base), over all rounds."""
-    error: float
+    error: Bounded
     """Its standard error, as the rounds show it."""
-    base: float
+    base: Bounded
     """What the base measured, in the unit that the question was asked in."""
     rounds: int
     """How many there were; 1: it is measured once per process, and no rounds show its error."""
@@ -72,9 +73,9 @@ class Evidence:
     estimate: float
     low: float
     high: float
-    base: float
+    base: Bounded
     """Median over the launches, in the unit of the suites."""
-    head: float
+    head: Bounded
     """The base times the estimated ratio: what is shown of both never contradicts it."""
     last: float = 0.0
     """What the margin around the estimate will be when all the launches there may be are made."""
@@ -227,7 +228,7 @@ class Confirmation:
     """By metric."""
     reruns: Mapping[str, Rerun] = field(default_factory=dict[str, Rerun])
     """By nodeid."""
-    counts: Mapping[str, float] = field(default_factory=dict[str, float])
+    counts: Mapping[str, Bounded] = field(default_factory=dict[str, Bounded])
     """Work counts of the base, by metric, where the accepted runs are older than it."""
     not_reached: tuple[str, ...] = ()
     """Metrics that the budget did not suffice for, in order of suspicion."""
