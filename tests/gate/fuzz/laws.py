@@ -135,10 +135,7 @@ def _watched() -> Generator[None]:
 
 def red_in(data: bytes) -> list[str]:
     """Tests and files that failed, as the text of a report says."""
-    try:
-        document = json.loads(data.decode(errors="replace"), parse_int=lambda _: 0)
-    except (ValueError, RecursionError):
-        return []
+    document = _loaded(data)
     found: list[str] = []
     for test in _dicts(document, "tests"):
         stages = [test.get(name) for name in ("setup", "call", "teardown", "???")]
@@ -149,6 +146,14 @@ def red_in(data: bytes) -> list[str]:
         str(one.get("nodeid")) for one in _dicts(document, "collectors") if one.get("outcome") == "failed"
     ]
     return found
+
+
+def _loaded(data: bytes) -> object:
+    """What Python's own decoder reads; None: it cannot."""
+    try:
+        return json.loads(data.decode(errors="replace"), parse_int=lambda _: 0)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _dicts(document: object, key: str) -> list[dict[str, Any]]:
@@ -514,7 +519,7 @@ def _verdict(data: bytes) -> str:
         _refused(str(error), "")
         return "refused"
     _printed(verdict)
-    levels = [finding.get("level") for finding in _dicts(json.loads(data), "findings")]
+    levels = [finding.get("level") for finding in _dicts(_loaded(data), "findings")]
     law(verdict.verdict != "passed" or "fail" not in levels, "no green over a failing finding", levels)
     law(verdict.verdict != "passed" or verdict.exit_code == 0, "green is 0", verdict.exit_code)
     return verdict.verdict
