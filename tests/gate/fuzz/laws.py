@@ -269,8 +269,9 @@ def _printed(verdict: Verdict) -> None:
     law(
         verdict.exit_code == EXIT_CODES[verdict.verdict], "the exit code is that of the word", verdict.verdict
     )
-    file = verdict_to_json(verdict)
-    law(verdict_to_json(read_verdict(file)) == file, "a verdict can be read again", verdict)
+    read = read_verdict(verdict_to_json(verdict))
+    law(read.verdict == verdict.verdict, "a verdict that is read says the same", verdict)
+    law(read_verdict(verdict_to_json(read)) == read, "a verdict can be read again", verdict)
 
 
 def _console() -> Console:
