@@ -34,5 +34,5 @@ def _with_remedy(finding: Finding, base: str, *, change: bool) -> Finding:
         accepting = f"gate baseline accept --subject {shlex.quote(finding.subject)} --reason TEXT"
         if change:
             accepting = f"comment on the pull request: {waive_command(finding.subject)}"
-        remedy = f"{remedy}; if it is intended, {accepting}"
+        remedy = f"{remedy}; if it is intended, {accepting}" if remedy else accepting
     return msgspec.structs.replace(finding, reproduce=reproduce, remedy=remedy)

@@ -323,7 +323,7 @@ def _nodeid_at(data: bytes, place: str) -> str:
     try:
         tests = msgspec.json.decode(data)["tests"]
         return f" ({tests[int(index[1])]['nodeid']})"
-    except (KeyError, TypeError, IndexError, RecursionError, msgspec.DecodeError):
+    except (KeyError, TypeError, IndexError, RecursionError, UnicodeDecodeError, msgspec.DecodeError):
         return ""
 
 
@@ -456,6 +456,6 @@ def _last_line(text: object) -> str:
     lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
     if not lines:
         return "no reason given"
-    marked = [index for index, line in enumerate(lines) if line.startswith("E ")]
-    at = next((index for index in reversed(marked) if index - 1 not in marked), -1)
+    marked = {index for index, line in enumerate(lines) if line.startswith("E ")}
+    at = max((index for index in marked if index - 1 not in marked), default=-1)
     return lines[at].removeprefix("E ").strip()[:300]

@@ -70,8 +70,11 @@ def with_note(**fields) -> Verdict:
             "Look at a first: pytest x",
         ),
         ({"kind": "limit", "reproduce": "pytest x"}, "Look at a first: pytest x"),
-        ({"kind": "missing-test", "remedy": "bring it back"}, "Bring it back."),
-        ({"kind": "missing-metric"}, "Look at a."),
+        (
+            {"kind": "missing-test", "remedy": "restore it"},
+            "Restore it; if it is intended, gate baseline accept --subject a --reason TEXT.",
+        ),
+        ({"kind": "drift"}, "Look at a."),
     ],
 )
 def test_the_second_line_says_what_to_do(fields, line):
