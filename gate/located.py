@@ -113,7 +113,7 @@ def read_yaml(text: str, file: str) -> Located:
 def _refused(event: yaml.Event) -> str | None:
     """What is wrong with a part of the document that means more than it says."""
     if isinstance(event, yaml.ScalarEvent) and re.search("[\ud800-\udfff]", event.value):
-        return "half a character, such as \\ud83d; write the character itself"
+        return "lone surrogate (half a character), such as \\ud83d; write the full character"
     if isinstance(event, yaml.AliasEvent):  # its anchor would have been refused before it
         return f'a name that begins with * needs quotes: "*{event.anchor}"'
     if getattr(event, "anchor", None):

@@ -9,7 +9,7 @@ import ast
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,7 +18,8 @@ from gate.model import Run, SuiteRun
 from gate.nodeids import file_of, function_of
 from pytest_regression_gate.metrics import duration_name
 
-NOTHING_MOVED: Final[Mapping[str, str]] = {}
+Moved = Mapping[str, Mapping[str, str]]
+"""By suite: what its tests are called in the baseline, by their names of now."""
 
 
 def unmatched(suite: SuiteRun, baseline: Baseline) -> tuple[list[str], list[str]]:
@@ -70,12 +71,12 @@ def find_moves(
     return moved
 
 
-def followed(baseline: Baseline, moved: Mapping[str, str]) -> Baseline:
+def followed(baseline: Baseline, moved: Moved) -> Baseline:
     """The baseline with the names of the head, as if it had always known them."""
-    names = {old: new for new, old in moved.items()}
-    if not moved:
+    names = {suite: {old: new for new, old in of_suite.items()} for suite, of_suite in moved.items()}
+    if not any(names.values()):
         return baseline
-    return everywhere(baseline, lambda suite: _followed(suite, names))
+    return everywhere(baseline, lambda suite: _followed(suite, names.get(suite.suite, {})))
 
 
 class Since(NamedTuple):
@@ -123,7 +124,7 @@ def caught_up(baseline: Baseline, suite: str, since: Since) -> Baseline:
         tests = {name: test for name, test in known.tests.items() if name not in since.removed}
         return msgspec.structs.replace(known, tests=tests)
 
-    return followed(everywhere(baseline, left), since.moved)
+    return followed(everywhere(baseline, left), {suite: since.moved})
 
 
 def everywhere(baseline: Baseline, change: Callable[[SuiteBaseline], SuiteBaseline]) -> Baseline:

@@ -4,14 +4,14 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-_INSTALL: Final = "pip install pytest-regression-gate"
+_INSTALL: Final = "pytest-regression-gate (README, Quick start)"
 _LONGEST: Final = 200
 
 _DROPPING: Final = {
-    r"tox": "tox passes on what it is told to: pass_env = GATE_*, PYTEST_ADDOPTS in its [testenv]",
-    r"sudo": "sudo drops the environment: sudo --preserve-env",
-    r"env\s+(-i|--ignore-environment|-)": "env -i drops the environment: leave it out",
-    r"(docker|podman)": "a container sees no variable and no file of the gate: run the gate inside it",
+    r"tox": "tox drops the gate's variables; add to [testenv]: pass_env = GATE_*, PYTEST_ADDOPTS",
+    r"sudo": "sudo drops the gate's variables; use sudo --preserve-env",
+    r"env\s+(-i|--ignore-environment|-)": "env -i drops the gate's variables; run the command without it",
+    r"(docker|podman)": "a container does not see the gate's variables and files; run the gate inside it",
 }
 """How a program is started that keeps the gate's variables from pytest -> what to do."""
 
@@ -36,21 +36,24 @@ def why_no_report(command: str, code: int, said: str, *, heard: bool, running: C
     last = lines[-1][:_LONGEST] if lines else command
     causes = (
         (running, f"crashed with exit code {code}{while_running(running)}"),
-        (code == _NOT_FOUND and not heard, f"did not start, its command was not found: {last}"),
-        (code == _NOT_EXECUTABLE and not heard, f"did not start, its command cannot be executed: {last}"),
+        (code == _NOT_FOUND and not heard, f"did not start because its command was not found: {last}"),
+        (
+            code == _NOT_EXECUTABLE and not heard,
+            f"did not start because its command cannot be executed: {last}",
+        ),
         (
             _UNKNOWN_OPTION.search(said),
             f"ran a pytest without the gate's plugin; install it in the suite's environment: {_INSTALL}",
         ),
         (
             _OWN_FILE in command,
-            f"wrote its report elsewhere: its command has a {_OWN_FILE} of its own, which takes the gate's "
-            "place; leave it out",
+            f"wrote its report elsewhere: its command sets {_OWN_FILE}, which overrides the gate's; "
+            "remove that option",
         ),
         (not heard and _dropped(command), f"left no report (exit code {code}): {_dropped(command)}"),
         (
             _NO_PLUGIN.search(said),
-            f"ran a Python without pytest or the gate's plugin: {last}; install them there: {_INSTALL}",
+            f"ran a Python without pytest or the gate's plugin: {last}; install both there: {_INSTALL}",
         ),
         (not heard and code in {0, 1}, f"left no report (exit code {code}): {unreached(command)}"),
     )
@@ -61,8 +64,8 @@ def why_no_report(command: str, code: int, said: str, *, heard: bool, running: C
 def unreached(command: str) -> str:
     """Why a suite's pytest ran and knew nothing of the gate, and what to do about it."""
     return _dropped(command) or (
-        f"{command!r} drops the environment variables GATE_* and PYTEST_ADDOPTS, or its pytest has no "
-        f"regression-gate installed: {_INSTALL}"
+        f"{command!r} drops the environment variables GATE_* and PYTEST_ADDOPTS, or the gate's plugin is not "
+        f"installed where its pytest runs; pass the variables on, or install {_INSTALL}"
     )
 
 

@@ -79,10 +79,10 @@ def main() -> NoReturn:
     except OSError as error:
         if error.errno not in _OF_THE_MACHINE or not error.filename:
             _internal(error)
-        remedy = "check its permissions, or name another place (--out DIR, --baseline DIR)"
+        remedy = "check its permissions, or choose another directory: --out DIR or --baseline DIR"
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            remedy = "free some space"
-        complain(f"no verdict: {error.filename}: {error.strerror}; {remedy}")
+            remedy = "free disk space, or raise the quota"
+        complain(f"no verdict: cannot access {error.filename}: {error.strerror}; {remedy}")
         sys.exit(EXIT_CODES["error"])
     except Exception as error:
         _internal(error)

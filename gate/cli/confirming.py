@@ -12,11 +12,11 @@ import click
 from gate.cli.shared import (
     BASELINE,
     REPORTS,
+    accepted_runs,
     common,
     complain,
     complain_of,
     console_for,
-    remembered_runs,
     run_attempt,
     write_file,
 )
@@ -113,16 +113,20 @@ def _asked(subjects: tuple[str, ...], policy: Policy, thresholds: Path) -> list[
     import difflib
 
     from gate.confirm import questions_about
+    from gate.pipeline.apart import Apart
+    from gate.pipeline.load import expected_at
     from gate.readers import read_run
     from gate.runner import expand
 
     run = read_run(expand((REPORTS,), policy)[0], policy, complete=False)
+    expected = expected_at(accepted_runs(None, thresholds, policy)[0], thresholds.absolute().parent)
+    apart = Apart.of(run, expected, policy.suites)
     metrics = {
         metric.name: metric.as_metric(suite.suite, history[-1])
-        for suite in remembered_runs(None, thresholds, policy)[0].suites
+        for suite in apart.baseline(expected).suites
         for metric in suite.metrics.values()
         if (history := suite.history(metric.name))
-    } | run.metrics
+    } | apart.run(run).metrics
     questions: dict[str, Question] = {}
     for subject in subjects:
         try:
@@ -130,13 +134,19 @@ def _asked(subjects: tuple[str, ...], policy: Policy, thresholds: Path) -> list[
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         if not found:
+            if subject in metrics:
+                why = "an exact count" if metrics[subject].exact else "nothing that turns can measure"
+                raise click.UsageError(f"{subject} is {why}; gate check compares it without measuring again")
             names = {*metrics, *(metric.subject for metric in metrics.values())}
             near = (
                 ", ".join(difflib.get_close_matches(subject, names, n=3)) or "gate baseline show lists them"
             )
             raise click.UsageError(f"nothing to compare is called {subject!r}; near: {near}")
         questions |= {question.metric: question for question in found}
-    return list(questions.values())
+    asked = {question.suite for question in questions.values()}
+    if len(asked) > 1 and not asked.isdisjoint(apart.suites):
+        raise click.UsageError("these suites have tests of the same names; name subjects of one suite")
+    return [apart.names(question.suite).plain_question(question) for question in questions.values()]
 
 
 def _keep(

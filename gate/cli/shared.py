@@ -170,11 +170,14 @@ def accepted_runs(baseline: Path | None, thresholds: Path, policy: Policy) -> tu
 
 
 def remembered_runs(baseline: Path | None, thresholds: Path, policy: Policy) -> tuple[Baseline, str]:
-    """What is expected at the commit that is checked out, and where that comes from."""
+    """What is expected at the commit that is checked out, in the names of verdicts, and its place."""
+    from gate.model import Run
+    from gate.pipeline.apart import Apart
     from gate.pipeline.load import expected_at
 
     memory, place = accepted_runs(baseline, thresholds, policy)
-    return expected_at(memory, thresholds.absolute().parent), place
+    known = expected_at(memory, thresholds.absolute().parent)
+    return Apart.of(Run({}), known, policy.suites).baseline(known), place
 
 
 def complain_of(wrong: Iterable[Problem | Finding]) -> None:

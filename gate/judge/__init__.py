@@ -58,7 +58,8 @@ def judge(
         LocatedError: a limit's unit does not fit the metric it is for.
     """
     policy, baseline, base = inputs.policy, inputs.baseline, inputs.base
-    expected = expected_of(run, policy, inputs.moved)
+    moved = {new: old for names in inputs.moved.values() for new, old in names.items()}
+    expected = expected_of(run, policy, moved)
     findings = [*inputs.notes, *judge_moves(run, expected)]
     findings += [
         Finding(kind="report-error", level="fail", subject=p.subject, message=p.message, remedy=p.remedy)
@@ -318,9 +319,9 @@ def _comparability(suite: SuiteRun, baseline: Baseline) -> list[Finding]:
                 level="warn",
                 subject=suite.name,
                 suite=suite.name,
-                message="the report does not say on which machine it was measured, since its pytest has no "
-                "plugin of the gate: judged by limits, work counts and tests",
-                remedy="install the plugin in the suite's environment: pip install pytest-regression-gate",
+                message="the report names no machine, because the gate's plugin is not installed where the "
+                "suite runs; only limits, work counts and test outcomes were judged",
+                remedy="install pytest-regression-gate in the suite's environment (README, Quick start)",
             )
         ]
     known = baseline.comparable(suite.name, suite.environment)

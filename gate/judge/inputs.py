@@ -35,8 +35,8 @@ class Inputs:
     """The change may decide with which interpreter, distributions and variables the suites run."""
     proposed: Policy | None = None
     """The rules as the change leaves them; None: it leaves them alone."""
-    moved: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What tests of the run are called at the base, if it is another name, by nodeid."""
+    moved: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    """By suite what its tests are called at the base, if it is another name, by nodeid."""
     reports: Mapping[str, str] = field(default_factory=dict[str, str])
     """Hash of what each suite measured."""
     waivers: Waivers = NO_WAIVERS

@@ -377,7 +377,7 @@ def _left_open(run: Run, policy: Policy, confirmation: Confirmation, told: Colle
             level="info",
             subject="confirmation",
             message=f"metrics that were compared with the base and stayed open: {len(hidden)}; "
-            f"what is not excluded: {format_bound(least)} ({best})"
+            f"changes not ruled out: {format_bound(least)} ({best})"
             + (f" to {format_bound(most)} ({worst})" if len(hidden) > 1 else ""),
             remedy="" if confirmation.early else MORE_TIME,
         ),
@@ -392,7 +392,7 @@ def _figures(metric: Metric, screened: Screened) -> str:
 def _suspect(metric: Metric, rule: Rule, screened: Screened, *, changed: bool) -> Finding:
     runs = f"{screened.runs} accepted run{'s' if screened.runs > 1 else ''}"
     noise = format_bound(screened.visible)
-    message = f"{_figures(metric, screened)}; noise explains {noise} ({runs})"
+    message = f"{_figures(metric, screened)}; noise: {noise} ({runs})"
     if not changed:
         message = f"{_figures(metric, screened)}; nothing changed that it runs, so this is the machine"
     state = "suspect" if changed else "machine"
@@ -480,7 +480,7 @@ def _appeared_or_vanished(
             suite=suite.name,
             message=f"is in the baseline and was not measured ({', '.join(statistics)})",
             nodeids=(latest.metrics[names[0]].nodeid,),
-            remedy="measure it again",
+            remedy="restore the measurement",
         )
         for subject, names, statistics in _by_subject(name for name in measured if name not in suite.metrics)
     ]

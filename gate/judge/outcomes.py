@@ -130,7 +130,7 @@ def _judge(
             message = f"{how} here: {why}. Accepted runs ran it only in other environments"
             return _finding(test, "newly-skipped", "warn", message)
         message = f"now {how} ({why}); it ran in the accepted runs"
-        return _finding(test, "newly-skipped", "fail", message, remedy="run it again")
+        return _finding(test, "newly-skipped", "fail", message, remedy="remove the skip or xfail")
     if before.failed and not test.silent and test.nodeid not in expected.entries:
         return _finding(test, "fixed", "info", "failed in the accepted runs, passes now")
     return None
@@ -212,7 +212,7 @@ def _after_rerun(
             remedy=MORE_TIME,
         )
     (failed, runs), (base_failed, base_runs) = rerun.head, rerun.base
-    on_base = "there was no time for the base" if rerun.late else "the base did not run it"
+    on_base = "not run on the base (out of time)" if rerun.late else "not run on the base"
     if base_runs:
         on_base = f"{base_failed} of {base_runs} on the base"
     how = "" if rerun.alone else ", only together with the other tests"

@@ -31,8 +31,8 @@ def _with_remedy(finding: Finding, base: str, *, change: bool) -> Finding:
     if base:
         reproduce = reproduce.replace(f"--base {BASE}", f"--base {base[:12]}")
     if finding.kind in _LESS and finding.level == "fail" and finding.subject != finding.suite:
-        accepting = f"gate baseline accept --subject {shlex.quote(finding.subject)} --reason TEXT"
+        accepting = f"accept it: gate baseline accept --subject {shlex.quote(finding.subject)} --reason TEXT"
         if change:
             accepting = f"comment on the pull request: {waive_command(finding.subject)}"
-        remedy = f"{remedy}; if it is intended, {accepting}" if remedy else accepting
+        remedy = f"{remedy}; if intended, {accepting}" if remedy else accepting
     return msgspec.structs.replace(finding, reproduce=reproduce, remedy=remedy)

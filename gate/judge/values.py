@@ -17,7 +17,7 @@ def judge_values(suite: SuiteRun, policy: Policy) -> list[Finding]:
             level="fail" if value.recorded else "warn",
             subject=value.subject,
             suite=suite.name,
-            message=f"not valid: {value.message}; the value was left out",
+            message=f"invalid value, ignored: {value.message}",
             nodeids=(value.nodeid,),
             remedy=value.remedy,
         )

@@ -24,7 +24,7 @@ from gate.baseline.records import (
 from gate.git import GitError, resolve, tip_for, tree_of
 from gate.judge import Inputs, judge
 from gate.model import Run, SuiteRun
-from gate.moves import followed
+from gate.moves import Moved, followed
 from gate.pipeline.align import align
 from gate.pipeline.apart import Apart
 from gate.pipeline.load import ancestry_at, expected_at, moves_of
@@ -117,8 +117,8 @@ def admit(candidate: Candidate, memory: Memory) -> Admitted:
     baseline = _expected_without(candidate, memory, where.commit)
     moved = moves_of(candidate.run, baseline, candidate.policy, candidate.root)
     findings = [*candidate.held, *_findings(candidate, baseline, moved)]
+    apart = Apart.of(candidate.run, baseline, candidate.policy.suites)
     baseline = followed(baseline, moved)
-    apart = Apart.of(candidate.run)
     judged = apart.run(candidate.run).suites
     flaky = frozenset(nodeid for f in findings if f.kind == "flaky" for nodeid in f.nodeids)
     _refuse_unknown(candidate, findings)
@@ -148,7 +148,7 @@ def admit(candidate: Candidate, memory: Memory) -> Admitted:
             flaky=frozenset(map(plain, flaky & own.tests.keys())),
             unjudged=frozenset(map(plain, _unjudged(candidate.verdict, own))),
             like=_unpermitted(baseline.latest(suite.name), waived),
-            moved=moved,
+            moved=moved.get(suite.name, {}),
             source=candidate.source,
             attempt=candidate.attempt,
         )
@@ -204,7 +204,7 @@ def _expected_without(candidate: Candidate, memory: Memory, commit: str) -> Base
     return expected_at(Memory(tuple(before)), candidate.root, candidate.commit)
 
 
-def _findings(candidate: Candidate, baseline: Baseline, moved: Mapping[str, str]) -> tuple[Finding, ...]:
+def _findings(candidate: Candidate, baseline: Baseline, moved: Moved) -> tuple[Finding, ...]:
     """What is said of the run: by its verdict, or else by history.
 
     A verdict about a change passes over what its base had lost already; nobody has accepted that.
@@ -214,7 +214,7 @@ def _findings(candidate: Candidate, baseline: Baseline, moved: Mapping[str, str]
     if candidate.verdict is None:
         return by_history
     told = {name for f in candidate.verdict.findings for name in (f.subject, *f.nodeids)}
-    run = Apart.of(candidate.run).run(candidate.run)
+    run = Apart.of(candidate.run, baseline, candidate.policy.suites).run(candidate.run)
     counts = {metric.name for metric in run.metrics.values() if metric.exact}
     lost = [
         f

@@ -21,9 +21,10 @@ def align(run: Run, inputs: Inputs) -> tuple[Run, Inputs]:
 
     What cannot be aligned becomes a note of the inputs.
     """
-    apart = Apart.of(run)
-    baseline = apart.baseline(followed(inputs.baseline, inputs.moved))
-    moved = apart.moved(run, inputs.moved)
+    baseline = followed(inputs.baseline, inputs.moved)
+    apart = Apart.of(run, inputs.baseline, inputs.policy.suites)
+    baseline = apart.baseline(baseline)
+    moved = apart.moved(inputs.moved)
     run, unlike = as_remembered(apart.run(run), baseline)
     for name, suite in run.suites.items():
         older, newer = _of_other_methods(suite, baseline)

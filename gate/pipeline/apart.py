@@ -6,15 +6,16 @@ asked for, has the names that pytest knows.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from msgspec import structs
 
 from gate.baseline import Baseline
+from gate.confirm import Question
 from gate.evidence import Confirmation, Rerun
 from gate.model import InvalidValue, Metric, Run, SuiteRun
-from gate.moves import everywhere, renamed
+from gate.moves import Moved, everywhere, renamed
 from gate.nodeids import bare, qualified
 from gate.verdict import Finding, Verdict
 from pytest_regression_gate.metrics import join_name, split_name
@@ -33,12 +34,19 @@ class Apart:
     suites: tuple[str, ...]
 
     @classmethod
-    def of(cls, run: Run) -> "Apart":
-        """The suites of which a test or a metric has the name of another one's."""
+    def of(cls, run: Run, baseline: Baseline, suites: Collection[str]) -> "Apart":
+        """The suites of which a test or a metric has the name of another one's.
+
+        Args:
+            run: what is judged, maybe some suites alone.
+            baseline: what is expected; a suite that is not judged now is known from it.
+            suites: those of the policy.
+        """
         owners: dict[str, set[str]] = defaultdict(set)
-        for suite in run.suites.values():
-            for name in (*suite.tests, *suite.metrics):
-                owners[name].add(suite.name)
+        known = [(one.suite, one) for one in baseline.overall if one.suite in suites]
+        for suite, one in (*run.suites.items(), *known):
+            for name in (*one.tests, *one.metrics):
+                owners[name].add(suite)
         return cls(tuple(sorted({name for shared in owners.values() if len(shared) > 1 for name in shared})))
 
     def names(self, suite: str) -> "Names":
@@ -64,20 +72,18 @@ class Apart:
             ),
         )
 
-    def moved(self, run: Run, moved: Mapping[str, str]) -> dict[str, str]:
-        """Names at the base by names of the head, qualified; the run is as it was read."""
-        found: dict[str, str] = {}
-        for suite in run.suites.values():
-            test = self.names(suite.name).test
-            found |= {test(new): test(old) for new, old in moved.items() if new in suite.tests}
-        return found
+    def moved(self, moved: Moved) -> Moved:
+        """Names at the base by names of the head, qualified."""
+        return {
+            suite: {self.names(suite).test(new): self.names(suite).test(old) for new, old in names.items()}
+            for suite, names in moved.items()
+        }
 
     def layers(self, run: Run) -> list[frozenset[str]]:
         """Suites that can be measured together under their own names."""
         others = frozenset(run.suites.keys() - {*self.suites})
-        return [
-            frozenset({name}) | (frozenset() if place else others) for place, name in enumerate(self.suites)
-        ]
+        shared = map(frozenset[str], ([name] for name in self.suites if name in run.suites))
+        return [layer if place else layer | others for place, layer in enumerate(shared)]
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,8 @@ class Names:
         if not self.suite:
             return name
         base, labels = split_name(name)
-        return join_name(base, {**labels, LABEL: self.suite})
+        own = _labels_of_suites(labels)
+        return join_name(base, {**labels, f"{own[-1]}_" if own else LABEL: self.suite})
 
     def plain(self, name: str) -> str:
         """The name of a test or metric as pytest and the stored runs have it."""
@@ -111,9 +118,10 @@ class Names:
             base, labels = split_name(name)
         except ValueError:  # a test or a file
             return name
-        if labels.get(LABEL) != self.suite:
+        own = _labels_of_suites(labels)
+        if not own or labels[own[-1]] != self.suite:
             return name
-        return join_name(base, {key: value for key, value in labels.items() if key != LABEL})
+        return join_name(base, {key: value for key, value in labels.items() if key != own[-1]})
 
     def plain_suite(self, suite: SuiteRun) -> SuiteRun:
         """A qualified run of the suite as pytest left it."""
@@ -126,6 +134,10 @@ class Names:
         return structs.replace(
             finding, subject=self.plain(finding.subject), nodeids=tuple(map(self.plain, finding.nodeids))
         )
+
+    def plain_question(self, question: Question) -> Question:
+        """What is asked about the suite, in names that pytest knows."""
+        return replace(question, metric=self.plain(question.metric), nodeid=self.plain(question.nodeid))
 
     def plain_verdict(self, verdict: Verdict, suites: Iterable[str]) -> Verdict:
         """What a verdict says of some suites, of which this is one."""
@@ -152,6 +164,11 @@ class Names:
             lambda nodeid: self.test(nodeid) if nodeid in suite.tests else nodeid,
             lambda name: self.metric(name) if name in suite.metrics else name,
         )
+
+
+def _labels_of_suites(labels: Iterable[str]) -> list[str]:
+    """Labels called `suite`, `suite_`, ... in this order: a metric may have one of its own."""
+    return sorted((key for key in labels if key.rstrip("_") == LABEL), key=len)
 
 
 def _suite(suite: SuiteRun, names: Names) -> SuiteRun:

@@ -140,7 +140,8 @@ def open_case(
         unconfirmed=_UNCONFIRMED if confirms and sources.policy.confirm != "off" else "",
         notes=sources.notes,
     )
-    return Case(request, sources, *align(run, inputs), Apart.of(run))
+    apart = Apart.of(run, inputs.baseline, inputs.policy.suites)
+    return Case(request, sources, *align(run, inputs), apart)
 
 
 def check(

@@ -39,7 +39,7 @@ from gate.git import (
 from gate.globs import path_glob
 from gate.located import LocatedError, Mistake, Place
 from gate.model import Problem, Run, SuiteRun
-from gate.moves import Since, caught_up, find_moves, since_accepted, unmatched
+from gate.moves import Moved, Since, caught_up, find_moves, since_accepted, unmatched
 from gate.nodeids import file_of
 from gate.policy import Policy
 from gate.thresholds import parse_policy
@@ -418,8 +418,8 @@ def _caught_up(suite: str, since: Since) -> Finding:
     )
 
 
-def moves_of(run: Run, baseline: Baseline, policy: Policy, root: Path, base: str = "") -> dict[str, str]:
-    """What tests of the run are called in the baseline, if it is another name; see `find_moves`.
+def moves_of(run: Run, baseline: Baseline, policy: Policy, root: Path, base: str = "") -> Moved:
+    """What tests of each suite are called in the baseline, if it is another name; see `find_moves`.
 
     Args:
         run: the run of what is checked out.
@@ -428,7 +428,7 @@ def moves_of(run: Run, baseline: Baseline, policy: Policy, root: Path, base: str
         root: the directory of thresholds.yaml.
         base: a commit that the baseline has been brought up to; empty: it says what was accepted last.
     """
-    moved: dict[str, str] = {}
+    moved: dict[str, dict[str, str]] = {}
     for name, suite in run.suites.items():
         gone, new = unmatched(suite, baseline)
         before: dict[str, bytes] = {}
@@ -438,7 +438,7 @@ def moves_of(run: Run, baseline: Baseline, policy: Policy, root: Path, base: str
             with suppress(GitError):
                 tests = (*latest.tests, *suite.tests)
                 before, after = _changed_tests(root, base or latest.runs[-1].place, tests)
-        moved |= find_moves(
+        moved[name] = find_moves(
             Run({name: suite}),
             baseline,
             before,

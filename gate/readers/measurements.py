@@ -18,7 +18,6 @@ from pytest_regression_gate.metrics import (
     summarise,
 )
 
-_FIX: Final = "fix what records it"
 _SLACK: Final = 1.0
 """Seconds that a test may take longer than its suite: the two are read at different moments."""
 
@@ -68,7 +67,7 @@ class Recorded:
         """Take how long a test took."""
         name = duration_name(nodeid)
         if problem := impossible(seconds, self._seconds):
-            remedy = "restore the real clock before the test ends, or set the tolerance of this metric to off"
+            remedy = "restore the real clock before the test ends, or set tolerance: off for this metric"
             self.invalid.append(InvalidValue(name, nodeid, problem, remedy, recorded=False))
         elif seconds:
             self.metrics[name] = Metric(
@@ -82,8 +81,9 @@ class Recorded:
                 nodeid=nodeid,
             )
 
-    def refuse(self, nodeid: str, name: str, problem: str, remedy: str = _FIX) -> None:
+    def refuse(self, nodeid: str, name: str, problem: str, remedy: str = "") -> None:
         """Leave out what a test recorded under a name."""
+        remedy = remedy or f"fix the value that {nodeid} records"
         self.invalid.append(InvalidValue(name, nodeid, problem, remedy))
 
     def _collide(self, nodeid: str, name: str, metrics: Sequence[Metric]) -> None:
@@ -100,7 +100,9 @@ class Recorded:
     def _read(self, nodeid: str, measurement: Measurement) -> Iterator[Metric]:
         split_name(join_name(measurement.name, measurement.labels))
         if measurement.method > METHOD:
-            raise ValueError(f"a newer version of the gate measured it (method {measurement.method})")
+            raise ValueError(
+                f"measured by a newer version of the gate (method {measurement.method}); update this gate"
+            )
         numbers = checked(measurement)
         # A single value has no statistic of its own: its name ends with it.
         values = {"": numbers[0]} if measurement.value is not None else summarise(numbers)
@@ -127,9 +129,9 @@ def impossible(seconds: float, whole: float) -> str:
         whole: how long its suite took; 0: unknown.
     """
     if not math.isfinite(seconds) or seconds < 0:
-        return f"{seconds:g} s is not a duration; the test changed the clock"
+        return f"{seconds:g} s is not a duration; the test probably changed the clock"
     if whole and seconds > whole + _SLACK:
-        return f"{seconds:.4g} s is longer than the suite took; the test changed the clock"
+        return f"{seconds:.4g} s is longer than the suite took; the test probably changed the clock"
     return ""
 
 

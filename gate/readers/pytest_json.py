@@ -214,7 +214,7 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
     for test in _once(report.tests or ()):
         tests[test.nodeid] = outcome = _outcome(test, name, report.root, seconds)
         if test.gate.damaged:
-            remedy = "use another key than 'gate' in the metadata of a test, it is the gate's"
+            remedy = "rename the key 'gate' in the test's metadata; the gate reserves it"
             recorded.refuse(test.nodeid, test.nodeid, f"metadata['gate']: {test.gate.damaged}", remedy)
         if outcome.failed or outcome.outcome == "xfailed":
             continue  # what a failed test measured is no measurement

@@ -149,7 +149,9 @@ def judge(
     liberal: bool = False,
     **given: Any,
 ) -> Verdict:
-    """Align and judge, as every command does."""
+    """Align and judge, as every command does; what `moved` did so in each suite."""
+    if "moved" in given:
+        given["moved"] = dict.fromkeys(run.suites, given["moved"])
     return judge_aligned(*align(run, Inputs(policy, baseline, **given)), confirmation, liberal=liberal)
 
 

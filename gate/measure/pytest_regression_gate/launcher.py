@@ -19,7 +19,7 @@ def main() -> NoReturn:
     if sys.platform == "win32":
         sys.exit("gate does not support Windows; use WSL or a Linux runner")
     if not _INSTALLED.is_dir() and not (_CHECKED_OUT / "gate" / "measure").is_dir():
-        sys.exit("only the pytest plugin is installed here; install the gate: pip install regression-gate")
+        sys.exit("only the pytest plugin is installed here; install the gate as well (README, Quick start)")
     sys.path.insert(0, str(_INSTALLED if _INSTALLED.is_dir() else _CHECKED_OUT))
     from gate.cli import main as run  # noqa: PLC0415 - found only now
 

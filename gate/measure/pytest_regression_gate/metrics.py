@@ -120,7 +120,7 @@ def checked(measurement: Measurement) -> list[float]:
         ValueError: no measurement can have them; the message says why.
     """
     if (measurement.value is None) == (measurement.samples is None):
-        raise ValueError("needs either 'value' or 'samples'")
+        raise ValueError("needs exactly one of 'value' and 'samples'")
     numbers = [measurement.value] if measurement.value is not None else measurement.samples or []
     if not numbers:
         raise ValueError("'samples' is empty")
@@ -129,7 +129,7 @@ def checked(measurement: Measurement) -> list[float]:
         if not math.isfinite(number):
             raise ValueError(f"{number} is not a finite number")
         if abs(number) > LARGEST:
-            raise ValueError(f"{number:g} is out of range, over {LARGEST:.0e}")
+            raise ValueError(f"{number:g} is out of range (limit: {LARGEST:.0e})")
         if number < 0 and never_negative:
             raise ValueError(f"{number:g} {measurement.unit} is negative")
     if (measurement.count or len(numbers)) < len(numbers):

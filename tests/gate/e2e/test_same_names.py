@@ -11,8 +11,8 @@ from tests.gate.github.rig import git
 
 RULES = """version: 1
 suites:
-  sqlite: {run: env DB=sqlite python -m pytest tests -p no:cacheprovider, durations: true}
-  postgres: {run: env DB=postgres python -m pytest tests -p no:cacheprovider, durations: true}
+  sqlite: {run: env DB=sqlite python -m pytest tests -p no:cacheprovider}
+  postgres: {run: env DB=postgres python -m pytest tests -p no:cacheprovider}
 defaults: {budget: 30 s, tolerance: 100 %}
 """
 CODE = "def ask(db): return 3\n\ndef name(db): return db\n"
@@ -110,3 +110,20 @@ def test_what_is_stored_has_the_names_that_pytest_knows(project: Project):
     assert '"app.calls"' in text
     assert "postgres:tests" not in text
     assert "suite=postgres" not in text
+
+
+def test_rules_for_one_of_them_hold_where_it_is_judged_alone(project: Project):
+    limit = 'metrics: {"app.calls{suite=postgres}": {critical: 2}}\n'
+    (project.root / "thresholds.yaml").write_text(RULES + limit)
+    assert project.gate("run").code == 0
+    for arguments in ((), ("--suite", "postgres")):
+        result, verdict = project.check(*arguments)
+        assert result.code == 1, result.text
+        assert failing(verdict) == OF_POSTGRES[:1]
+    for command in (("history", OF_POSTGRES[0]), ("explain", OF_POSTGRES[0]), ("explain", OF_POSTGRES[1])):
+        shown = project.gate(*command)
+        assert shown.code == 0, shown.text
+        assert "sqlite" not in shown.text
+    asked = project.gate("confirm", OF_POSTGRES[0], "--base", "HEAD")
+    assert asked.code == 2
+    assert "app.calls{suite=postgres} is an exact count" in asked.text

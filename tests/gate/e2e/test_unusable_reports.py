@@ -297,7 +297,7 @@ def test_no_suite_wrote_anything(project: Project):
     thresholds = project.root / "thresholds.yaml"
     thresholds.write_text(thresholds.read_text().replace("run: pytest test_api.py", "run: no-such-command"))
     assert project.gate("run").code == 4
-    assert "did not start, its command was not found" in refused(project)
+    assert "did not start because its command was not found" in refused(project)
 
 
 def test_reports_of_the_same_suite(project: Project):
@@ -331,7 +331,7 @@ def test_a_report_file_of_the_suites_own_is_named_as_the_cause(project: Project)
     rules.write_text(rules.read_text().replace("test_api.py", "test_api.py --json-report-file=mine.json"))
     result = project.gate("run")
     assert result.code == 4
-    assert "its command has a --json-report-file of its own, which takes the gate's place" in result.out
+    assert "its command sets --json-report-file, which overrides the gate's" in result.out
     assert (project.root / "mine.json").exists()
 
 
@@ -340,4 +340,4 @@ def test_a_place_that_cannot_be_written_is_named(project: Project):
     (project.root / "taken").write_text("")
     result = project.gate("run", "--out", "taken/reports")
     assert result.code == 4
-    assert "no verdict: taken/reports: Not a directory; check its permissions" in result.text
+    assert "no verdict: cannot access taken/reports: Not a directory; check its permissions" in result.text

@@ -101,8 +101,8 @@ def test_a_test_that_closes_all_descriptors_gets_its_own_files(tmp_path: Path):
 @pytest.mark.parametrize(
     ("command", "cause", "code"),
     [
-        (f"env -i {sys.executable} -m pytest test_api.py", "env -i drops the environment", 4),
-        ("python wrapper.py -p no:regression-gate test_api.py", "no regression-gate installed", 0),
+        (f"env -i {sys.executable} -m pytest test_api.py", "env -i drops the gate's variables", 4),
+        ("python wrapper.py -p no:regression-gate test_api.py", "the gate's plugin is not installed", 0),
     ],
 )
 def test_a_wrapper_that_closes_the_way_is_named(tmp_path: Path, command: str, cause: str, code: int):

@@ -378,7 +378,7 @@ def test_a_clear_worsening_is_a_suspect_with_its_figures():
     finding = one(verdict, "regression")
     assert (finding.level, finding.state) == ("fail", "suspect")
     assert (finding.baseline, finding.head, finding.unit, finding.change) == (100, 150, "ms", 0.5)
-    assert finding.message.startswith("100 ms → 150 ms (+50.0 %); noise explains +")
+    assert finding.message.startswith("100 ms → 150 ms (+50.0 %); noise: +")
     assert finding.message.endswith(" (10 accepted runs)")
     assert finding.rule == "defaults.tolerance = 10 %"
     assert (verdict.verdict, verdict.exit_code) == ("failed", 1)

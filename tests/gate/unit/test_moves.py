@@ -207,7 +207,7 @@ def test_a_moved_test_is_neither_missing_nor_new_and_its_metrics_follow():
     assert verdict.summary.compared == 2
     without = judge(run_of(head), baseline, policy_of())
     assert {f.kind for f in without.findings} == {"missing-test", "new-test", "new-metric"}
-    renamed = followed(baseline, MOVED).suites[0]
+    renamed = followed(baseline, {"api": MOVED}).suites[0]
     assert renamed.pins[0].values.keys() == {"a.p50", duration_name(NEW)}
 
 

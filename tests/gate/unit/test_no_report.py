@@ -15,7 +15,7 @@ USAGE = "usage: pytest [options]\npytest: error: unrecognized arguments: --json-
         ("pytest t", 4, USAGE, False, (), "ran a pytest without the gate's plugin; install it in"),
         ("python -m pytest", 1, "python: No module named pytest", False, (), "without pytest or the gate's"),
         ("pytest --json-report-file=x.json", 0, "1 passed", True, (), "wrote its report elsewhere"),
-        ("env -i pytest t", 0, "1 passed", False, (), "env -i drops the environment: leave it out"),
+        ("env -i pytest t", 0, "1 passed", False, (), "env -i drops the gate's variables; run"),
         ("tox -e py311", 1, "1 failed", False, (), "pass_env = GATE_*"),
         ("make test", 0, "1 passed", False, (), "'make test' drops the environment variables"),
         ("pytest t", 3, "", True, ("t.py::test_b", "t.py::test_a"), "t.py::test_a and 1 more were running"),

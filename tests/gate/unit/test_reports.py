@@ -72,7 +72,7 @@ def with_note(**fields) -> Verdict:
         ({"kind": "limit", "reproduce": "pytest x"}, "Look at a first: pytest x"),
         (
             {"kind": "missing-test", "remedy": "restore it"},
-            "Restore it; if it is intended, gate baseline accept --subject a --reason TEXT.",
+            "Restore it; if intended, accept it: gate baseline accept --subject a --reason TEXT.",
         ),
         ({"kind": "drift"}, "Look at a."),
     ],

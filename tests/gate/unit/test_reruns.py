@@ -185,4 +185,4 @@ def test_a_base_that_had_no_time_is_told_so(seconds: float, *, late: bool):
         policy_of(),
         confirmation=Confirmation(reruns={NODEID: rerun}),
     )
-    assert ("there was no time for the base" in one(verdict, "new-failure").message) == late
+    assert ("out of time" in one(verdict, "new-failure").message) == late
