@@ -56,6 +56,11 @@ def why_no_report(command: str, code: int, said: str, *, heard: bool, running: C
             f"ran a Python without pytest or the gate's plugin: {last}; install both there: {_INSTALL}",
         ),
         (not heard and code in {0, 1}, f"left no report (exit code {code}): {unreached(command)}"),
+        (
+            code in {0, 1},
+            f"left no report (exit code {code}): {command!r} drops the environment variable PYTEST_ADDOPTS; "
+            "pass it on",
+        ),
     )
     otherwise = f"ended with exit code {code} and wrote no report{error_in(said)}"
     return next((cause for holds, cause in causes if holds), otherwise)

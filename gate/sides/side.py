@@ -11,6 +11,7 @@ from typing import Final
 from gate.imports import SHARED, search_path
 from pytest_regression_gate import side as startup
 from pytest_regression_gate.variables import (
+    CACHE_VARIABLE,
     PROGRESS_VARIABLE,
     SESSION_VARIABLE,
     SHARD_VARIABLE,
@@ -107,16 +108,16 @@ class Side:
             # What is compared is chosen by name, whichever shard it was measured in.
             SHARD_VARIABLE: "1",
             SHARDS_VARIABLE: "1",
+            CACHE_VARIABLE: str(self.scratch / "pytest-cache"),
             **(SHARED if self.shared else {}),
             **self._startup(log),
         }
         given = inherited.get("PYTEST_ADDOPTS", "")
-        options = (*_OPTIONS, "-o", f"cache_dir={self.scratch / 'pytest-cache'}")  # nothing beside the tests
         return {
             **inherited,
             **own,
             "PYTHONHASHSEED": str(seed % 4_294_967_295),
-            "PYTEST_ADDOPTS": f"{given} {shlex.join(options)}".strip(),
+            "PYTEST_ADDOPTS": f"{given} {shlex.join(_OPTIONS)}".strip(),
             _PADDING: "." * max(0, _ROOM - sum(map(len, own.values())) + seed % 4096),
         }
 

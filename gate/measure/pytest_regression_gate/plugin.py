@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from pytest_regression_gate import side
+from pytest_regression_gate import clock, side
 from pytest_regression_gate.benchmarks import is_benchmark, timed_by_benchmark
 from pytest_regression_gate.uses import Uses
 from pytest_regression_gate.variables import (
+    CACHE_VARIABLE,
     LIBRARIES_VARIABLE,
     LOCKSTEP_VARIABLE,
     PROBE_VARIABLE,
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from pytest_regression_gate.protocol import Progress
     from pytest_regression_gate.recorder import Measure
     from pytest_regression_gate.worker import Worker
+
+_EARLY: Final = clock
+"""Imported before a test can freeze or patch anything; what measures comes later."""
 
 RUN_SCHEMA: Final = "gate.run/1"
 _LONGEST: Final = 300
@@ -84,12 +88,6 @@ _told = pytest.StashKey[tuple[int, int]]()
 _subtests = pytest.StashKey[dict[str, list[tuple[str, str]]]]()
 
 
-def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Where the suite does without pytest's cache, know the setting by which a comparison moves it."""
-    if os.environ.get(side.SIDE) and pluginmanager.is_blocked("cacheprovider"):
-        parser.addini("cache_dir", "not used")
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Before the project's own code: become one of a side; or say what the environment is, and end."""
@@ -124,6 +122,9 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.stash[_owners] = {}
     nested = _nested(config)
+    cache: Any = getattr(config, "cache", None)
+    if (directory := os.environ.get(CACHE_VARIABLE)) and hasattr(cache, "_cachedir"):
+        cache._cachedir = Path(directory)  # of a side; the user's own keeps what it holds
     config.stash[_selection] = "" if nested else os.environ.get(SELECT_VARIABLE, "")
     config.stash[_worker] = None if nested else _worker_of_a_comparison()
     config.stash[_subtests] = {}

@@ -1,23 +1,15 @@
 """Memory and CPU of this process while a block runs."""
 
-import _thread
 from types import TracebackType
 from typing import Final, Self
 
 import psutil
 
-from pytest_regression_gate.clock import Clock
+from pytest_regression_gate.clock import Clock, Threads
 
 _MB: Final = 1e6
 _INTERVAL: Final = 0.01
 """Seconds between two looks at the memory; CPU time is a counter and needs no sampling."""
-
-
-class _Native:
-    """Threads as they are when pytest starts: gevent's run only while the block waits for something."""
-
-    start = staticmethod(_thread.start_new_thread)
-    lock = staticmethod(_thread.allocate_lock)
 
 
 class ResourceUsage:
@@ -30,7 +22,7 @@ class ResourceUsage:
 
     def __init__(self) -> None:
         self._process = psutil.Process()
-        self._running, self._watched = _Native.lock(), _Native.lock()
+        self._running, self._watched = Threads.lock(), Threads.lock()
         """Held while the block runs, and while its memory is watched."""
         self.peak = 0.0
         """Highest resident memory in MB."""
@@ -47,7 +39,7 @@ class ResourceUsage:
         self._begun = Clock.perf_counter()
         self._running.acquire()
         self._watched.acquire()
-        _Native.start(self._watch, ())
+        Threads.start(self._watch, ())
         return self
 
     def __exit__(

@@ -29,5 +29,8 @@ LOCKSTEP_VARIABLE: Final = "GATE_LOCKSTEP"
 SELECT_VARIABLE: Final = "GATE_SELECT"
 """A file with one nodeid per line: only these tests run."""
 
+CACHE_VARIABLE: Final = "GATE_CACHE_DIR"
+"""Where pytest's cache of one side of a comparison lies."""
+
 PROBE_VARIABLE: Final = "GATE_PROBE"
 """A file for what the environment of the suite is; then nothing is run."""

@@ -65,3 +65,12 @@ def test_a_report_without_the_plugin_legacypath(tmp_path: Path):
     done = run_pytest(tmp_path, "def test_it(): pass", "-p", "no:legacypath", *report)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((tmp_path / "report.json").read_text())["gate"]["schema"] == "gate.run/1"
+
+
+def test_the_clocks_of_the_machine_are_there_before_any_test():
+    """A test may reach `measure` by name alone, after it has frozen time."""
+    code = "import sys, pytest_regression_gate.plugin; print('pytest_regression_gate.clock' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "True"

@@ -46,7 +46,13 @@ def on_a_side(root: Path, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "options", [("--lf", "--ff"), ("--sw",), ("-p", "no:cacheprovider", "--strict-config")]
+    "options",
+    [
+        ("--lf", "--ff"),
+        ("--sw",),
+        ("-p", "no:cacheprovider", "--strict-config"),
+        ("-o", "cache_dir=.pytest_cache"),
+    ],
 )
 def test_options_of_the_cache_are_known_and_change_nothing(tmp_path: Path, options: tuple[str, ...]):
     (tmp_path / "test_x.py").write_text(TESTS)
