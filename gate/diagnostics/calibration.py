@@ -1,6 +1,6 @@
 """What repeated runs of unchanged code teach: noise, what can be seen, limits inside the noise. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -44,27 +44,19 @@ class Calibration:
         return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
-def learn(result: Calibration, policy: Policy) -> None:
-    """Fill in what the clean runs say; fewer than two say nothing."""
-    if len(result.runs) < 2:
+def learn(result: Calibration, policy: Policy, runs: Sequence[Mapping[str, SuiteRun]]) -> None:
+    """Fill in what the clean runs say, in the names of verdicts; fewer than two say nothing."""
+    if len(runs) < 2:
         return
     metrics = {
-        name: metric
-        for run in result.runs
-        for suite in run.values()
-        for name, metric in suite.metrics.items()
+        name: metric for run in runs for suite in run.values() for name, metric in suite.metrics.items()
     }
-    result.table = measure_noise(result.runs, policy)
+    result.table = measure_noise(runs, policy)
     result.proposals = proposals(
         result.table, policy, {noise.name: policy.rule(metrics[noise.name]) for noise in result.table}
     )
     for name in sorted(name for name, metric in metrics.items() if metric.exact):
-        seen = {
-            suite.metrics[name].value
-            for run in result.runs
-            for suite in run.values()
-            if name in suite.metrics
-        }
+        seen = {suite.metrics[name].value for run in runs for suite in run.values() if name in suite.metrics}
         if len(seen) > 1:
             counts = ", ".join(f"{value:g}" for value in sorted(seen))
             result.unstable.append(f"{name} is no work count: unchanged code gave {counts}")

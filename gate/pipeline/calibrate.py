@@ -11,6 +11,7 @@ from gate.diagnostics.calibration import Calibration, learn
 from gate.git import head_commit
 from gate.model import Run, SuiteRun
 from gate.pipeline.accept import Candidate, admit
+from gate.pipeline.apart import Apart
 from gate.pipeline.check import by_history
 from gate.pipeline.load import expected_at
 from gate.policy import Policy
@@ -67,7 +68,8 @@ def calibrate(
             if passed > budget and number < count:
                 listen(f"calibrate: the budget is used, {count - number} runs were not begun")
                 break
-    learn(result, policy)
+    runs = [Run(dict(run)) for run in result.runs]
+    learn(result, policy, [Apart.of(run, known, policy.suites).run(run).suites for run in runs])
     return result
 
 

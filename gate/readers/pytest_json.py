@@ -7,7 +7,7 @@ did not finish, and every such sign is an error here: a report is used whole or 
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
@@ -211,7 +211,8 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
     suite = policy.suites.get(name)
     for collector in report.uncollected:  # pytest went on with the other files
         tests[collector.nodeid] = _uncollected(collector, name, report.root)
-    for test in _once(report.tests or ()):
+    counted, again = _once(report.tests or ())
+    for test in counted:
         tests[test.nodeid] = outcome = _outcome(test, name, report.root, seconds)
         if test.gate.damaged:
             remedy = "rename the key 'gate' in the test's metadata; the gate reserves it"
@@ -219,6 +220,8 @@ def read(path: Path, data: bytes, policy: Policy) -> SuiteRun:
         if outcome.failed or outcome.outcome == "xfailed":
             continue  # what a failed test measured is no measurement
         recorded.add(test.nodeid, test.gate.metrics)
+        for other in again.get(test.nodeid, ()):
+            recorded.add(test.nodeid, other.gate.metrics)  # nobody knows which of the two is meant
         executed |= {name: frozenset(code) for name, code in test.gate.executed.items()}
         if suite is not None and suite.durations and not outcome.silent:
             recorded.add_duration(test.nodeid, test.duration)
@@ -250,13 +253,20 @@ def _with_failures(problem: Problem, data: bytes) -> ReportError:
     return ReportError(problem.subject, f"{problem.message}; {name}{more} failed", problem.remedy)
 
 
-def _once(tests: Sequence[_Test]) -> Iterable[_Test]:
-    """Each test once. Of one that ran twice (`--keep-duplicates`), a failure counts, else the last."""
-    by_id: dict[str, _Test] = {}
+def _once(tests: Sequence[_Test]) -> tuple[list[_Test], dict[str, list[_Test]]]:
+    """Each test once, and by nodeid what else one did that ran twice (`--keep-duplicates`).
+
+    Of such a test a failure counts, else the last time.
+    """
+    by_id: dict[str, list[_Test]] = {}
     for test in tests:
-        if not ((before := by_id.get(test.nodeid)) and before.final in {"failed", "error"}):
-            by_id[test.nodeid] = test
-    return by_id.values()
+        by_id.setdefault(test.nodeid, []).append(test)
+    counted: list[_Test] = []
+    for times in by_id.values():
+        failed = next((test for test in times if test.final in {"failed", "error"}), times[-1])
+        times.remove(failed)
+        counted.append(failed)
+    return counted, by_id
 
 
 def _decode(path: Path, data: bytes) -> _Report:

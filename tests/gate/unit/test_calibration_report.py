@@ -37,7 +37,7 @@ def calibration() -> Calibration:
         ]  # fmt: skip
         result.runs.append({"api": suite_run(metrics)})
     result.refused.append("run 6 was not accepted: new-failure test_api.py::test_home: KeyError: 'price'")
-    learn(result, POLICY)
+    learn(result, POLICY, result.runs)
     return result
 
 
@@ -79,7 +79,7 @@ def test_the_raw_figures_hold_every_value():
 
 def test_one_clean_run_says_nothing_about_noise():
     result = Calibration(2, runs=calibration().runs[:1])
-    learn(result, POLICY)
+    learn(result, POLICY, result.runs)
     file = StringIO()
     print_calibration(result, Console(width=80, force_terminal=False, file=file))
     assert result.table == []

@@ -178,6 +178,14 @@ def test_a_test_that_ran_twice_failed_if_it_failed_once():
         assert run.tests["t.py::test_two"].failed
 
 
+def test_what_a_test_recorded_twice_is_nothing():
+    document = recorded(GOOD)
+    document["tests"].insert(0, recorded({**GOOD, "value": 30.0})["tests"][0])
+    run = read_back(document)
+    assert "api.calls" not in run.metrics
+    assert [(value.subject, value.message) for value in run.invalid] == [("api.calls", "recorded twice")]
+
+
 @pytest.mark.parametrize("cut", [False, True])
 def test_what_refuses_a_report_names_the_test_that_failed(cut):
     data = json.dumps(report() | ({} if cut else {"exitcode": "three"})).encode()
