@@ -86,7 +86,9 @@ def test_what_is_permitted_of_one_is_not_of_the_other(project: Project):
     known = '"postgres:tests/test_a.py::test_name": {until: '
     assert known in refused.text
 
-    accepted = project.gate("baseline", "accept", "--subject", OF_POSTGRES[0], "--reason", "wanted")
+    accepted = project.gate(
+        "baseline", "accept", "--subject", OF_POSTGRES[0], "--reason", "wanted", "--by", "me"
+    )
     assert accepted.code == 1, "the failing test is not accepted along"
     until = refused.text.partition(known)[2].partition("}")[0]
     entry = f"known_failures:\n  {known}{until}}}\n"

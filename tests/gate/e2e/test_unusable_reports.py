@@ -91,7 +91,7 @@ INVALID: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "text for a number": (lambda d: metrics(d)[0]["samples"].__setitem__(3, "fast"), "Expected `float`"),
     "empty sample": (lambda d: metrics(d)[0].update(samples=[]), "empty"),
     "fewer measurements than samples": (lambda d: metrics(d)[0].update(count=1), "count"),
-    "neither value nor samples": (lambda d: metrics(d)[0].pop("samples"), "either"),
+    "neither value nor samples": (lambda d: metrics(d)[0].pop("samples"), "exactly one"),
     "bad metric name": (lambda d: metrics(d)[0].update(name="api home!"), "no metric name"),
     "metric twice": (lambda d: metrics(d).append(metrics(d)[0]), "label"),
     "no number": (lambda d: metrics(d)[0]["samples"].__setitem__(3, float("nan")), "nan is not a finite"),
