@@ -34,6 +34,7 @@ def why_no_report(command: str, code: int, said: str, *, heard: bool, running: C
     """
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     last = lines[-1][:_LONGEST] if lines else command
+    dropped = "" if heard else _dropped(command)
     causes = (
         (running, f"crashed with exit code {code}{while_running(running)}"),
         (code == _NOT_FOUND and not heard, f"did not start because its command was not found: {last}"),
@@ -50,7 +51,7 @@ def why_no_report(command: str, code: int, said: str, *, heard: bool, running: C
             f"wrote its report elsewhere: its command sets {_OWN_FILE}, which overrides the gate's; "
             "remove that option",
         ),
-        (not heard and _dropped(command), f"left no report (exit code {code}): {_dropped(command)}"),
+        (dropped, f"left no report (exit code {code}): {dropped}"),
         (
             _NO_PLUGIN.search(said),
             f"ran a Python without pytest or the gate's plugin: {last}; install both there: {_INSTALL}",

@@ -12,11 +12,11 @@ import click
 from gate.cli.shared import (
     BASELINE,
     REPORTS,
-    accepted_runs,
     common,
     complain,
     complain_of,
     console_for,
+    expected_runs,
     run_attempt,
     write_file,
 )
@@ -114,12 +114,11 @@ def _asked(subjects: tuple[str, ...], policy: Policy, thresholds: Path) -> list[
 
     from gate.confirm import questions_about
     from gate.pipeline.apart import Apart
-    from gate.pipeline.load import expected_at
     from gate.readers import read_run
     from gate.runner import expand
 
     run = read_run(expand((REPORTS,), policy)[0], policy, complete=False)
-    expected = expected_at(accepted_runs(None, thresholds, policy)[0], thresholds.absolute().parent)
+    expected, _ = expected_runs(None, thresholds, policy)
     apart = Apart.of(run, expected, policy.suites)
     metrics = {
         metric.name: metric.as_metric(suite.suite, history[-1])

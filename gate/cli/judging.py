@@ -283,7 +283,6 @@ def _lost(file: Path) -> Problem:
 def _kept(files: Sequence[Path], run: Run, sources: Sources, apart: Apart) -> Confirmation:
     """What was measured elsewhere, if it compares the same two commits."""
     from gate.evidence import from_json, together
-    from gate.model import Run
 
     parts: list[Confirmation] = []
     for file in files:

@@ -11,13 +11,13 @@ import click
 from gate.cli.accepting import list_held
 from gate.cli.shared import (
     BASELINE,
-    accepted_runs,
     baseline_directory,
     chosen_suites,
     common,
     complain,
     console_for,
     content_of,
+    expected_runs,
     remembered_runs,
     say,
     seconds_of,
@@ -87,7 +87,7 @@ def calibrate(
     from gate.model import Run
     from gate.pipeline.calibrate import calibrate as repeat
     from gate.pipeline.calibrate import write_baseline
-    from gate.pipeline.load import expected_at, load_policy
+    from gate.pipeline.load import load_policy
     from gate.pipeline.run import run_suites
     from gate.report.calibration import print_calibration
     from gate.report.progress import ProgressDisplay
@@ -98,7 +98,7 @@ def calibrate(
     if new_baseline and any(new_baseline.rglob("*.jsonl")):
         raise click.UsageError(f"{new_baseline} holds accepted runs already; name an empty directory")
     root, console = thresholds.resolve().parent, console_for(no_color)
-    known = expected_at(accepted_runs(baseline, thresholds, policy)[0], root)
+    known, _ = expected_runs(baseline, thresholds, policy)
     result = repeat(
         policy, thresholds, known, count=runs, budget=seconds_of(budget),
         measure=lambda out: run_suites(chosen, policy, ProgressDisplay(console, quiet), root=root, out=out),

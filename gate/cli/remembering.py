@@ -199,14 +199,18 @@ def diff(
 
 
 def _no_match(known: Baseline, place: Path | str, pattern: str) -> str:
+    from gate.report.memory import without_runs
+
     if not known.suites:
-        return f"no accepted runs in {place}; add some: gate baseline update"
+        return without_runs(place)
     return f"no metric of the baseline in {place} matches {pattern!r}"
 
 
 def _commits_in(known: Baseline, place: Path | str) -> str:
     """The accepted commits, youngest first, for who named another one."""
+    from gate.report.memory import without_runs
+
     kept = dict.fromkeys(run.commit[:12] for suite in known.suites for run in reversed(suite.runs))
     if not kept:
-        return f"no accepted runs in {place}; add some: gate baseline update"
+        return without_runs(place)
     return f"{place} holds {', '.join(kept)}"

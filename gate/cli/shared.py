@@ -169,14 +169,20 @@ def accepted_runs(baseline: Path | None, thresholds: Path, policy: Policy) -> tu
     return memory_of(thresholds, policy, baseline), place
 
 
+def expected_runs(baseline: Path | None, thresholds: Path, policy: Policy) -> tuple[Baseline, str]:
+    """What is expected at the commit that is checked out, in the names that pytest knows, and its place."""
+    from gate.pipeline.load import expected_at
+
+    memory, place = accepted_runs(baseline, thresholds, policy)
+    return expected_at(memory, thresholds.absolute().parent), place
+
+
 def remembered_runs(baseline: Path | None, thresholds: Path, policy: Policy) -> tuple[Baseline, str]:
     """What is expected at the commit that is checked out, in the names of verdicts, and its place."""
     from gate.model import Run
     from gate.pipeline.apart import Apart
-    from gate.pipeline.load import expected_at
 
-    memory, place = accepted_runs(baseline, thresholds, policy)
-    known = expected_at(memory, thresholds.absolute().parent)
+    known, place = expected_runs(baseline, thresholds, policy)
     return Apart.of(Run({}), known, policy.suites).baseline(known), place
 
 

@@ -116,17 +116,17 @@ def admit(candidate: Candidate, memory: Memory) -> Admitted:
     where = candidate.where
     baseline = _expected_without(candidate, memory, where.commit)
     moved = moves_of(candidate.run, baseline, candidate.policy, candidate.root)
-    findings = [*candidate.held, *_findings(candidate, baseline, moved)]
     apart = Apart.of(candidate.run, baseline, candidate.policy.suites)
+    judged = apart.run(candidate.run)
+    findings = [*candidate.held, *_findings(candidate, baseline, moved, apart, judged)]
     baseline = followed(baseline, moved)
-    judged = apart.run(candidate.run).suites
     flaky = frozenset(nodeid for f in findings if f.kind == "flaky" for nodeid in f.nodeids)
     _refuse_unknown(candidate, findings)
     new: list[SuiteRecords] = []
     held: dict[Finding, None] = {}
     permitted: dict[Permission, None] = {}
     for suite in candidate.run.suites.values():
-        own, plain = judged[suite.name], apart.names(suite.name).plain
+        own, plain = judged.suites[suite.name], apart.names(suite.name).plain
         about = [f for f in findings if f.suite == suite.name or not own.tests.keys().isdisjoint(f.nodeids)]
         earlier = _earlier(memory, suite)
         out = [
@@ -204,18 +204,19 @@ def _expected_without(candidate: Candidate, memory: Memory, commit: str) -> Base
     return expected_at(Memory(tuple(before)), candidate.root, candidate.commit)
 
 
-def _findings(candidate: Candidate, baseline: Baseline, moved: Moved) -> tuple[Finding, ...]:
-    """What is said of the run: by its verdict, or else by history.
+def _findings(
+    candidate: Candidate, baseline: Baseline, moved: Moved, apart: Apart, judged: Run
+) -> tuple[Finding, ...]:
+    """What is said of the run, `judged` in the names of verdicts: by its verdict, or else by history.
 
     A verdict about a change passes over what its base had lost already; nobody has accepted that.
     """
     inputs = Inputs(candidate.policy, baseline, of_branch=True, moved=moved)
-    by_history = judge(*align(candidate.run, inputs)).findings
+    by_history = judge(*align(candidate.run, inputs, apart)).findings
     if candidate.verdict is None:
         return by_history
     told = {name for f in candidate.verdict.findings for name in (f.subject, *f.nodeids)}
-    run = Apart.of(candidate.run, baseline, candidate.policy.suites).run(candidate.run)
-    counts = {metric.name for metric in run.metrics.values() if metric.exact}
+    counts = {metric.name for metric in judged.metrics.values() if metric.exact}
     lost = [
         f
         for f in by_history

@@ -16,14 +16,18 @@ from gate.verdict import Finding
 from pytest_regression_gate.metrics import Better
 
 
-def align(run: Run, inputs: Inputs) -> tuple[Run, Inputs]:
+def align(run: Run, inputs: Inputs, apart: Apart | None = None) -> tuple[Run, Inputs]:
     """A run in the units that the baseline knows, and the baseline in the names that the run has.
 
     What cannot be aligned becomes a note of the inputs.
+
+    Args:
+        run: as it was read.
+        inputs: what it is judged by.
+        apart: the suites that share names, if that is known.
     """
-    baseline = followed(inputs.baseline, inputs.moved)
-    apart = Apart.of(run, inputs.baseline, inputs.policy.suites)
-    baseline = apart.baseline(baseline)
+    apart = apart or Apart.of(run, inputs.baseline, inputs.policy.suites)
+    baseline = apart.baseline(followed(inputs.baseline, inputs.moved))
     moved = apart.moved(inputs.moved)
     run, unlike = as_remembered(apart.run(run), baseline)
     for name, suite in run.suites.items():

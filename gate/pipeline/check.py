@@ -141,7 +141,7 @@ def open_case(
         notes=sources.notes,
     )
     apart = Apart.of(run, inputs.baseline, inputs.policy.suites)
-    return Case(request, sources, *align(run, inputs), apart)
+    return Case(request, sources, *align(run, inputs, apart), apart)
 
 
 def check(

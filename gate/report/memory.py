@@ -1,5 +1,7 @@
 """Baseline -> terminal: what is remembered, and how much each metric moves."""
 
+from pathlib import Path
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,11 +15,15 @@ from gate.statistics import screen
 from gate.units import format_bound, format_value
 
 
+def without_runs(place: Path | str) -> str:
+    """What to say where nothing was accepted yet."""
+    return f"no accepted runs in {place}; add some: gate baseline update"
+
+
 def print_baseline(baseline: Baseline, place: str, console: Console, *, quiet: bool) -> None:
     """One row per environment and suite."""
     if not baseline.suites:
-        text = f"no accepted runs in {place}; add some: gate baseline update"
-        console.print(text, highlight=False, markup=False)
+        console.print(without_runs(place), highlight=False, markup=False)
         return
     table = Table(
         "Suite",
