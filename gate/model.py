@@ -56,6 +56,13 @@ class Metric(msgspec.Struct, frozen=True):
         return self.statistic in TAILS and self.count < needed_for(self.statistic)
 
 
+def duration_metric(name: str, suite: str, nodeid: str, seconds: float) -> Metric:
+    """How long a test took, as a metric."""
+    return Metric(
+        name=name, unit="s", better="lower", value=seconds, count=1, exact=False, suite=suite, nodeid=nodeid
+    )
+
+
 class Failure(msgspec.Struct, frozen=True):
     """How a test failed, and the part of it that stays the same from run to run."""
 

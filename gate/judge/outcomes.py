@@ -1,6 +1,7 @@
 """Tests of a run against what the last accepted run says of them."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -13,6 +14,9 @@ from gate.judge.undecided import MORE_TIME
 from gate.model import SuiteRun, TestOutcome
 from gate.nodeids import above, pytest_command, resembling
 from gate.verdict import Finding, Kind, Level
+
+_MOST_PAIRS: Final = 20_000
+"""Missing times new tests: beyond it nobody looks which of them resemble each other."""
 
 
 def judge_outcomes(
@@ -93,6 +97,8 @@ def _gone(suite: SuiteRun, before: Mapping[str, KnownTest]) -> list[Finding]:
     uncollected = {test.nodeid for test in suite.tests.values() if test.failed}
     collected = {name for nodeid in suite.tests for name in above(nodeid)}
     new = [nodeid for nodeid in suite.tests if nodeid not in before]
+    if len(missing) * len(new) > _MOST_PAIRS:
+        new = []
     findings: list[Finding] = []
     for nodeid, known in missing.items():
         if not uncollected.isdisjoint(above(nodeid)):

@@ -1,6 +1,6 @@
 """Values in a report that no measurement can have: left out, and named."""
 
-from gate.model import InvalidValue, Metric, SuiteRun
+from gate.model import SuiteRun, duration_metric
 from gate.policy import OFF, Policy
 from gate.verdict import Finding
 
@@ -22,19 +22,6 @@ def judge_values(suite: SuiteRun, policy: Policy) -> list[Finding]:
             remedy=value.remedy,
         )
         for value in suite.invalid
-        if value.recorded or policy.rule(_duration(suite.name, value)).tolerance != OFF
+        if value.recorded
+        or policy.rule(duration_metric(value.subject, suite.name, value.nodeid, 0.0)).tolerance != OFF
     ]
-
-
-def _duration(suite: str, value: InvalidValue) -> Metric:
-    """The metric that the duration would have been."""
-    return Metric(
-        name=value.subject,
-        unit="s",
-        better="lower",
-        value=0.0,
-        count=1,
-        exact=False,
-        suite=suite,
-        nodeid=value.nodeid,
-    )

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gate.model import InvalidValue, Metric
+from gate.model import InvalidValue, Metric, duration_metric
 from pytest_regression_gate.metrics import (
     METHOD,
     LoadRun,
@@ -70,16 +70,7 @@ class Recorded:
             remedy = "restore the real clock before the test ends, or set tolerance: off for this metric"
             self.invalid.append(InvalidValue(name, nodeid, problem, remedy, recorded=False))
         elif seconds:
-            self.metrics[name] = Metric(
-                name=name,
-                unit="s",
-                better="lower",
-                value=seconds,
-                count=1,
-                exact=False,
-                suite=self._suite,
-                nodeid=nodeid,
-            )
+            self.metrics[name] = duration_metric(name, self._suite, nodeid, seconds)
 
     def refuse(self, nodeid: str, name: str, problem: str, remedy: str = "") -> None:
         """Leave out what a test recorded under a name."""
