@@ -23,6 +23,7 @@ from typing import Final, Literal
 import msgspec
 
 from gate.files import read_if_plain, read_plain
+from gate.git import GitError, top_level
 from gate.imports import search_path
 from gate.model import Problem, Shard
 from gate.no_report import error_in, while_running, why_no_report
@@ -109,9 +110,11 @@ def run_suite(
         report.unlink(missing_ok=True)
         raise
     state: State = "twice" if problem == _TWICE else "crashed" if problem else "finished"
-    ended = None if problem else _exit_code_in(report)
-    if ended is not None and code not in {0, ended, *(_BY_A_WRAPPER if ended else ())}:
-        problem, state = f"ended with exit code {code}, and pytest with {ended}", "failed"
+    ended = None if problem else _ending_in(report)
+    if ended and code not in {0, ended.exitcode, *(_BY_A_WRAPPER if ended.exitcode else ())}:
+        problem, state = f"ended with exit code {code}, and pytest with {ended.exitcode}", "failed"
+    elif ended and (why := _named_from_above(ended, root)):
+        problem, state = why, "failed"
     if problem:
         report.unlink(missing_ok=True)
     _note(out, name, state, problem)
@@ -209,20 +212,42 @@ def _measure(
     return code, problem
 
 
+class _Named(msgspec.Struct):
+    nodeid: str
+
+
 class _Ending(msgspec.Struct):
+    """What a report tells of its pytest."""
+
     exitcode: int
+    root: str = ""
+    tests: list[_Named] = []
 
 
 _BY_A_WRAPPER: Final = (1, 2, 123)
 """Exit codes of wrappers where pytest ended with any other than 0: make ends with 2, xargs with 123."""
 
 
-def _exit_code_in(report: Path) -> int | None:
+def _ending_in(report: Path) -> _Ending | None:
     """How pytest itself ended; what cannot be read is for the reader to say."""
     try:
-        return msgspec.json.decode(read_plain(report), type=_Ending).exitcode
+        return msgspec.json.decode(read_plain(report), type=_Ending)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def _named_from_above(ended: _Ending, root: Path) -> str:
+    """What is wrong with names of tests that begin with the directory of the checkout: no base has them."""
+    with suppress(GitError, ValueError):
+        inner = f"{top_level(root).relative_to(ended.root).as_posix()}/"
+        named = next((test.nodeid for test in ended.tests if test.nodeid.startswith(inner)), "")
+        if named:
+            return (
+                f"takes its pytest configuration from {ended.root}, above the repository, so its tests are "
+                f"named after the directory of the checkout ({named}) and the base has none of them; "
+                "put a pytest.ini or [tool.pytest.ini_options] into the repository"
+            )
+    return ""
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -250,7 +275,7 @@ def lost_reports(directory: Path) -> list[Problem]:
             case "running":
                 how = f"did not finish{error_in(_end_of(log))}"
             case "failed":
-                how = "failed beside its tests"
+                how = manifest.why.get(name) or "failed beside its tests"
             case "twice":
                 how, remedy = "started pytest more than once", "define one suite for each pytest command"
             case "crashed":

@@ -194,9 +194,22 @@ def test_a_command_that_fails_beside_its_tests_is_no_pass(project: Project, run:
     assert done.code == code, done.text
     if code:
         assert "ended with exit code" in done.text
-        assert "failed beside its tests" in refused(project)
+        assert "ended with exit code" in refused(project)
     else:
         assert project.report.exists()
+
+
+def test_names_that_begin_above_the_repository(project: Project):
+    """The base lies in another directory, where pytest finds no such configuration."""
+    (project.root.parent / "pytest.ini").write_text("[pytest]\n")
+    assert project.gate("run").code == 0  # without a repository there is nothing above it
+    subprocess.run(["git", "init", "--quiet", project.root], check=True)
+    done = project.gate("run")
+    assert done.code == 4, done.text
+    assert f"configuration from {project.root.parent}, above the repository" in done.text
+    assert "put a pytest.ini or [tool.pytest.ini_options] into the repository" in refused(project)
+    (project.root / "pytest.ini").write_text("[pytest]\n")
+    assert project.gate("run").code == 0
 
 
 def test_a_pytest_that_a_test_starts_is_no_second_one(project: Project):
