@@ -16,6 +16,7 @@ def launches(kept: dict[str, Any]) -> dict[str, int]:
     return {name: len(shown["pairs"]) for name, shown in kept["evidence"].items()}
 
 
+@pytest.mark.long
 def test_what_was_left_open_is_measured_on_until_it_is_decided(repository: Project):
     """As if the budget had ended with the first launch of one operation."""
     root, file = repository.root, repository.root / ".gate" / "comparison.kept"

@@ -150,6 +150,7 @@ def test_of_the_day():
 """
 
 
+@pytest.mark.long
 def test_a_project_breaks_and_is_mended(chain: Chain):
     first = chain.step()
     assert (first.word, first.found) == ("passed", {})

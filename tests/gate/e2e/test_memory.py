@@ -162,6 +162,7 @@ def test_what_two_branches_measured_in_other_units_is_joined(year: Year):
     assert "10 s" not in shown
 
 
+@pytest.mark.long
 def test_a_direction_that_is_turned_is_told_and_changes_nothing_until_it_is_accepted(year: Year):
     year.accept(5)
     year.change('unit="ms"', 'unit="ms", better="higher"', "tests/test_a.py")
@@ -181,6 +182,7 @@ def test_a_direction_that_is_turned_is_told_and_changes_nothing_until_it_is_acce
     assert "page" in year.red()[0]
 
 
+@pytest.mark.long
 def test_a_waiver_takes_no_older_red_along(year: Year, event: Callable[[str], None]):
     year.accept()
     year.change("CALLS = 3", "CALLS = 8")
@@ -423,6 +425,7 @@ def test_a_suite_that_the_rules_forgot_is_missed_on_the_branch(year: Year):
     assert year.red()[0] == {}
 
 
+@pytest.mark.long
 def test_what_was_removed_before_is_not_accepted_again(year: Year):
     year.accept()
     for name in ("x", "y"):
@@ -435,6 +438,7 @@ def test_what_was_removed_before_is_not_accepted_again(year: Year):
     assert "was removed before (y); nothing was changed" in again.err
 
 
+@pytest.mark.long
 def test_what_a_revert_took_out_counts_again_where_it_is_landed_again(year: Year):
     (year.root / ".gitattributes").write_text("*.jsonl merge=union\n")
     year.commit("attributes")

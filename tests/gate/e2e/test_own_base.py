@@ -67,6 +67,7 @@ SHOP = "def ok():\n    return %s\n"
 CONFTEST = "import sys\nsys.path.insert(0, %r)\n"
 
 
+@pytest.mark.long
 def test_code_below_docs_is_code(tmp_path: Path):
     test = CONFTEST % "docs" + OK
     project = accepted(tmp_path, {"docs/shop.py": SHOP % "True", "tests/test_a.py": test})
@@ -261,6 +262,7 @@ def free_port() -> int:
     return next(port for port in range(20_000 + os.getpid() % 9_000, 32_000) if port not in used)
 
 
+@pytest.mark.long
 def test_sides_that_want_the_same_port_run_one_after_the_other(tmp_path: Path):
     test = CONFTEST % "." + BINDING.format(port=free_port())
     project = accepted(tmp_path, {"shop.py": SHOP % "True", "tests/test_a.py": test})

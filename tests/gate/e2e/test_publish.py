@@ -77,6 +77,7 @@ def test_twenty_at_once_are_all_there_and_none_is_there_twice(project: Project, 
     assert len(git(remote, "log", "--format=%h", "main").splitlines()) == 21
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_the_store_verifies_and_the_next_call_adds_what_is_missing(
     project: Project, remote: Path
 ):

@@ -193,6 +193,7 @@ def test_an_interrupted_comparison_prints_what_it_has_and_leaves_nothing(
     assert traces(repository, temporary) == []
 
 
+@pytest.mark.long
 def test_a_killed_comparison_is_swept_up_by_the_next_one(repository: Project, tmp_path: Path):
     temporary = tmp_path / "tmp"
     (repository.root / "app.py").write_text(SLOWER)

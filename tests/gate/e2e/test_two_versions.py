@@ -104,6 +104,7 @@ def test_a_test_that_only_the_head_passes_is_no_error(repository: Project):
     assert "not measured on both sides: app.work.p50" in result.text
 
 
+@pytest.mark.long
 def test_a_failure_that_only_the_whole_suite_shows_is_new(repository: Project):
     policy = THRESHOLDS.replace("20 %}", "500 %, confirm: suspects, budget: 60 s}")
     commit(repository, thresholds_yaml=policy)

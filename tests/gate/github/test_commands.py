@@ -258,6 +258,7 @@ def test_the_commands_of_the_second_workflow_want_its_events(command, job):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(forged() | forged(wild=True))
+@pytest.mark.long
 def test_for_any_verdict_the_relay_writes_a_check(job, double, data: bytes):
     (job.root / "event.json").write_text(json.dumps(event(conclusion="failure")))
     double.artifacts.clear()

@@ -161,6 +161,7 @@ LONG = [pytest.param(kind, marks=pytest.mark.long) for kind in ("action", "reusa
 
 
 @pytest.mark.parametrize("kind", ["subdirectory", *LONG])
+@pytest.mark.long
 def test_from_an_empty_repository_on(kind, tmp_path, double):
     life = Life(tmp_path, double, kind)
     rig = life.rig

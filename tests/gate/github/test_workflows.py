@@ -61,6 +61,7 @@ def test_a_green_pull_request_has_a_green_check_and_no_comment(rig):
     ends(rig, rig.pull_request(), "success", "")
 
 
+@pytest.mark.long
 def test_what_others_merged_meanwhile_is_not_blamed_on_the_pull_request(rig, double):
     """The merge commit rests on a younger main than the event says."""
     rig.change({"service.py": SERVICE + "\n# a remark\n"})
@@ -75,6 +76,7 @@ def test_what_others_merged_meanwhile_is_not_blamed_on_the_pull_request(rig, dou
     assert [f["subject"] for f in verdict["findings"] if f["kind"] == "policy-change"] == []
 
 
+@pytest.mark.long
 def test_a_work_count_that_grew(rig, double):
     rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2")})
     ends(rig, rig.pull_request(), "failure", "1 regression")
@@ -98,6 +100,7 @@ def test_a_new_failure_is_annotated_at_its_line(rig, double):
     assert (remark["path"], remark["start_line"]) == ("test_load.py", 2)
 
 
+@pytest.mark.long
 def test_a_suite_that_crashes_is_an_error_and_the_others_are_judged(rig, double):
     rig.change({"test_load.py": "import os\n\ndef test_queue():\n    os._exit(9)\n"})
     ends(rig, rig.pull_request(), "failure", "1 unusable report")
@@ -105,11 +108,13 @@ def test_a_suite_that_crashes_is_an_error_and_the_others_are_judged(rig, double)
     assert "3 tests passed" in first_line(double)
 
 
+@pytest.mark.long
 def test_a_collection_error_is_an_error(rig):
     rig.change({"test_integration.py": "import nothing_of_that_name\n"})
     ends(rig, rig.pull_request(), "failure", "error: ")
 
 
+@pytest.mark.long
 def test_a_comparison_that_crashes_is_an_error_though_the_suites_passed(rig, double):
     """The base cannot be measured: times would be judged by history alone, here by nothing."""
     rig.git("checkout", "--quiet", "main")
@@ -125,6 +130,7 @@ def test_a_comparison_that_crashes_is_an_error_though_the_suites_passed(rig, dou
     assert "the comparison of base and head is missing" in double.bodies(7)[0]
 
 
+@pytest.mark.long
 def test_a_cancelled_suite_is_an_error(rig, double):
     rig.change({"service.py": SERVICE + "\n# a remark\n"})
     rig.lost = "measured-gate~load"
@@ -132,6 +138,7 @@ def test_a_cancelled_suite_is_an_error(rig, double):
     assert "reports/measured-gate~load/load.json" in double.bodies(7)[0]
 
 
+@pytest.mark.long
 def test_a_fork_whose_token_only_reads(rig, double):
     head = rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2")})
     double.add_pull(7, head, owner="stranger", author="eve")
@@ -141,6 +148,7 @@ def test_a_fork_whose_token_only_reads(rig, double):
 
 
 @pytest.mark.parametrize("suites", [["integration", "load"], ["load"]])
+@pytest.mark.long
 def test_a_dispatch_with_inputs(rig, suites):
     """Of one artifact alone `download-artifact` makes no folder of its name."""
     rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2")})
@@ -235,6 +243,7 @@ def test_a_push_to_main_that_was_not_judged_teaches_nothing(rig):
     assert git(rig.remote, "rev-parse", "main") == before
 
 
+@pytest.mark.long
 def test_a_group_of_the_merge_queue_is_judged_against_its_base(rig):
     rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2")})
     head = rig.git("rev-parse", "HEAD")
@@ -321,6 +330,7 @@ def test_a_forged_report_is_green_and_its_forger_is_named_first(rig, double):
     assert "> - `conftest.py` decides how this is judged" in double.bodies(7)[0]
 
 
+@pytest.mark.long
 def test_names_that_hold_scripts_are_inert(rig, tmp_path):
     owned = tmp_path / "owned"
     hostile = f'"; touch {owned}; echo "$(touch {owned})`touch {owned}`'
@@ -333,6 +343,7 @@ def test_names_that_hold_scripts_are_inert(rig, tmp_path):
     assert not owned.exists()
 
 
+@pytest.mark.long
 def test_a_second_job_of_one_name_stops_at_once(rig, double):
     """A matrix whose jobs all bear the name `gate`: what the first one found stays."""
     rig.change({"service.py": SERVICE.replace("CALLS = 1", "CALLS = 2")})
@@ -353,6 +364,7 @@ def test_a_second_job_of_one_name_stops_at_once(rig, double):
 
 
 @pytest.mark.parametrize("same", [True, False])
+@pytest.mark.long
 def test_a_further_attempt_is_for_the_job_that_had_the_name(same, rig):
     """Else the job that was refused could be first this time, and its green replace the other one's red."""
     rig.change({"service.py": SERVICE + "\n# a remark\n"})

@@ -1,9 +1,12 @@
 """How large the memory gets: bounded by its window, however many runs were accepted."""
 
+import pytest
+
 from gate.baseline.pruning import KEPT
 from tests.gate.bench.year import ENVIRONMENTS, METRICS, TESTS, files_of, remembered
 
 
+@pytest.mark.long
 def test_the_memory_stays_small_and_stops_growing():
     """60 metrics, 45 tests and 60 runs in three environments: 2 MB are allowed."""
     sizes = [sum(map(len, files_of(baseline).values())) for baseline in remembered(240)]
@@ -12,6 +15,7 @@ def test_the_memory_stays_small_and_stops_growing():
     assert sizes[-1] > KEPT * 3 * METRICS * len('"api.endpoint_1.p50":20.0,'), "it does hold the runs"
 
 
+@pytest.mark.long
 def test_a_line_of_it_is_a_metric_a_test_or_a_run():
     *_, last = remembered(200)
     files = files_of(last)
