@@ -8,7 +8,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-Kind = Literal["file", "project", "distribution", "variable", "environment", "service", "process", "outside"]
+Kind = Literal[
+    "file", "project", "distribution", "variable", "environment", "service", "process", "outside", "test"
+]
 State = Literal["seen", "inert", "unaccounted"]
 
 

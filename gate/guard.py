@@ -1,12 +1,15 @@
 """Ends what a gate left that was killed: waits for the end of a pipe whose other end the gate alone holds.
 
-Run as a script, `python guard.py TOKEN`. Lines of its input are process groups and directories that begin
-(`+123`, `+/tmp/x`) or are over (`-123`, `-/tmp/x`). What the gate starts has the token in its environment.
+Run as a script, `python guard.py TOKEN`. Lines of its input are process groups, directories and
+commands that begin (`+123`, `+/tmp/x`, `+!{...}`) or are over (`-123`). What the gate starts has the token in
+its environment. A command cleans up: it is run when the processes are gone.
 """
 
+import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -14,6 +17,8 @@ from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "REGRESSION_GATE_GUARD"
+COMMAND: Final = "!"
+"""What a command begins with."""
 _POLITE: Final = 2.0
 """Seconds between asking to end and killing."""
 _CERTAIN: Final = 1.0
@@ -24,8 +29,10 @@ def main() -> None:
     """Wait, then end what is left."""
     os.chdir("/")  # nobody shall wait for this process to leave a directory
     left = set[str]()
+    order: dict[str, None] = {}
     for line in sys.stdin:
-        (left.add if line.startswith("+") else left.discard)(line[1:].rstrip("\n"))
+        (left.add if line.startswith("+") else left.discard)(name := line[1:].rstrip("\n"))
+        order[name] = None
     if not left:
         return  # it ended in order; what its suites leave running on purpose stays
     groups = {int(name) for name in left if name.isdecimal()}
@@ -38,8 +45,26 @@ def main() -> None:
                     os.kill(process, number)
                 told.add((process, number))
             time.sleep(_LOOK)
-    for name in left - {str(group) for group in groups}:
+    commands = [name for name in order if name in left and name.startswith(COMMAND)]
+    for command in reversed(commands):
+        _run(command.removeprefix(COMMAND))
+    for name in left - {str(group) for group in groups} - {*commands}:
         shutil.rmtree(name, ignore_errors=True)
+
+
+def _run(told: str) -> None:
+    """Run a command to its end, or as long as it may take."""
+    with suppress(OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError):
+        said = json.loads(told)
+        subprocess.run(
+            said["command"],
+            shell=True,
+            cwd=said["cwd"],
+            env=said["env"],
+            stdin=subprocess.DEVNULL,
+            timeout=said["seconds"],
+            check=False,
+        )
 
 
 def _alive(groups: set[int], mark: bytes) -> set[int]:

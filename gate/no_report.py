@@ -19,6 +19,8 @@ _OWN_FILE: Final = "--json-report-file"
 _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
 _UNKNOWN_OPTION: Final = re.compile(r"unrecognized arguments:.*--json-report")
+_EXCEPTION: Final = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Warning)(?::|$)")
+"""The last line of a traceback."""
 _NO_PLUGIN: Final = re.compile(r"No module named pytest\b")
 
 
@@ -55,6 +57,10 @@ def why_no_report(command: str, code: int, said: str, *, heard: bool, running: C
         (
             _NO_PLUGIN.search(said),
             f"ran a Python without pytest or the gate's plugin: {last}; install both there: {_INSTALL}",
+        ),
+        (
+            code and not heard and _EXCEPTION.match(last),
+            f"ended with exit code {code} before its tests began: {last}",
         ),
         (not heard and code in {0, 1}, f"left no report (exit code {code}): {unreached(command)}"),
         (

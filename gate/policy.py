@@ -1,7 +1,7 @@
 """The policy: what thresholds.yaml says, in types, and which entry holds for which metric."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -55,9 +55,51 @@ SUITE_NAME: Final = r"(?!(?:verdict|waivers|confirmation)$|.*\.[0-9]+-of-[0-9]+$
 """Its reports are files of this name, beside some of the gate; `api.1-of-2` is a share of another suite."""
 
 
+SERVICE_NAME: Final = r"[A-Za-z][A-Za-z0-9_.-]*"
+VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+
+
 def is_suite(name: str) -> bool:
     """Whether a suite may be called so."""
     return re.fullmatch(SUITE_NAME, name) is not None
+
+
+DEFAULT_READY_TIMEOUT: Final = Quantity(60, "s")
+LOOPBACK: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process that suites need beside them; `$GATE_PORT` and the like stand in its texts."""
+
+    name: str
+    run: str = ""
+    """The command, for the shell; empty: it is shared, and runs already."""
+    ready: str = "port"
+    """When it can be used: `port`, a URL that answers, or a part of a line that it prints."""
+    env: tuple[tuple[str, str], ...] = ()
+    cwd: str = ""
+    """The directory it runs in, relative to that of the policy."""
+    prepare: str = ""
+    """What is run before it starts: migrations, a database."""
+    cleanup: str = ""
+    """What is run when it has ended, however the gate ends."""
+    timeout: Quantity = DEFAULT_READY_TIMEOUT
+    """How long `prepare` may take, and how long it may take to get ready."""
+    after: tuple["Service", ...] = ()
+    """Those that have to be ready before."""
+    shared: bool = False
+    """It belongs to neither side: somebody else has started it."""
+    host: str = LOOPBACK
+    port: int = 0
+    """0: a free one each time."""
+
+    @property
+    def and_earlier(self) -> Iterator["Service"]:
+        """It, behind those that it comes after."""
+        for service in self.after:
+            yield from service.and_earlier
+        yield self
 
 
 @dataclass(frozen=True)
@@ -79,6 +121,8 @@ class Suite:
     """Two of it cannot run at once."""
     prepare: str = ""
     """Makes what git ignores; run in the trees that the gate checks out."""
+    needs: tuple[Service, ...] = ()
+    """Services that run beside it."""
 
 
 class Specificity(NamedTuple):
@@ -253,6 +297,19 @@ class Policy:
             or name.startswith(f"{baseline}/")
             or any(path_glob(pattern).fullmatch(name) for pattern in (*_PROTECTED, *self.protected.split()))
         )
+
+    @property
+    def shared_addresses(self) -> list[str]:
+        """Where services are that belong to neither side."""
+        needed = (
+            service for suite in self.suites.values() for one in suite.needs for service in one.and_earlier
+        )
+        own = (f"{service.host}:{service.port}" for service in needed if service.shared)
+        return list(dict.fromkeys((*self.shared.split(), *own)))
+
+    def services_of(self, command: str) -> tuple[Service, ...]:
+        """What the suite with a command needs beside it."""
+        return next((suite.needs for suite in self.suites.values() if suite.run == command), ())
 
     def known_failure(self, nodeid: str) -> KnownFailure | None:
         """The most specific entry about a test; of two that are as specific the later one."""

@@ -4,6 +4,7 @@ If this process itself is killed, its guard (`gate.guard`) ends them, and remove
 """
 
 import fcntl
+import json
 import os
 import secrets
 import signal
@@ -20,6 +21,7 @@ from typing import IO, Final
 
 from gate import guard
 
+_END_SECONDS: Final = 5.0
 _KILL_SECONDS: Final = 1.0
 """How long what was killed may take to be gone."""
 
@@ -88,6 +90,40 @@ def guarded(directory: Path) -> Generator[None]:
         yield
     finally:
         _guard.tell(f"-{directory}")
+
+
+@contextmanager
+def cleaned_up(command: str, *, cwd: Path, env: Mapping[str, str], seconds: float) -> Generator[None]:
+    """Run a command when the block ends, or when this process is killed in it.
+
+    Args:
+        command: for the shell.
+        cwd: where it runs.
+        env: its variables.
+        seconds: how long it may take; then it is killed.
+    """
+    told = json.dumps({"command": command, "cwd": str(cwd), "env": dict(env), "seconds": seconds})
+    _guard.tell(f"+{guard.COMMAND}{told}")
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            run_to_end(command, cwd=cwd, env=env, seconds=seconds)
+        _guard.tell(f"-{guard.COMMAND}{told}")
+
+
+def end_processes_of(directory: Path) -> None:
+    """Kill every process of this user whose environment names a directory.
+
+    A process whose start was interrupted, or that left its group, is found in no other way.
+    """
+    import psutil  # noqa: PLC0415 - of a comparison and of services alone
+
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and any(str(directory) in v for v in process.environ().values()):
+                process.kill()
+                process.wait(timeout=_END_SECONDS)
 
 
 class BusyError(Exception):

@@ -17,7 +17,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final, Literal
 
 import msgspec
@@ -30,8 +29,9 @@ from gate.no_report import error_in, while_running, why_no_report
 from gate.policy import Policy, Suite
 from gate.processes import fresh_directory, process_group
 from gate.readers.naming import report_stem, run_command, shard_in, suite_in
+from gate.services.serving import Place, ServiceError, serving
 from pytest_regression_gate.pipes import Address, Pipe
-from pytest_regression_gate.protocol import TWICE, Progress, begun, progress_from
+from pytest_regression_gate.protocol import TWICE, Progress, begun, progress_from, selection
 from pytest_regression_gate.variables import (
     LIBRARIES_VARIABLE,
     PROGRESS_VARIABLE,
@@ -171,7 +171,7 @@ def run_tests(
     """
     with fresh_directory("gate-run-") as directory:
         select = directory / "select"
-        select.write_text("\n".join(nodeids), encoding="utf-8")
+        select.write_bytes(selection(nodeids))
         chosen = {SELECT_VARIABLE: str(select)}
         return _measure(suite, root, report, log=log, listen=listen, shard=shard, added=chosen)[1]
 
@@ -184,7 +184,7 @@ def _measure(
     log: Path,
     listen: Callable[[Progress], None],
     shard: Shard | None,
-    added: Mapping[str, str] = MappingProxyType({}),
+    added: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
     """Run a suite's command; its exit code and, if it left no report, why."""
     heard = threading.Event()
@@ -198,9 +198,26 @@ def _measure(
             running.pop(event.finished, None)
         listen(event)
 
-    variables = partial(_environment, suite, shard or Shard(1, 1), report, added)
     begun(report).unlink(missing_ok=True)
-    code, problem = _execute(suite, root, variables, log, hear)
+    place = Place(
+        root,
+        "head",
+        _environment(),
+        logs=lambda service: log.with_name(f"{log.stem}@{service}.log"),
+        listen=lambda line: hear(Progress(waiting=line)),
+    )
+    try:
+        with serving(suite.needs, place) as services:
+            variables = partial(
+                _variables, suite, shard or Shard(1, 1), report, {**(added or {}), **services.variables}
+            )
+            code, problem = _execute(suite, root, variables, log, hear)
+            services.check()
+    except ServiceError as error:
+        with log.open("a", encoding="utf-8") as output:
+            output.write(f"\n{error}\n")
+        report.unlink(missing_ok=True)
+        return -1, error.line
     if read_if_plain(begun(report)) == TWICE.encode():
         report.unlink(missing_ok=True)
         problem = problem or _TWICE
@@ -370,14 +387,19 @@ def _execute(
     return code, ""
 
 
-def _environment(
+def _environment() -> dict[str, str]:
+    """The variables of the suite's processes and its services'."""
+    inherited = {name: value for name, value in os.environ.items() if name != SESSION_VARIABLE}
+    return {**inherited, "PATH": search_path(os.environ.get("PATH", ""))}
+
+
+def _variables(
     suite: Suite, shard: Shard, report: Path, added: Mapping[str, str], progress: Address
 ) -> dict[str, str]:
     options = ["--json-report", f"--json-report-file={report}", f"--json-report-omit={_OMIT}"]
     given = os.environ.get("PYTEST_ADDOPTS", "")
     return {
-        **{name: value for name, value in os.environ.items() if name != SESSION_VARIABLE},
-        "PATH": search_path(os.environ.get("PATH", "")),
+        **_environment(),
         "PYTEST_ADDOPTS": f"{given} {shlex.join(options)}".strip(),
         SUITE_VARIABLE: suite.name,
         LIBRARIES_VARIABLE: suite.libraries,

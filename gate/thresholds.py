@@ -16,14 +16,19 @@ from gate.model import MOST_SHARDS
 from gate.policy import (
     DEFAULT_BASELINE,
     DEFAULT_BUDGET,
+    DEFAULT_READY_TIMEOUT,
     DEFAULT_TIMEOUT,
     FILE_NAME,
+    LOOPBACK,
     OFF,
     PATTERN,
+    SERVICE_NAME,
     SUITE_NAME,
+    VARIABLE,
     Entry,
     KnownFailure,
     Policy,
+    Service,
     Suite,
     beyond_warning,
     is_suite,
@@ -42,6 +47,8 @@ class Field:
 
     read: Callable[[str], Any]
     schema: dict[str, Any]
+    listed: bool = False
+    """It may be a list, too; read as its items with spaces between them."""
 
 
 _OFF: Final = ("off", "Off", "OFF", "false", "False", "FALSE")
@@ -100,6 +107,7 @@ def _tolerance(description: str, *, off: bool = False) -> Field:
 
 
 _BOOLEANS: Final = {"true": True, "false": False}
+_SAYS_YES: Final = tuple(word for yes in ("true", "yes", "on") for word in (yes, yes.title(), yes.upper()))
 _YES_NO: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -186,6 +194,32 @@ def _whole(description: str, most: int) -> Field:
     return Field(read, {"type": "integer", "minimum": 1, "maximum": most, "description": description})
 
 
+def _service_names(description: str) -> Field:
+    def read(text: str) -> tuple[str, ...]:
+        for name in text.split() or [text]:
+            if not re.fullmatch(SERVICE_NAME, name):
+                raise _BadValueError(f"{name!r} is no name of a service; write e.g. [api]")
+        return tuple(dict.fromkeys(text.split()))
+
+    names = {"type": "string", "pattern": rf"^\s*{SERVICE_NAME}(?:\s+{SERVICE_NAME})*\s*$"}
+    items = {
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "string", "pattern": f"^{SERVICE_NAME}$"},
+    }
+    return Field(read, {"anyOf": [items, names], "description": description}, listed=True)
+
+
+def _directory(description: str) -> Field:
+    def read(text: str) -> str:
+        if text.startswith("/") or ".." in text.split("/") or not text.strip():
+            raise _BadValueError(f"{text!r} is no directory below that of this file; write e.g. services/api")
+        return text
+
+    pattern = r"^(?!/)(?!(?:.*/)?\.\.(?:/|$))(?=.*\S).*$"
+    return Field(read, {"type": "string", "pattern": pattern, "description": description})
+
+
 def _branch(description: str) -> Field:
     pattern = r"(?!.*(?:\.\.|\.lock(?:/|$)|//))[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
 
@@ -236,9 +270,29 @@ SUITE: Final = {
     "exclusive": _choice(
         "Two of it cannot run at once, e.g. for a fixed port: base and head run one after the other.", _YES_NO
     ),
+    "needs": _service_names(
+        "Services that run beside it, e.g. [api]; $GATE_PORT is the port of the first one."
+    ),
     "prepare": _text("Command that makes what git ignores, run in the tree of the base before its tests."),
     "shards": _whole("How many reports make the suite whole (default: as the reports say).", MOST_SHARDS),
     "timeout": _time(f"Stop the suite after this time (default {DEFAULT_TIMEOUT})."),
+}
+SERVICE: Final = {
+    "run": _text(
+        "The command, run by the shell; it listens on $GATE_PORT of 127.0.0.1, and does not fork away."
+    ),
+    "ready": _text(
+        "When it can be used: its port accepts connections (port, the default), a URL answers with a status "
+        "below 400, or a line that it prints has this text."
+    ),
+    "cwd": _directory("The directory it runs in, relative to this file (default: that of this file)."),
+    "prepare": _text("Command that is run before it starts, e.g. migrations or createdb $GATE_ID."),
+    "cleanup": _text("Command that is run after its end, however the gate ends, e.g. dropdb $GATE_ID."),
+    "timeout": _time(f"How long prepare may take, and getting ready (default {DEFAULT_READY_TIMEOUT})."),
+    "after": _service_names("Services that have to be ready before it starts."),
+    "shared": _choice("Somebody else has started it, and it belongs to neither side.", _YES_NO),
+    "host": _text(f"Where a shared service can be reached (default {LOOPBACK})."),
+    "port": _whole("The port of a shared service (default for others: a free one).", 65_535),
 }
 DEFAULTS: Final = {
     "tolerance": _tolerance("How much worse than the baseline is acceptable."),
@@ -298,7 +352,7 @@ def parse_policy(text: str, source: str = FILE_NAME) -> Policy:
     return _Reader(source).policy(read_yaml(text, source))
 
 
-_SECTIONS: Final = ("suites", "defaults", "github", "metrics", "known_failures")
+_SECTIONS: Final = ("services", "suites", "defaults", "github", "metrics", "known_failures")
 
 
 class _Reader:
@@ -326,7 +380,8 @@ class _Reader:
                 f"version {plain['version']} is not known here; this gate reads version 1",
             )
         of_all = {key: plain.pop(key) for key in ("libraries", "watch") if key in plain}
-        suites = self._suites(top["suites"], of_all) if "suites" in top else {}
+        services = self._services(top["services"]) if "services" in top else {}
+        suites = self._suites(top["suites"], of_all, services) if "suites" in top else {}
         if "suites" not in top:
             self._mistake(document.place, "'suites:' is missing; add e.g. suites: {api: {run: pytest tests}}")
         defaults: dict[str, Any] = {}
@@ -345,12 +400,98 @@ class _Reader:
         sections: dict[str, Any] = {"suites": suites, "entries": entries, "known_failures": known}
         return Policy(source=self.source, **sections, **settings, **defaults, **github)
 
-    def _suites(self, node: Located, of_all: Mapping[str, str]) -> dict[str, Suite]:
+    def _services(self, node: Located) -> dict[str, Service]:
+        given: dict[str, dict[str, Any]] = {}
+        sections: dict[str, Mapping[str, Located]] = {}
+        for name, service in self._section(node, "services", None).items():
+            where = f"services.{name}"
+            if not re.fullmatch(SERVICE_NAME, name):
+                self._mistake(node.keys[name], f"service {name!r}: use letters, digits, '.', '_' and '-'")
+            section = self._section(service, where, (*SERVICE, "env"))
+            values = self._fields(section, SERVICE, f"{where}.")
+            if "env" in section:
+                values["env"] = self._environment(section["env"], f"{where}.env")
+            if isinstance(service.value, dict):
+                self._check_service(values, section, where, service.place)
+            given[name], sections[name] = values, section
+        services: dict[str, Service] = {}
+
+        def add(name: str, above: tuple[str, ...]) -> Service | None:
+            if name in above:
+                circle = " -> ".join((*above[above.index(name) :], name))
+                self._mistake(
+                    node.keys[name], f"services.{name}.after: services wait for each other: {circle}"
+                )
+                return None
+            if name not in services:
+                values = given[name]
+                earlier = self._known_services(
+                    values.pop("after", ()),
+                    given,
+                    sections[name].get("after"),
+                    f"services.{name}.after",
+                )
+                after = [add(one, (*above, name)) for one in earlier]
+                services[name] = Service(name=name, after=tuple(one for one in after if one), **values)
+            return services[name]
+
+        for name in given:
+            add(name, ())
+        return services
+
+    def _environment(self, node: Located, where: str) -> tuple[tuple[str, str], ...]:
+        values: list[tuple[str, str]] = []
+        for name, value in self._section(node, where, None).items():
+            if not re.fullmatch(VARIABLE, name):
+                self._mistake(node.keys[name], f"{where}: {name!r} is no name of a variable")
+            if not isinstance(value.value, str):
+                self._mistake(value.place, f"{where}.{name} must be a single value, not {value.kind}")
+                continue
+            values.append((name, value.value))
+        return tuple(values)
+
+    def _check_service(
+        self, values: Mapping[str, Any], section: Mapping[str, Located], where: str, place: Place
+    ) -> None:
+        if values.get("shared"):
+            if "run" in section:
+                self._mistake(
+                    section["run"].place,
+                    f"{where}: a shared service is started by somebody else; remove 'run'",
+                )
+            if "port" not in section:
+                self._mistake(
+                    place, f"{where}: 'port' is missing; a shared service listens somewhere, e.g. port: 5432"
+                )
+        else:
+            if "run" not in section:
+                self._mistake(place, f"{where}: 'run' is missing; add the command, or shared: true")
+            for key in section.keys() & {"host", "port"}:
+                self._mistake(
+                    section[key].place,
+                    f"{where}.{key} is for a shared service; let others listen on $GATE_PORT of {LOOPBACK}",
+                )
+
+    def _known_services(
+        self, names: Iterable[str], known: Iterable[str], node: Located | None, where: str
+    ) -> list[str]:
+        allowed = list(known)
+        for name in names:
+            if name not in allowed and node is not None:
+                near = get_close_matches(name, allowed, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "describe it below 'services:'"
+                self._mistake(node.place, f"{where}: unknown service {name!r}; {hint}")
+        return [name for name in names if name in allowed]
+
+    def _suites(
+        self, node: Located, of_all: Mapping[str, str], services: Mapping[str, Service]
+    ) -> dict[str, Suite]:
         suites: dict[str, Suite] = {}
         for name, suite in self._section(node, "suites", None).items():
             if not is_suite(name):
                 self._mistake(node.keys[name], f"suite {name!r}: {_not_a_suite(name)}")
-            values = self._fields(self._section(suite, f"suites.{name}", SUITE), SUITE, f"suites.{name}.")
+            section = self._section(suite, f"suites.{name}", SUITE)
+            values = self._fields(section, SUITE, f"suites.{name}.")
             if "run" not in values:
                 if isinstance(suite.value, dict) and "run" not in suite.value:
                     self._mistake(
@@ -358,7 +499,18 @@ class _Reader:
                         f"suites.{name}: 'run' is missing; add the command, e.g. run: pytest tests",
                     )
                 continue
+            needed = self._known_services(
+                values.pop("needs", ()), services, section.get("needs"), f"suites.{name}.needs"
+            )
+            values["needs"] = tuple(services[one] for one in needed)
             suites[name] = Suite(name=name, **of_all, **values)
+            other = next((one for one in suites.values() if one.run == suites[name].run), suites[name])
+            if other.needs != suites[name].needs:
+                self._mistake(
+                    suite.place,
+                    f"suites.{name}: suite {other.name!r} has the same 'run' and needs other services; "
+                    "the command decides which services run beside it",
+                )
         if not suites and not self.mistakes:
             self._mistake(node.place, "suites: name at least one suite, e.g. api: {run: pytest tests}")
         return suites
@@ -437,6 +589,8 @@ class _Reader:
         values: dict[str, Any] = {}
         for key in table.keys() & section.keys():
             node = section[key]
+            if table[key].listed and isinstance(node.value, list):
+                node = self._joined(node, f"{where}{key}")
             if not isinstance(node.value, str):
                 self._mistake(node.place, f"{where}{key} must be a single value, not {node.kind}")
                 continue
@@ -446,11 +600,20 @@ class _Reader:
                 self._mistake(node.place, f"{where}{key}: {error}")
                 continue
             kind = table[key].schema.get("type")
-            if kind == "string" and not node.is_text:
+            if (kind == "string" or table[key].listed) and not node.is_text:
                 self._mistake(node.place, f'{where}{key} must be a string; write "{node.value}" in quotes')
             if kind == "integer" and node.is_text:
                 self._mistake(node.place, f"{where}{key} must be an integer; remove the quotes")
         return values
+
+    def _joined(self, node: Located, where: str) -> Located:
+        """A list of plain values as one text."""
+        items = node.value if isinstance(node.value, list) else []
+        for item in items:
+            if not isinstance(item.value, str) or not item.is_text or not item.value or " " in item.value:
+                self._mistake(item.place, f"{where}: each item must be a name, not {item.kind}")
+                return Located("-", node.place, is_text=True)
+        return Located(" ".join(str(item.value) for item in items), node.place, is_text=True)
 
     def _mistake(self, place: Place, message: str) -> None:
         self.mistakes.append(Mistake(place, message))
@@ -460,6 +623,22 @@ def _not_a_suite(name: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         return "the gate writes files of such a name; choose another one"
     return "use letters, digits, '.', '_' and '-'; it names a file"
+
+
+def _service_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """A service is started by the gate, or shared: each has keys of its own."""
+    schema["properties"]["env"] = {
+        "type": "object",
+        "propertyNames": {"pattern": f"^{VARIABLE}$"},
+        "additionalProperties": {"type": ["string", "number", "boolean"]},
+        "description": "Variables for it, prepare and cleanup; $NAME stands for a variable of the gate's.",
+    }
+    says = {"required": ["shared"], "properties": {"shared": {"enum": [*_SAYS_YES, True]}}}
+    return schema | {
+        "if": says,
+        "then": {"required": ["port"], "properties": {"run": False}},
+        "else": {"required": ["run"], "properties": {"host": False, "port": False}},
+    }
 
 
 def json_schema() -> dict[str, Any]:
@@ -475,6 +654,11 @@ def json_schema() -> dict[str, Any]:
 
     schema = mapping(TOP, ["version", "suites"])
     schema["properties"] |= {
+        "services": {
+            "type": "object",
+            "propertyNames": {"pattern": f"^{SERVICE_NAME}$"},
+            "additionalProperties": _service_schema(mapping(SERVICE, [])),
+        },
         "suites": {
             "type": "object",
             "minProperties": 1,

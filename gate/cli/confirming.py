@@ -90,7 +90,7 @@ def confirm(
     try:
         with two_sides(root, *commits) as pair:
             commands = dict.fromkeys(question.command for question in questions)
-            equipped = equip_all(pair, commands, policy.install, listen)
+            equipped = equip_all(pair, commands, policy, listen)
             for what in equipped.values():
                 for difference in what.unaccounted:
                     complain(f"{difference.what}: {difference.why}")

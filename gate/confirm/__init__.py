@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from gate.accounts import NO_ACCOUNT, merged
+from gate.accounts import NO_ACCOUNT, Account, Difference, Reached, merged
 from gate.confirm.accounting import PROSE
 from gate.confirm.base import base_counts, counting_tests
 from gate.confirm.compare import ALL_RANKS, Comparison, compare
@@ -111,7 +111,7 @@ def confirm(
     known, exclusive = NO_ACCOUNT, dict[str, str]()
     try:
         with two_sides(root, base) as pair:
-            equipped = equip_all(pair, work.commands(policy), policy.install, listen)
+            equipped = equip_all(pair, work.commands(policy), policy, listen)
             _prepare(equipped, policy, listen)
             known, exclusive = survey(equipped, work.asked, work.names, policy, listen)
             if earlier:
@@ -155,6 +155,7 @@ def confirm(
         result = Comparison(not_comparable=tuple(question.metric for question in work.questions))
         reason = str(error).partition("\n")[0].rstrip(":")
         notes += (f"the base has no rules yet and was not measured: {reason}",)
+    known = merged((known, _not_measured_again(result)))
     found = Confirmation(
         evidence=result.evidence,
         reruns=reruns,
@@ -231,6 +232,25 @@ def _work(
     counts = not earlier and not first and not all(map(PROSE.fullmatch, names))
     counted = counting_tests(run, policy, behind) if counts else {}
     return _Work(names, questions, frozenset(wanted), failed, asked, counted)
+
+
+def _not_measured_again(result: Comparison) -> Account:
+    """Tests that measure something else in the comparison than in the run: it says nothing about them."""
+    differences = [
+        Difference(
+            "test",
+            nodeid,
+            "unaccounted",
+            f"in the comparison this test does not measure {', '.join(names)}: it is skipped or fails "
+            "there, or uses other names",
+            "let it measure the same, under the same names, when one process runs it without the other tests",
+        )
+        for nodeid, names in result.lost.items()
+    ]
+    return Account(
+        tuple(differences),
+        {one.what: Reached(touched=True, unaccounted=(place,)) for place, one in enumerate(differences)},
+    )
 
 
 def _notes(result: Comparison, exclusive: Mapping[str, str]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What a look at both sides says of each difference: seen, inert or unaccounted."""
 
 import filecmp
+import json
 import os
 import re
 import shutil
@@ -51,7 +52,10 @@ _MADE_BY_TESTS: Final = re.compile(
 """What is written by the way, and makes no difference that anybody meant."""
 _MOST_IGNORED: Final = 5
 PREPARE: Final = "create it for the base with prepare: of the suite in thresholds.yaml"
-_IN_A_FIXTURE: Final = "start it in a fixture, so that each side has its own; or, "
+_OWN: Final = (
+    "let the gate start one on each side: add services: {{{}}} to thresholds.yaml "
+    "and needs: [{}] to the suite{}; or, "
+)
 _SHARED: Final = "if it never runs code of this repository, add {} to shared: in thresholds.yaml"
 
 
@@ -317,14 +321,31 @@ def _of_peers(scene: Scene) -> Iterator[_Found]:
             elif (worker := scene.look.workers.get(peer.port)) and scene.loose:
                 edits = f"the change edits {_some(scene.loose)}"
                 why = f"a process that the tests did not start uses it ({_short(worker)}), and {edits}"
-                remedy = f"{_IN_A_FIXTURE}{_SHARED.format(peer.address)}"
+                remedy = f"{_entry(Peer('', '', command=worker), scene)}{_SHARED.format(peer.address)}"
                 yield _Found(Difference("service", peer.address, "unaccounted", why, remedy), reaches)
         elif loose := scene.run_by(peer):
             who = f"this service ({_short(peer.command)})" if peer.command else "this service"
             edits = f"the change edits {_some(loose)}"
             why = f"both sides talk to {who}, which the tests did not start, and {edits}"
-            remedy = f"{_IN_A_FIXTURE}{_SHARED.format(peer.address)}"
+            remedy = f"{_entry(peer, scene)}{_SHARED.format(peer.address)}"
             yield _Found(Difference("service", peer.address, "unaccounted", why, remedy), reaches)
+
+
+def _entry(peer: Peer, scene: Scene) -> str:
+    """How the policy declares a service that was found running; without a port it is a worker."""
+    name, command, fixed = ("api" if peer.port else "worker"), peer.command or "COMMAND", ""
+    entry = {"run": command}
+    if peer.port:
+        entry["run"] = re.sub(rf"(?<!\d){re.escape(peer.port)}(?!\d)", "$GATE_PORT", command)
+        fixed = "" if "$GATE_PORT" in entry["run"] else ", and let both use $GATE_PORT"
+    else:
+        entry["ready"] = "A TEXT THAT IT PRINTS"
+    place = Path(peer.directory)
+    root = scene.equipped.sides[1].root
+    if peer.directory and place != root and place.is_relative_to(root):
+        entry["cwd"] = str(place.relative_to(root))
+    shown = ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items())
+    return _OWN.format(f"{name}: {{{shown}}}", name, fixed)
 
 
 def _is_local(peer: Peer) -> bool:

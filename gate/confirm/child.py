@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from gate.confirm.course import Course, Stop
+from gate.confirm.services import services_of
 from gate.no_report import unreached
 from gate.processes import process_group
 from gate.sides.side import LaunchError, Side
@@ -28,6 +29,7 @@ from pytest_regression_gate.protocol import (
     Waiting,
     Whole,
     answer_from,
+    selection,
 )
 from pytest_regression_gate.variables import (
     LOCKSTEP_VARIABLE,
@@ -57,6 +59,11 @@ class Task:
     """Metric of such a test -> the unit that it is asked in."""
     patience: float = 60.0
     """Seconds without a sign of life after which a side counts as hung."""
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """What is to be measured: operations, and tests as a whole."""
+        return frozenset((*self.subjects, *self.whole))
 
 
 _A = TypeVar("_A", Round, Whole)
@@ -228,7 +235,7 @@ def started(
         notes: the file in which its processes note what they reach; None: nobody looks.
     """
     select = directory / "select"
-    select.write_text("\n".join(task.tests), encoding="utf-8")
+    select.write_bytes(selection(task.tests))
     log = directory / f"{side.name}.log"
     with ExitStack() as stack:
         commands, answers = (
@@ -238,11 +245,12 @@ def started(
             str(commands.address), str(answers.address), list(task.subjects), list(task.whole), core
         )
         added = {SELECT_VARIABLE: str(select), LOCKSTEP_VARIABLE: msgspec.json.encode(lockstep).decode()}
+        services = stack.enter_context(services_of(side, seed, notes))
         process = stack.enter_context(
             process_group(
                 [sys.executable, "-IS", str(_SHIM), str(os.getpid()), side.moved(task.command)],
                 cwd=side.root,
-                env=side.environment(seed, notes) | added,
+                env=side.environment(seed, notes) | added | services,
                 output=stack.enter_context(log.open("wb")),
                 grace=2.0,
             )

@@ -18,7 +18,7 @@ from gate.confirm.launch import LaunchResult, Pace, launch, launch_apart
 from gate.confirm.plan import Costs, Question, next_batch
 from gate.evidence import MAX_LAUNCHES, Decision, Evidence, Pair, weigh
 from gate.sides.side import Side
-from pytest_regression_gate.metrics import statistic_of
+from pytest_regression_gate.metrics import statistic_of, subject_of
 
 _FIRST: Final = 0.5
 """Part of the budget in which nothing else is measured while a suspicion is open."""
@@ -51,6 +51,8 @@ class Comparison:
     """Metrics of which base and head gave nothing to compare."""
     failing: tuple[str, ...] = ()
     """Tests of such metrics that fail on the head alone, though they passed in its run (nodeids)."""
+    lost: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    """Test -> what it measured in the run and does not measure in the comparison, on the head itself."""
 
 
 _NOTHING: Final[Mapping[str, Evidence]] = {}
@@ -81,6 +83,8 @@ class _State:
     """By command: the ways of base and head."""
     failed: set[str] = field(default_factory=set[str])
     """Tests that failed on the head alone (nodeids)."""
+    lost: set[str] = field(default_factory=set[str])
+    """Metrics that the head itself did not come to when it was asked last."""
     missed: dict[str, int] = field(default_factory=dict[str, int])
     """Metric -> launches in a row that should have measured it and did not."""
 
@@ -167,8 +171,14 @@ def compare(
     unmeasured = [metric for metric, found in state.pairs.items() if not found]
     result.not_reached = tuple(metric for metric in unmeasured if metric not in state.gone)
     result.not_comparable = tuple(metric for metric in unmeasured if metric in state.gone)
-    gone = {q.nodeid: None for q in questions if q.metric in result.not_comparable}
-    result.failing = tuple(nodeid for nodeid in gone if nodeid in state.failed)
+    gone = [question for question in questions if question.metric in result.not_comparable]
+    result.failing = tuple(dict.fromkeys(q.nodeid for q in gone if q.nodeid in state.failed))
+    lost: dict[str, list[str]] = {}
+    for question in gone:
+        if question.metric in state.lost:
+            names = lost.setdefault(question.nodeid, [])
+            names += [name] if (name := subject_of(question.metric)) not in names else []
+    result.lost = lost
     return result
 
 
@@ -232,7 +242,9 @@ def _measure(
             if question.metric in done.pairs:
                 state.pairs[question.metric].append(done.pairs[question.metric])
                 state.missed.pop(question.metric, None)
+                state.lost.discard(question.metric)
             elif not done.cut:
+                (state.lost.add if question.subject in done.lost else state.lost.discard)(question.metric)
                 state.missed[question.metric] = state.missed.get(question.metric, 0) + 1
 
 

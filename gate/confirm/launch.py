@@ -48,6 +48,8 @@ class LaunchResult:
     """Tests that passed on the base and did not on the head (nodeids)."""
     cut: bool = False
     """The deadline came before its end."""
+    lost: frozenset[str] = frozenset()
+    """Subjects and tests as a whole that the head did not come to, though it ran to its end."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,13 @@ def launch(sides: tuple[Side, Side], task: Task, pace: Pace, courses: tuple[Cour
         )
         order = (base, head) if pace.seed % 2 == 0 else (head, base)
         at: dict[str, Stop | None] = {}
+        reached: set[str] = set()
         while True:
             for child in (base, head):
                 if not child.waits:
                     at[child.side.name] = child.next_stop()
             here, there = at["base"], at["head"]
+            reached |= {there.operation or there.test} if there else set()
             apart = alone(*courses, here, there)
             result.cut = time.monotonic() > pace.deadline
             if result.cut or (not any(apart) and (here is None or there is None)):
@@ -112,6 +116,7 @@ def launch(sides: tuple[Side, Side], task: Task, pace: Pace, courses: tuple[Cour
         for child in (base, head):
             if at[child.side.name] is None:
                 child.close()
+        result.lost = task.asked - reached if at["head"] is None else frozenset()
     for test in found.keys() - base.failed - head.failed:
         result.pairs |= found[test]
     result.failed = head.failed - base.failed
@@ -143,6 +148,7 @@ def launch_apart(
     base, head = alone["base"], alone["head"]
     result.failed = head.failed - base.failed
     result.cut = base.cut or head.cut
+    result.lost = frozenset() if head.cut else task.asked - head.measuring.keys()
     for test in base.values.keys() & head.values.keys() - base.failed - head.failed:
         result.pairs |= _paired_once(base.values[test], head.values[test])
     for one in (base, head):

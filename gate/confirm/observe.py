@@ -14,11 +14,11 @@ import psutil
 
 from gate.confirm.child import Child, Task, started
 from gate.confirm.course import Course
+from gate.processes import end_processes_of
 from gate.sides.footprints import Footprint, Peer, read_footprint
 from gate.sides.peers import is_local
 from gate.sides.side import LaunchError, Side
 from gate.sides.watch import Watch
-from gate.sides.worktrees import end_processes_of
 from pytest_regression_gate.observer import CLEARED
 from pytest_regression_gate.peers import addresses, ended_connections, listener
 

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Protocol
 
+from gate.confirm.services import services_of
 from gate.evidence import Rerun
 from gate.model import Metric, SuiteRun, TestOutcome
 from gate.policy import Policy, Suite
-from gate.processes import process_group
+from gate.processes import end_processes_of, process_group
 from gate.readers import read_run
 from gate.sides.side import Side
-from gate.sides.worktrees import end_processes_of
 from gate.units import amount
+from pytest_regression_gate.protocol import selection
 from pytest_regression_gate.variables import SELECT_VARIABLE
 
 TIMES: Final = 3
@@ -232,19 +233,22 @@ def run_once(
     """
     with tempfile.TemporaryDirectory(dir=side.scratch) as name:
         select, report = Path(name, "select"), Path(name, f"{suite.name}.json")
-        select.write_text("\n".join(nodeids), encoding="utf-8")
+        select.write_bytes(selection(nodeids))
         variables = side.environment(number)
         options = ("--json-report", f"--json-report-file={report}", "--json-report-omit=log,streams,keywords")
         variables["PYTEST_ADDOPTS"] += f" {shlex.join(options)}"
         if nodeids:
             variables[SELECT_VARIABLE] = str(select)
-        with process_group(side.moved(suite.run), cwd=side.root, env=variables) as process:
-            try:
+        try:
+            with (
+                services_of(side, number) as services,
+                process_group(side.moved(suite.run), cwd=side.root, env=variables | services) as process,
+            ):
                 process.wait(timeout=min(seconds, suite.timeout.to("s")))
-            except subprocess.TimeoutExpired:
-                return {}
-            finally:
-                end_processes_of(side.scratch)  # a daemon that stays would serve the other side
+        except subprocess.TimeoutExpired:
+            return {}
+        finally:
+            end_processes_of(side.scratch)  # a daemon that stays would serve the other side
         if not report.exists():
             return {}
         return read_run([report], policy, complete=False).suites

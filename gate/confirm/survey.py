@@ -90,7 +90,7 @@ def survey(
         Scene,
         names=names,
         same_code=change.same_code,
-        shared=policy.shared.split(),
+        shared=policy.shared_addresses,
         ignored=ignored_files(head.tree) if head.tree == head.top else (),
         images=edited_images(*change.edited(lambda name: name.endswith((".yml", ".yaml")))),
         written_since=_written_since(names, head.tree),

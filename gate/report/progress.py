@@ -87,6 +87,8 @@ def _move(bars: Bars, task: TaskID) -> Callable[[Progress], None]:
             bars.update(task, description=escape(one_line(event.started.rpartition("::")[2][:40])))
         if event.finished is not None:
             bars.advance(task)
+        if event.waiting is not None:
+            bars.update(task, description=escape(one_line(event.waiting)))
 
     return listen
 
@@ -101,6 +103,9 @@ def _log_lines(suite: str, console: Console) -> Callable[[Progress], None]:
         total = event.total or total
         done += event.finished is not None
         now = time.monotonic()
+        if event.waiting is not None:
+            line = log_line(f"{suite}: {event.waiting}")
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
         if event.started is None or now - said < _LOG_EVERY:
             return
         said = now

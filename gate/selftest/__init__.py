@@ -21,6 +21,7 @@ from gate.runner import expand
 from gate.selftest.cases import Case, NotCheckedError, Stage, green, read_outcome, rehearse, rewritten
 from gate.selftest.copies import Copy, throw_away_copy
 from gate.selftest.target import choose, narrowed, undivided
+from pytest_regression_gate.protocol import selection
 
 __all__ = ["Case", "SelftestError", "exit_code", "selftest"]
 
@@ -113,7 +114,7 @@ def _set_the_stage(copy: Copy, policy: Policy, thresholds: str, run: Run) -> Sta
     stage = Stage(
         copy, policy, target, thresholds, baseline, inside, metrics, Path(report.get("root") or copy.root)
     )
-    Path(stage.select).write_text("\n".join(target.tests), encoding="utf-8")
+    Path(stage.select).write_bytes(selection(target.tests))
     for file in stage.baseline_files:
         file.unlink()
     rules = copy.root / thresholds

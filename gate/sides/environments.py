@@ -11,6 +11,7 @@ from typing import Final
 from gate.accounts import Difference
 from gate.git import changed_files, head_commit
 from gate.imports import SHARED
+from gate.policy import Policy
 from gate.sides.change import Change, running_workflow
 from gate.sides.manifests import is_manifest, project_names
 from gate.sides.outfit import INSTALL, Outfit, silent
@@ -99,7 +100,7 @@ class Equipped:
 def equip_all(
     pair: tuple[Side, Side],
     commands: Iterable[str],
-    install: str = "",
+    policy: Policy,
     listen: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Equipped]:
     """Let each side use its own code, dependencies and variables, for the commands of some suites.
@@ -109,7 +110,8 @@ def equip_all(
     Args:
         pair: base and head, as they were checked out.
         commands: of suites.
-        install: installs the dependencies of a tree into a new environment; empty: pip replaces what differs.
+        policy: says what a suite needs beside it, and how the dependencies of a tree are installed into a new
+            environment; without that pip replaces what differs.
         listen: called with a line before something is installed.
 
     Raises:
@@ -122,8 +124,10 @@ def equip_all(
         match = _PYTEST.match(command)
         start = match[0] if match else command
         if start not in by_start:
-            by_start[start] = _equip(pair, command, install, listen)
-        equipped[command] = by_start[start]
+            by_start[start] = _equip(pair, command, policy.install, listen)
+        found, services = by_start[start], policy.services_of(command)
+        base, head = (replace(side, services=services) for side in found.sides)
+        equipped[command] = replace(found, sides=(base, head))
     return equipped
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_regression_gate.observer import SEPARATOR
+from pytest_regression_gate.side import in_one_line
 
 _BEFORE_ALL: Final = 0
 """What counts for all tests: collection, fixtures of the session's first test, and other processes."""
@@ -86,6 +87,7 @@ def footprint(lines: Iterable[str], asked: Collection[str]) -> Footprint:
     """
     found = Footprint()
     main, now = "", _BEFORE_ALL
+    names = {in_one_line(nodeid): nodeid for nodeid in asked}
     for line in lines:
         parts = line.rstrip("\n").split(SEPARATOR)
         if len(parts) < _LEAST:  # it was cut
@@ -93,9 +95,9 @@ def footprint(lines: Iterable[str], asked: Collection[str]) -> Footprint:
         pid, kind, *fields = parts
         since = now if pid == main else _BEFORE_ALL
         match kind:
-            case "test" if fields[0] in asked and main in {"", pid}:
+            case "test" if fields[0] in names and main in {"", pid}:
                 main, now = pid, len(found.tests) + 1
-                found.tests.setdefault(fields[0], now)
+                found.tests.setdefault(names[fields[0]], now)
             case "process" if len(fields) == 3:
                 found.processes.append(Process(pid, tuple(fields[0].split(",")), *fields[1:]))
             case "file":
@@ -126,4 +128,4 @@ def read_footprint(file: Path, asked: Collection[str]) -> Footprint:
         text = file.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         text = ""
-    return footprint(text.splitlines(), asked)
+    return footprint(text.split("\n"), asked)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gate.imports import SHARED, search_path
+from gate.policy import Service
 from pytest_regression_gate import side as startup
 from pytest_regression_gate.variables import (
     CACHE_VARIABLE,
@@ -72,6 +73,8 @@ class Side:
     shared: bool = False
     """Whether a link in it leads to the environment of the work tree."""
     overlay: Overlay | None = None
+    services: tuple[Service, ...] = ()
+    """What runs beside its tests."""
     variables: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
     """Variables that are other ones on this side; None: not set."""
 

@@ -10,19 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 import pytest_regression_gate
 from gate.git import add_worktree, prune_worktrees, remove_worktree, top_level, worktrees
 from gate.imports import link_environment, moved_imports
-from gate.processes import guarded
+from gate.processes import end_processes_of, guarded
 from gate.sides.compiled import compiled_elsewhere
 from gate.sides.side import RULER, Side
 
 _PREFIX: Final = "gate-confirm-"
 _LOCK: Final = ".lock"
 """Suffix of the file beside a directory that the process it belongs to holds, however that process ends."""
-_END_SECONDS: Final = 5.0
 
 
 @contextmanager
@@ -87,18 +84,6 @@ def _clear(directory: Path, top: Path, trees: Iterable[Path]) -> None:
     for tree in trees:
         remove_worktree(top, tree)
     shutil.rmtree(directory, ignore_errors=True)
-
-
-def end_processes_of(directory: Path) -> None:
-    """Kill every process of this user whose environment names a directory.
-
-    A process whose start was interrupted, or that left its group, is found in no other way.
-    """
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and any(str(directory) in v for v in process.environ().values()):
-                process.kill()
-                process.wait(timeout=_END_SECONDS)
 
 
 def _side(name: str, root: Path, top: Path, tree: Path, ruler: Path) -> Side:

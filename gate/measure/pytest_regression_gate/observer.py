@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SEPARATOR: Final = "\t"
 CLEARED: Final = "without the gate's variables"
-_SIDE: Final = "GATE_SIDE"
+_SIDE: Final = "GATE_SIDE_NAME"
 _WRITES: Final = os.O_WRONLY | os.O_CREAT
 _SYSTEM: Final = (
     f"{os.path.dirname(os.path.realpath(os.__file__))}{os.sep}",

@@ -97,7 +97,7 @@ def _holder(inodes: Iterator[str]) -> tuple[str, str, str, str] | None:
 
 def _side(pid: str) -> str:
     for entry in _text(f"/proc/{pid}/environ").split("\0"):
-        if entry.startswith("GATE_SIDE="):
+        if entry.startswith("GATE_SIDE_NAME="):
             return entry.partition("=")[2]
     return ""
 

@@ -209,7 +209,9 @@ def _own_report(config: pytest.Config) -> Path | None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep only the tests that a comparison asks for, whatever the suite's own command selects."""
     if file := config.stash[_selection]:
-        wanted = set(Path(file).read_text(encoding="utf-8").splitlines())
+        from pytest_regression_gate.protocol import selected
+
+        wanted = selected(Path(file).read_bytes())
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in wanted])
         items[:] = [item for item in items if item.nodeid in wanted]
 

@@ -4,6 +4,7 @@ Progress of a suite goes one way. In a same-machine comparison each side's worke
 it measured, and the controller answers with commands.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -13,11 +14,22 @@ from pytest_regression_gate.pipes import Address
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One event of a running suite: the number of tests, or a test that begins or ends."""
+    """One event of a running suite: the number of tests, a test that begins or ends, or what it waits for."""
 
     total: int | None = None
     started: str | None = None
     finished: str | None = None
+    waiting: str | None = None
+
+
+def selection(nodeids: Iterable[str]) -> bytes:
+    """The file that chooses some tests; an id may hold any character, also the end of a line."""
+    return msgspec.json.encode([*nodeids])
+
+
+def selected(data: bytes) -> frozenset[str]:
+    """The tests that such a file chooses."""
+    return msgspec.json.decode(data, type=frozenset[str])
 
 
 class Lockstep(msgspec.Struct, frozen=True):

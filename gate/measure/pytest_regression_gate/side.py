@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_regression_gate.observer import Observer
 
-SIDE = "GATE_SIDE"
+SIDE = "GATE_SIDE_NAME"
 """`base` or `head`; without it nothing happens."""
 OVERLAY = "GATE_SIDE_OVERLAY"
 """A directory of packages that come before those of the environment, ..."""
@@ -68,10 +68,15 @@ def enter(*, late: bool = False) -> None:
         _Process.observer.begin()
 
 
+def in_one_line(nodeid: str) -> str:
+    """A nodeid as notes have it: without what ends a line or a field."""
+    return nodeid if nodeid.isprintable() else nodeid.encode("unicode_escape").decode()
+
+
 def test_begins(nodeid: str) -> None:
     """Note that a test begins: what is reached from here on may be its own."""
     if _Process.observer:
-        _Process.observer.note("test", nodeid)
+        _Process.observer.note("test", in_one_line(nodeid))
 
 
 def observed() -> bool:

@@ -27,7 +27,7 @@ LOCKSTEP_VARIABLE: Final = "GATE_LOCKSTEP"
 """JSON: what one side of a comparison measures, and the addresses of the pipes to its controller."""
 
 SELECT_VARIABLE: Final = "GATE_SELECT"
-"""A file with one nodeid per line: only these tests run."""
+"""A file with the nodeids of the only tests that run, as `protocol.selection` writes it."""
 
 CACHE_VARIABLE: Final = "GATE_CACHE_DIR"
 """Where pytest's cache of one side of a comparison lies."""

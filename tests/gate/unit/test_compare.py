@@ -23,6 +23,8 @@ class Machine:
 
     changes: dict[str, float] = field(default_factory=dict[str, float])
     noise: dict[str, float] = field(default_factory=dict[str, float])
+    lost: frozenset[str] = frozenset()
+    """What the head's tests do not measure there."""
     now: float = 0.0
     launches: list[tuple[frozenset[str], Pace]] = field(default_factory=list[Any])
     chance: random.Random = field(default_factory=lambda: random.Random(7))
@@ -31,8 +33,10 @@ class Machine:
         return self.now
 
     def launch(self, sides: object, task: Task, pace: Pace, courses: object) -> LaunchResult:
-        result = LaunchResult()
+        result = LaunchResult(lost=self.lost)
         for subject, statistics in task.subjects.items():
+            if subject in self.lost:
+                continue
             for statistic in statistics:
                 metric = f"{subject}.{statistic}"
                 ratio = self.changes.get(metric, 0.0) + self.chance.gauss(0, self.noise.get(metric, 0.002))
@@ -67,6 +71,14 @@ def test_everything_that_is_the_same_is_cleared_within_the_budget():
     assert len(found.decisions) == 7
     assert not found.early
     assert machine.now < 120
+
+
+def test_what_the_head_does_not_measure_there_is_named():
+    machine = Machine(lost=frozenset({"a"}))
+    found = run(machine, [question("a.p50", suspected=True), question("a.cpu"), *REST])
+    assert found.not_comparable == ("a.p50", "a.cpu")
+    assert found.lost == {"tests/test_a.py::test": ["a"]}
+    assert not run(Machine(), REST).lost
 
 
 def test_a_confirmed_regression_ends_what_nothing_speaks_against():

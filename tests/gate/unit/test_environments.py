@@ -6,7 +6,7 @@ import pytest
 from gate.baseline.files import parse_baseline, to_lines
 from gate.baseline.records import Memory, SuiteRecords
 from gate.model import Shard
-from gate.runner import _environment
+from gate.runner import _variables
 from pytest_regression_gate.environment import this_environment
 from pytest_regression_gate.metrics import UNKNOWN_ENVIRONMENT, Environment
 from pytest_regression_gate.pipes import Address
@@ -113,7 +113,7 @@ def test_an_environment_travels_through_the_store():
 
 def test_this_machine_tells_its_memory_and_the_libraries_of_the_policy(tmp_path):
     (suite,) = policy_of(suites="{api: {run: x}}").suites.values()
-    assert _environment(suite, Shard(1, 1), tmp_path, {}, Address("", ""))["GATE_LIBRARIES"] == ""
+    assert _variables(suite, Shard(1, 1), tmp_path, {}, Address("", ""))["GATE_LIBRARIES"] == ""
     here = this_environment(["msgspec", "no-such-library"])
     assert here.memory.endswith("g")
     assert here.libraries["no-such-library"] == "none"

@@ -53,8 +53,8 @@ def test_a_mistake_in_the_frame_of_the_file_is_located(text, says):
     [
         ("metric: {}\n", "3:1: the file: unknown key 'metric'; did you mean 'metrics'?"),
         ("xyz: {}\n", "3:1: the file: unknown key 'xyz'; known here: version, baseline, baseline_branch,"
-                      " install, libraries, shared, watch, max_age, suites, defaults, github, metrics,"
-                      " known_failures"),
+                      " install, libraries, shared, watch, max_age, services, suites, defaults, github,"
+                      " metrics, known_failures"),
         ("metrics: [a]\n", "3:10: metrics must be a mapping of keys and values, not a list"),
         ("metrics: {a.p50: 5}\n", "3:18: metrics[a.p50] must be a mapping of keys and values, not '5'"),
         ("metrics: {a.p50: }\n", "3:17: metrics[a.p50] must be a mapping of keys and values, not nothing"),
@@ -108,8 +108,8 @@ def test_a_mistake_in_the_frame_of_the_file_is_located(text, says):
          "3:8: watch: 'api_token' looks like a secret, and accepted runs can be read by anybody"),
         ("max_age: 3\n", "3:10: max_age: '3' has the wrong unit; write e.g. 30 min"),
         ("<<: {a: 1}\n", "3:1: the file: unknown key '<<'; known here: version, baseline, baseline_branch,"
-                         " install, libraries, shared, watch, max_age, suites, defaults, github, metrics,"
-                         " known_failures"),
+                         " install, libraries, shared, watch, max_age, services, suites, defaults, github,"
+                         " metrics, known_failures"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_reported_with_line_column_and_remedy(text, says):
