@@ -1,4 +1,4 @@
-"""What the base counts, asked where the accepted runs are older than it: one run tells."""
+"""What the base counts, asked where no accepted run of its own code tells: one run does."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -11,7 +11,7 @@ from gate.units import UnitError, convert
 
 
 def counting_tests(run: Run, policy: Policy, behind: Collection[str]) -> dict[str, list[str]]:
-    """Tests of the head that count work, by suite, of suites whose accepted runs are older than the base."""
+    """Tests of the head that count work, by suite, of suites without accepted runs as new as the base."""
     found: dict[str, list[str]] = {}
     for name in sorted(run.suites.keys() & policy.suites.keys() & set(behind)):
         nodeids = {m.nodeid for m in run.suites[name].metrics.values() if m.exact}
@@ -46,7 +46,7 @@ def base_counts(
         touched = [nodeid for nodeid in nodeids if not untouched(nodeid)]
         if not touched:
             continue
-        listen(f"confirm: the accepted runs of {name} are older than the base, so the base is asked")
+        listen(f"confirm: no accepted run of {name} is as new as the base, so the base counts its work")
         side = sides[suite.run][0]
         found = run_once(side, suite, touched, policy, number=0, seconds=suite.timeout.to("s"))
         for metric in (metric for one in found.values() for metric in one.metrics.values()):

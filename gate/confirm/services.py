@@ -25,5 +25,5 @@ def services_of(side: Side, seed: int, notes: Path | None = None) -> Generator[d
         try:
             services = stack.enter_context(serving(side.services, place))
         except ServiceError as error:
-            raise LaunchError(side.name, f"the {side.name} side: {error}") from None
+            raise LaunchError(side.name, f"the {side.name} side {error}") from None
         yield services.variables

@@ -199,6 +199,7 @@ def measure(
     if times > 1 and sources.policy.confirm != "all":
         why = "what is still open" if earlier else f"attempt {case.request.attempt} of this run"
         listen(f"confirm: {why}, so {times} times the budget")
+    fresh = {name for name in case.run.suites if sources.baseline.latest(name) is None}
     layers = case.apart.layers(case.run) or [frozenset(case.run.suites)]
     parts: list[Confirmation] = []
     for layer in layers:  # suites with the same names one after the other, in names that pytest knows
@@ -213,7 +214,7 @@ def measure(
             listen=listen,
             apart=apart,
             first=sources.first,
-            behind=() if case.inputs.of_branch else sources.behind,
+            behind=() if case.inputs.of_branch else sources.behind | fresh,
             thorough=thorough or bool(case.inputs.waivers.granted),
             earlier=Earlier(names.plain_confirmation(earlier), frozenset(map(names.plain, left)))
             if earlier

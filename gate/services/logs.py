@@ -13,7 +13,8 @@ _LONGEST: Final = 16_000_000
 _KEPT: Final = 64_000
 _LOOK: Final = 0.2
 _LINE: Final = 200
-_ERROR: Final = re.compile(r"^[\w.]*(?:Error|Exception|Interrupt|Exit|Warning)\b.*")
+_ERROR: Final = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception)\b.*|[A-Za-z_]\w*(?:\.\w+)+: .*")
+"""The last line of a traceback: `KeyError: 5`, `psycopg.errors.UndefinedTable: ...`."""
 
 
 class Listener:
@@ -52,9 +53,9 @@ def end_of(log: Path) -> str:
 
 def last_error(said: str) -> str:
     """The last exception in some output, else its last line, as the end of a sentence; empty: nothing."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.rstrip() for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if _ERROR.match(line)]
-    return f": {(errors or lines)[-1][:_LINE]}" if lines else ""
+    return f": {(errors or lines)[-1].strip()[:_LINE]}" if lines else ""
 
 
 @contextmanager

@@ -36,9 +36,9 @@ class ServiceError(Exception):
     """A service cannot be used. The message holds the end of what it printed."""
 
     def __init__(self, service: str, what: str, said: str = "") -> None:
-        self.line = f"its service {service!r} {what}{last_error(said)}"
+        self.line = f"cannot run: service {service!r} {what}{last_error(said)}"
         """The message in one line."""
-        super().__init__(f"its service {service!r} {what}:\n{said}" if said else self.line)
+        super().__init__(f"cannot run: service {service!r} {what}:\n{said}" if said else self.line)
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class _Starter:
         if code != 0:
             how = f"takes longer than {service.timeout}" if code is None else f"ended with exit code {code}"
             tail = without("\n".join(said[-_LINES:]), secrets)
-            raise ServiceError(service.name, f"cannot start: its prepare command {how}", tail)
+            raise ServiceError(service.name, f"failed: its prepare command {how}", tail)
 
     def _wait(self, service: Service, variables: Mapping[str, str], running: _Running | None) -> bool:
         """Wait until a service is ready; whether the port is its own.
@@ -231,7 +231,7 @@ def _filled_in(text: str, variables: Mapping[str, str], service: Service, where:
     try:
         return filled_in(text, variables)
     except UnknownVariableError as error:
-        raise ServiceError(service.name, f"cannot start: {where}: {error}") from None
+        raise ServiceError(service.name, f"failed: {where}: {error}") from None
 
 
 def _keep(log: Path, kept: Path, secrets: Sequence[str]) -> None:

@@ -130,3 +130,14 @@ def test_memory_of_what_came_later_says_nothing_of_an_older_base(behind: Project
     red, _, text = judged(behind, *memory)
     assert red == {}, text
     assert re.search(r"no accepted run of suite 'api'.* yet", text), text  # in a column of its own
+
+
+def test_without_any_accepted_run_the_base_counts_its_work(behind: Project):
+    git(behind.root, "rm", "-qr", "tests/baseline")
+    git(behind.root, "commit", "-qm", "no accepted runs")
+    git(behind.root, "branch", "-qf", "main")
+    (behind.root / "test_api.py").write_text(MERGED.replace("calls\", 3", "calls\", 6"))
+    git(behind.root, "commit", "-qam", "twice the work")
+    red, _, text = judged(behind)
+    assert red == {"api.home.calls": "regression"}, text
+    assert "3 → 6" in text

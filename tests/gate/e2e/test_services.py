@@ -153,7 +153,7 @@ def test_a_wrong_answer_of_a_service_behind_the_service_is_a_new_failure(project
     ("name", "before", "after", "says"),
     [
         ("migrate.py", "create table", "creat table",
-         "'store' cannot start: its prepare command ended with exit code 1: sqlite3.OperationalError: "),
+         "'store' failed: its prepare command ended with exit code 1: sqlite3.OperationalError: "),
         ("shop.py", "import os,", "import os, nothing_such,",
          "'shop' ended with exit code 1 before it was ready: ModuleNotFoundError: No module"),
         ("shop.py", "sum(range(60_000))", "os._exit(7)", "'shop' ended with exit code 7 while the suite ran"),
@@ -166,7 +166,7 @@ def test_a_service_that_cannot_be_used_is_an_error_with_its_cause(
     changed(project, name, before, after)
     code, _, text = judged(project)
     assert code == 4, text
-    assert f"its service {says}" in text
+    assert f"cannot run: service {says}" in text
     assert not left()
 
 

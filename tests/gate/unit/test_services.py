@@ -118,39 +118,39 @@ def test_prepared_before_it_starts_and_cleaned_up_when_it_has_ended(tmp_path: Pa
     [
         (
             Service("api", f"{PYTHON} -c 'raise KeyError(5)'"),
-            "its service 'api' ended with exit code 1 before it was ready: KeyError: 5",
+            "cannot run: service 'api' ended with exit code 1 before it was ready: KeyError: 5",
         ),
         (
             Service("api", "kill -SEGV $$"),
-            "its service 'api' was killed by signal 11 before it was ready",
+            "cannot run: service 'api' was killed by signal 11 before it was ready",
         ),
         (
             Service("api", SERVER, prepare="echo no such table; exit 3"),
-            "its service 'api' cannot start: its prepare command ended with exit code 3: no such table",
+            "cannot run: service 'api' failed: its prepare command ended with exit code 3: no such table",
         ),
         (
             Service("api", "echo I wait; exec sleep 60", timeout=SHORT),
-            "its service 'api' was not ready after 300 ms (waited for 127.0.0.1:",
+            "cannot run: service 'api' was not ready after 300 ms (waited for 127.0.0.1:",
         ),
         (
             Service("api", "exec sleep 60", ready="listening", timeout=SHORT),
-            "its service 'api' was not ready after 300 ms (waited for listening)",
+            "cannot run: service 'api' was not ready after 300 ms (waited for listening)",
         ),
         (
             Service("api", SERVER, ready="http://127.0.0.1:$GATE_PORT/missing", timeout=SHORT),
-            "its service 'api' was not ready after 300 ms (waited for http://127.0.0.1:",
+            "cannot run: service 'api' was not ready after 300 ms (waited for http://127.0.0.1:",
         ),
         (
             Service("api", SERVER, prepare="exec sleep 60", timeout=SHORT),
-            "its service 'api' cannot start: its prepare command takes longer than 300 ms",
+            "cannot run: service 'api' failed: its prepare command takes longer than 300 ms",
         ),
         (
             Service("api", SERVER, env=(("URL", "$NOT_THERE_AT_ALL"),)),
-            "its service 'api' cannot start: services.api.env.URL: $NOT_THERE_AT_ALL is not set",
+            "cannot run: service 'api' failed: services.api.env.URL: $NOT_THERE_AT_ALL is not set",
         ),
         (
             Service("db", shared=True, port=1, timeout=SHORT),
-            "its service 'db' was not ready after 300 ms (waited for 127.0.0.1:1)",
+            "cannot run: service 'db' was not ready after 300 ms (waited for 127.0.0.1:1)",
         ),
     ],
 )
@@ -246,7 +246,7 @@ def refused_prepare(service: Service, where: Place) -> str:
     with pytest.raises(ServiceError) as caught, serving([broken], where):
         pass
     assert "sesame" not in str(caught.value)
-    return caught.value.line.partition("start: ")[2]
+    return caught.value.line.partition("failed: ")[2]
 
 
 def test_only_what_comes_from_outside_is_hidden():
