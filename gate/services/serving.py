@@ -4,7 +4,7 @@ import subprocess
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -169,6 +169,7 @@ class _Starter:
                 self.place.moved(service.run), cwd=where, env=variables, output=output, grace=_GRACE
             )
         )
+        self.known[service.name] = replace(self.known[service.name], pid=process.pid)
         running = _Running(service, process, log, secrets)
         self.running.append(running)
         own = self._wait(service, variables, running)

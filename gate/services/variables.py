@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from gate.policy import Service
+from pytest_regression_gate.services import variable_of
 
 _NAMED: Final = re.compile(r"\$(?:\{(?P<braced>\w+)\}|(?P<plain>[A-Za-z_]\w*))")
 _SHORTEST: Final = 6
@@ -24,6 +25,8 @@ class Address:
 
     host: str
     port: int
+    pid: int = 0
+    """Its first process; 0: it is shared, or not started yet."""
 
 
 def told(side: str, directory: Path, known: Mapping[str, Address], own: str) -> dict[str, str]:
@@ -37,8 +40,11 @@ def told(side: str, directory: Path, known: Mapping[str, Address], own: str) -> 
     """
     variables = {"GATE_SIDE": side, "GATE_DIR": str(directory), "GATE_ID": identifier(side, directory)}
     for name, address in known.items():
-        suffix = re.sub(r"\W", "_", name).upper()
-        variables |= {f"GATE_HOST_{suffix}": address.host, f"GATE_PORT_{suffix}": str(address.port)}
+        variables |= {
+            variable_of("HOST", name): address.host,
+            variable_of("PORT", name): str(address.port),
+            **({variable_of("PID", name): str(address.pid)} if address.pid else {}),
+        }
     address = known[own]
     return variables | {"GATE_HOST": address.host, "GATE_PORT": str(address.port)}
 

@@ -11,6 +11,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
+import psutil
+
 from pytest_regression_gate.executed import Executed
 from pytest_regression_gate.latency import PerformanceBaseline, Turns
 from pytest_regression_gate.load import LoadTestMetrics, Request, measure_load
@@ -25,6 +27,7 @@ from pytest_regression_gate.metrics import (
     systematic,
 )
 from pytest_regression_gate.resources import ResourceUsage
+from pytest_regression_gate.services import read_counters, service_pid
 from pytest_regression_gate.worker import Worker
 
 P = ParamSpec("P")
@@ -147,14 +150,25 @@ class Measure:
         return self._load(full, running, executed)
 
     @contextmanager
-    def resources(self, name: str, **labels: object) -> Generator[ResourceUsage]:
-        """Watch memory and CPU of this process while the block runs.
+    def resources(self, name: str, *, of: str = "", **labels: object) -> Generator[ResourceUsage]:
+        """Watch memory and CPU of this process, or of a service, while the block runs.
 
         Records `.memory.peak` and `.memory.growth` in MB, and `.cpu.mean` as a share of the machine.
         Nothing is recorded if the block raises; a CPU share that could not be measured is an error.
+
+        Args:
+            name: of the metrics.
+            of: a service that thresholds.yaml declares; it is watched with all processes that it started.
+            labels: of the metrics.
+
+        Raises:
+            RuntimeError: no such service runs, or the block was too short.
         """
-        with ResourceUsage() as usage:
-            yield usage
+        try:
+            with ResourceUsage(service_pid(of) if of else None) as usage:
+                yield usage
+        except psutil.NoSuchProcess:
+            raise RuntimeError(f"measure.resources({name!r}): service {of!r} has ended") from None
         if usage.cpu is None:
             raise RuntimeError(
                 f"measure.resources({name!r}): the block was too short to measure its CPU share"
@@ -162,6 +176,31 @@ class Measure:
         self._add(f"{name}.memory.peak", labels, unit="MB", value=usage.peak, count=usage.samples)
         self._add(f"{name}.memory.growth", labels, unit="MB", value=usage.growth)
         self._add(f"{name}.cpu.mean", labels, unit="ratio", value=usage.cpu)
+
+    @contextmanager
+    def counters(self, name: str, url: str, *counters: str, **labels: object) -> Generator[None]:
+        """Record by how much counters of a service grow while the block runs, as exact work counts.
+
+        Each is the metric `NAME.COUNTER`; a counter with several label sets is their sum. Needs the package
+        `prometheus-client`. Nothing is recorded if the block raises.
+
+        Args:
+            name: of the metrics.
+            url: where the service tells them in Prometheus' text format.
+            counters: their names, e.g. `db_queries_total`.
+            labels: of the metrics.
+
+        Raises:
+            OSError: the service does not answer.
+            ValueError: it does not know a counter, or one does not count up in whole numbers.
+        """
+        before = read_counters(url, counters)
+        yield
+        after = read_counters(url, counters)
+        for counter in counters:
+            if counter not in after:
+                raise ValueError(f"measure.counters({name!r}): {url} has no counter {counter!r}")
+            self.count(f"{name}.{counter}", after[counter] - before.get(counter, 0), **labels)  # pyright: ignore[reportArgumentType] - a whole number, or it is refused
 
     def finish(self) -> None:
         """Refuse a test that forgot to await a measurement: it would silently record nothing.

@@ -136,7 +136,7 @@ def test_without_any_accepted_run_the_base_counts_its_work(behind: Project):
     git(behind.root, "rm", "-qr", "tests/baseline")
     git(behind.root, "commit", "-qm", "no accepted runs")
     git(behind.root, "branch", "-qf", "main")
-    (behind.root / "test_api.py").write_text(MERGED.replace("calls\", 3", "calls\", 6"))
+    (behind.root / "test_api.py").write_text(MERGED.replace('calls", 3', 'calls", 6'))
     git(behind.root, "commit", "-qam", "twice the work")
     red, _, text = judged(behind)
     assert red == {"api.home.calls": "regression"}, text
