@@ -81,6 +81,8 @@ class Child:
     log: Path
     patience: float
     course: Course
+    ports: frozenset[str] = frozenset()
+    """Where services of its side listen."""
     stop: Stop | None = None
     """Where it stopped last."""
     waits: bool = False
@@ -250,9 +252,11 @@ def started(
             process_group(
                 [sys.executable, "-IS", str(_SHIM), str(os.getpid()), side.moved(task.command)],
                 cwd=side.root,
-                env=side.environment(seed, notes) | added | services,
+                env=side.environment(seed, notes) | added | services.variables,
                 output=stack.enter_context(log.open("wb")),
                 grace=2.0,
             )
         )
-        yield Child(side, task.command, process, commands, answers, log, task.patience, course)
+        yield Child(
+            side, task.command, process, commands, answers, log, task.patience, course, services.ports
+        )

@@ -262,11 +262,16 @@ def _observed(sides: Sequence[Side], task: Task) -> list[Observed]:
             empty.append(child.ended == _NO_TESTS)
         found = [read_footprint(file, set(task.tests)) for file in files]
         end_processes_of(directory)  # a daemon that stays would serve the other side
+    owners = {port: child.side.name for child in children for port in child.ports}
     for footprint, child in zip(found, children, strict=True):
+        footprint.peers = {
+            replace(peer, side=peer.side or owners.get(peer.port, "")): since
+            for peer, since in footprint.peers.items()
+        }
         heard = {(peer.host, peer.port) for peer in footprint.peers}
         for peer in connections.peers[child.side.name]:
             if (peer.host, peer.port) not in heard:
-                footprint.reach(peer)
+                footprint.reach(replace(peer, side=peer.side or owners.get(peer.port, "")))
     return [Observed(*one) for one in zip(found, failed, problems, empty, strict=True)]
 
 

@@ -242,7 +242,9 @@ def run_once(
         try:
             with (
                 services_of(side, number) as services,
-                process_group(side.moved(suite.run), cwd=side.root, env=variables | services) as process,
+                process_group(
+                    side.moved(suite.run), cwd=side.root, env=variables | services.variables
+                ) as process,
             ):
                 process.wait(timeout=min(seconds, suite.timeout.to("s")))
         except subprocess.TimeoutExpired:

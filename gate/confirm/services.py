@@ -4,13 +4,13 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from gate.services.serving import Place, ServiceError, serving
+from gate.services.serving import Place, ServiceError, Serving, serving
 from gate.sides.side import LaunchError, Side
 
 
 @contextmanager
-def services_of(side: Side, seed: int, notes: Path | None = None) -> Generator[dict[str, str]]:
-    """Run what a side's tests need, from its own tree; variables for them.
+def services_of(side: Side, seed: int, notes: Path | None = None) -> Generator[Serving]:
+    """Run what a side's tests need, from its own tree.
 
     Args:
         side: whose.
@@ -26,4 +26,4 @@ def services_of(side: Side, seed: int, notes: Path | None = None) -> Generator[d
             services = stack.enter_context(serving(side.services, place))
         except ServiceError as error:
             raise LaunchError(side.name, f"the {side.name} side {error}") from None
-        yield services.variables
+        yield services

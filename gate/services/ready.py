@@ -60,24 +60,24 @@ def _answers(url: str) -> bool:
         return False
 
 
-def taken_by_another(port: int, directory: Path, said: str) -> bool:
+def taken_by_another(port: int, first: int, directory: Path, said: str) -> bool:
     """Whether somebody else has the port of a service.
 
     Args:
         port: its port.
+        first: its first process.
         directory: of its side; its processes have it in their environment.
         said: the end of what it printed.
     """
     if _TAKEN.search(said):
         return True
     found = listener(port)
-    return found is not None and not _belongs(found[0], directory)
+    return found is not None and not (found[0] and _belongs(int(found[0]), first, directory))
 
 
-def _belongs(pid: str, directory: Path) -> bool:
-    if not pid:
-        return False
+def _belongs(pid: int, first: int, directory: Path) -> bool:
+    """Whether a process is one of a service: by its session, or by its variables, which a title overwrites."""
     try:
-        return os.fspath(directory) in psutil.Process(int(pid)).environ().values()
+        return os.getsid(pid) == first or os.fspath(directory) in psutil.Process(pid).environ().values()
     except (psutil.Error, OSError):
         return False

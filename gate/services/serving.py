@@ -86,6 +86,8 @@ class Serving:
     variables: dict[str, str] = field(default_factory=dict[str, str])
     """For the suite."""
     running: list[_Running] = field(default_factory=list[_Running])
+    ports: frozenset[str] = frozenset()
+    """Of those that it started."""
 
     def check(self) -> None:
         """Look whether all of them still run.
@@ -119,7 +121,8 @@ def serving(needs: Sequence[Service], place: Place) -> Generator[Serving]:
         stack.enter_context(shortened(lambda: [one.log for one in starter.running]))
         for service in in_order(needs):
             starter.start(service, stack)
-        yield Serving(told(place.side, directory, starter.known, needs[0].name), starter.running)
+        variables = told(place.side, directory, starter.known, needs[0].name)
+        yield Serving(variables, starter.running, starter.ports)
 
 
 @dataclass
@@ -132,6 +135,11 @@ class _Starter:
     known: dict[str, Address] = field(default_factory=dict[str, Address])
     """Where services are, by name."""
     running: list[_Running] = field(default_factory=list[_Running])
+
+    @property
+    def ports(self) -> frozenset[str]:
+        """Of the services that were started."""
+        return frozenset(str(self.known[one.service.name].port) for one in self.running)
 
     def start(self, service: Service, stack: ExitStack) -> None:
         """Start a service and wait for it; it ends with the stack."""
@@ -214,11 +222,11 @@ class _Starter:
         while True:
             now = time.monotonic()
             if running and (how := running.ended()):
-                if taken_by_another(address.port, self.directory, running.said):
+                if taken_by_another(address.port, address.pid, self.directory, running.said):
                     return False
                 raise ServiceError(service.name, f"{how} before it was ready", running.said)
             if is_ready(condition, address.host, address.port, log):
-                return running is None or not taken_by_another(address.port, self.directory, "")
+                return running is None or not taken_by_another(address.port, address.pid, self.directory, "")
             if now - begun > service.timeout.to("s"):
                 late = f"was not ready after {service.timeout} (waited for {what})"
                 raise ServiceError(service.name, late, running.said if running else "")
