@@ -76,7 +76,7 @@ def taken_by_another(port: int, first: int, directory: Path, said: str) -> bool:
 
 
 def _belongs(pid: int, first: int, directory: Path) -> bool:
-    """Whether a process is one of a service: by its session, or by its variables, which a title overwrites."""
+    """Whether a process is one of a service: by its session, or by variables, which a title overwrites."""
     try:
         return os.getsid(pid) == first or os.fspath(directory) in psutil.Process(pid).environ().values()
     except (psutil.Error, OSError):
