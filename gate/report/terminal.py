@@ -37,6 +37,9 @@ def print_verdict(verdict: Verdict, console: Console, *, quiet: bool = False) ->
         console.print()
         rows = [as_one(group) for group in groups[:_MOST_ROWS]]
         console.print(Segments(harmless(_table(rows), console)), end="")
+    for finding in shown:
+        if finding.kind == "unaccounted" and finding.level == "fail" and finding.remedy:  # to be pasted
+            _print_line(console, f"{finding.subject}: {finding.remedy}")
     if rest := tuple(finding for group in groups[_MOST_ROWS:] for finding in group):
         _print_line(console, f"… and {counted(rest)}; all of them: --json FILE")
     quiet_ones = [f for f in verdict.findings if f.level == "info" and not KINDS[f.kind].told]
