@@ -27,7 +27,8 @@ _STARTS: Final = 3
 _LOOK: Final = 0.02
 _SAY: Final = 5.0
 """Seconds after which, again and again, is said what is waited for."""
-_GRACE: Final = 2.0
+_GRACE: Final = 1.0
+"""Seconds between asking a service to end and killing it: of two sides one after the other, within five."""
 _LINES: Final = 15
 _CLEAN_UP_SECONDS: Final = 30.0
 

@@ -383,3 +383,38 @@ def test_submodules_are_there_on_both_sides(tmp_path: Path, *, broken: bool):
     assert code == int(broken), text
     assert of(verdict, "unaccounted") == []
     assert states(verdict)["libs/shop.py" if broken else "README.md"] == ("seen" if broken else "inert")
+
+
+ELSEWHERE = """
+import os, pytest, shop
+
+@pytest.mark.parametrize("name", ["a\\u2028b"])
+def test_ok(measure, name):
+    if "GATE_LOCKSTEP" in os.environ and SKIPS:
+        pytest.skip("only among the others")
+    assert measure("shop.ok", shop.ok)
+"""
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_a_test_that_measures_nothing_in_the_comparison_is_no_witness(tmp_path: Path, *, skips: bool):
+    """As one does that needs several workers, or names its operation after one."""
+    test = ELSEWHERE.replace("SKIPS", str(skips))
+    rules = RULES.replace(", confirm: suspects", "")
+    escaped = "[pytest]\ndisable_test_id_escaping_and_forfeit_all_rights_to_community_support = true\n"
+    write(tmp_path, {
+        "thresholds.yaml": rules, ".gitignore": IGNORED, "pytest.ini": f"{escaped}pythonpath = .\n",
+        "shop.py": "def ok():\n    return sum(range(3000)) > 0\n", "tests/test_a.py": test,
+    })  # fmt: skip
+    git(tmp_path, "init", "-q", "-b", "main")
+    project = Project(tmp_path)
+    commit(project)
+    write(tmp_path, {"shop.py": "def ok():\n    return sum(range(30_000)) > 0\n"})
+    commit(project)
+    code, verdict, text = judged(project)
+    if not skips:
+        assert code == 1, text
+        return
+    assert code == 3, text
+    [said] = of(verdict, "unaccounted")
+    assert said["message"].startswith("in the comparison this test does not measure shop.ok: it is skipped")
