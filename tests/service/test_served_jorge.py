@@ -20,6 +20,7 @@ def client() -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.measure(seconds=1.0)
 def test_health(client: httpx.Client, measure: Measure):
     answer = measure("service.health", client.get, "/api/bots/health")
     assert answer.json()["status"] == "healthy"
