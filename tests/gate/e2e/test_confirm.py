@@ -184,6 +184,7 @@ def test_what_does_not_pass_on_the_base_is_never_called_slower_on_the_head(
     assert "gave nothing to compare" in (repository.root / "verdict.json").read_text()
 
 
+@pytest.mark.long
 def test_a_test_that_fails_in_the_comparison_alone_is_told(repository: Project):
     tests = repository.root / "test_api.py"
     tests.write_text(

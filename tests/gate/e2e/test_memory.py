@@ -246,6 +246,7 @@ def test_a_verdict_is_about_the_run_that_it_judged(year: Year, monkeypatch: pyte
     assert year.red()[0] == {OK: "new-failure"}
 
 
+@pytest.mark.long
 def test_the_base_is_asked_where_the_memory_is_older(year: Year):
     year.change("CALLS = 3", "CALLS = 10")
     year.accept()

@@ -92,6 +92,7 @@ def test_third():
     assert (code, of_test(verdict, "test_third")["level"]) == (1, "fail"), text
 
 
+@pytest.mark.long
 def test_a_failure_of_the_base_too_is_known_in_another_way_it_is_changed_else_new(calm: Project):
     body = """
 def test_third():
@@ -119,6 +120,7 @@ def test_fourth():
     assert "3 of 3 on the base: KeyError: 'shop' (it fails differently on the base)" in changed["message"]
 
 
+@pytest.mark.long
 def test_without_accepted_runs_the_machine_alone_decides(repository: Project):
     shutil.rmtree(repository.root / "tests")
     git(repository.root, "add", ".")

@@ -170,6 +170,7 @@ def test_a_service_that_cannot_be_used_is_an_error_with_its_cause(
     assert not left()
 
 
+@pytest.mark.long
 def test_a_change_that_no_service_reaches_is_inert(project: Project):
     write(project.root, {"other.py": "x = 1\n"})
     commit(project)

@@ -31,6 +31,7 @@ def confirmed(verdict: dict[str, Any]) -> set[str]:
     return {subject for subject, state in states(verdict).items() if state == "confirmed"}
 
 
+@pytest.mark.long
 def test_new_tests_and_new_operations_keep_nobody_from_being_compared(repository: Project):
     """A new test first, and an operation more in front of the one that got slower."""
     new = 'def test_new(measure):\n    measure("app.new", sum, range(10_000))\n\n\n'
@@ -121,6 +122,7 @@ def test_a_failure_that_only_the_whole_suite_shows_is_new(repository: Project):
     assert "0 of 3 on the base, only together with the other tests" in finding["message"]
 
 
+@pytest.mark.long
 def test_the_command_may_name_the_gates_environment_inside_the_project(
     repository: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

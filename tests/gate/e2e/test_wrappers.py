@@ -51,6 +51,7 @@ def tables(project: Project) -> list[str]:
         return [name for (name,) in connection.execute("select name from sqlite_master")]
 
 
+@pytest.mark.long
 def test_a_wrapper_that_closes_descriptors_costs_nothing(tmp_path: Path):
     """The project's database was open under the number of the gate's pipe, and was written over."""
     project = wrapped(tmp_path, "python wrapper.py test_api.py -q -s")
