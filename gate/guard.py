@@ -54,17 +54,19 @@ def main() -> None:
 
 def _run(told: str) -> None:
     """Run a command to its end, or as long as it may take."""
-    with suppress(OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError):
+    with suppress(OSError, ValueError, KeyError, TypeError):
         said = json.loads(told)
-        subprocess.run(
+        process = subprocess.Popen(
             said["command"],
             shell=True,
             cwd=said["cwd"],
             env=said["env"],
             stdin=subprocess.DEVNULL,
-            timeout=said["seconds"],
-            check=False,
+            start_new_session=True,
         )
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=said["seconds"])
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _alive(groups: set[int], mark: bytes) -> set[int]:

@@ -3,6 +3,7 @@
 If this process itself is killed, its guard (`gate.guard`) ends them, and removes its directories.
 """
 
+import ctypes
 import fcntl
 import json
 import os
@@ -17,9 +18,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from gate import guard
+
+if TYPE_CHECKING:
+    import psutil
 
 _END_SECONDS: Final = 5.0
 _KILL_SECONDS: Final = 1.0
@@ -43,6 +47,7 @@ class _Guard:
     def __init__(self) -> None:
         self._token = secrets.token_hex(8)
         self._pipe: int | None = None
+        self.pid = 0
 
     @property
     def variables(self) -> dict[str, str]:
@@ -60,7 +65,7 @@ class _Guard:
         reading, writing = os.pipe()
         silent = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
         try:
-            os.posix_spawn(
+            self.pid = os.posix_spawn(
                 sys.executable,
                 [sys.executable, "-IS", guard.__file__, self._token],
                 {},
@@ -73,6 +78,8 @@ class _Guard:
 
 
 _guard = _Guard()
+_started: Final = set[int]()
+"""Processes that `process_group` has started, and that run."""
 
 
 @contextmanager
@@ -110,6 +117,49 @@ def cleaned_up(command: str, *, cwd: Path, env: Mapping[str, str], seconds: floa
         with suppress(OSError):
             run_to_end(command, cwd=cwd, env=env, seconds=seconds)
         _guard.tell(f"-{guard.COMMAND}{told}")
+
+
+@contextmanager
+def adopting() -> Generator[None]:
+    """While the block runs, be the parent of daemons that processes below leave; those are killed at its end.
+
+    A daemon that has dropped its variables, and left its group, is found in no other way. On Linux.
+    """
+    import psutil  # noqa: PLC0415 - of services alone
+
+    here = psutil.Process()
+    known = {child.pid for child in here.children()}
+    adopts = _set_subreaper(1)
+    try:
+        yield
+    finally:
+        if adopts:
+            with suppress(psutil.Error):
+                for child in here.children():
+                    if child.pid not in {*known, *_started, _guard.pid}:
+                        _kill_all(child)
+            _set_subreaper(0)
+
+
+def _kill_all(process: "psutil.Process") -> None:
+    """Kill a process with all below it, and bury it."""
+    import psutil  # noqa: PLC0415
+
+    for one in (*process.children(recursive=True), process):
+        with suppress(psutil.Error):
+            one.kill()
+    with suppress(psutil.Error, ChildProcessError):
+        process.wait(timeout=_END_SECONDS)
+
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+
+def _set_subreaper(on: int) -> bool:
+    try:
+        return not ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, on, 0, 0, 0)
+    except (OSError, AttributeError):
+        return False
 
 
 def end_processes_of(directory: Path) -> None:
@@ -198,6 +248,7 @@ def process_group(
                 start_new_session=True,
             )
             _guard.tell(f"+{process.pid}")
+            _started.add(process.pid)
             _deliver()
             yield process
         finally:
@@ -207,6 +258,7 @@ def process_group(
             if process:
                 _end(process, grace)
                 _guard.tell(f"-{process.pid}")
+                _started.discard(process.pid)
         finally:
             _deliver()
 

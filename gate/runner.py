@@ -199,6 +199,7 @@ def _measure(
         listen(event)
 
     begun(report).unlink(missing_ok=True)
+    log.write_bytes(b"")  # of an earlier run
     place = Place(
         root,
         "head",

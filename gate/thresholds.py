@@ -135,6 +135,8 @@ def _text(description: str) -> Field:
     def read(text: str) -> str:
         if not text.strip():
             raise _BadValueError("is empty")
+        if "\0" in text:
+            raise _BadValueError("holds a NUL character; remove it")
         return text
 
     written = {"type": "string", "pattern": r"\S"}
@@ -208,6 +210,17 @@ def _service_names(description: str) -> Field:
         "items": {"type": "string", "pattern": f"^{SERVICE_NAME}$"},
     }
     return Field(read, {"anyOf": [items, names], "description": description}, listed=True)
+
+
+def _host(description: str) -> Field:
+    pattern = r"[A-Za-z0-9_:](?:[A-Za-z0-9_:-]|\.(?!\.))*"
+
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise _BadValueError(f"{text!r} is no name or address of a host; write e.g. 127.0.0.1")
+        return text
+
+    return Field(read, {"type": "string", "pattern": f"^{pattern}$", "description": description})
 
 
 def _directory(description: str) -> Field:
@@ -291,7 +304,7 @@ SERVICE: Final = {
     "timeout": _time(f"How long prepare may take, and getting ready (default {DEFAULT_READY_TIMEOUT})."),
     "after": _service_names("Services that have to be ready before it starts."),
     "shared": _choice("Somebody else has started it, and it belongs to neither side.", _YES_NO),
-    "host": _text(f"Where a shared service can be reached (default {LOOPBACK})."),
+    "host": _host(f"Where a shared service can be reached (default {LOOPBACK})."),
     "port": _whole("The port of a shared service (default for others: a free one).", 65_535),
 }
 DEFAULTS: Final = {
@@ -444,9 +457,13 @@ class _Reader:
         for name, value in self._section(node, where, None).items():
             if not re.fullmatch(VARIABLE, name):
                 self._mistake(node.keys[name], f"{where}: {name!r} is no name of a variable")
+            if name.startswith("GATE_"):
+                self._mistake(node.keys[name], f"{where}: {name} is set by the gate; choose another name")
             if not isinstance(value.value, str):
                 self._mistake(value.place, f"{where}.{name} must be a single value, not {value.kind}")
                 continue
+            if "\0" in value.value:
+                self._mistake(value.place, f"{where}.{name} holds a NUL character; remove it")
             values.append((name, value.value))
         return tuple(values)
 
@@ -458,6 +475,12 @@ class _Reader:
                 self._mistake(
                     section["run"].place,
                     f"{where}: a shared service is started by somebody else; remove 'run'",
+                )
+            ready = values.get("ready", "port")
+            if ready != "port" and not ready.startswith(("http://", "https://")):
+                self._mistake(
+                    section["ready"].place,
+                    f"{where}.ready: nobody sees what a shared service prints; use port or a URL",
                 )
             if "port" not in section:
                 self._mistake(
@@ -629,14 +652,17 @@ def _service_schema(schema: dict[str, Any]) -> dict[str, Any]:
     """A service is started by the gate, or shared: each has keys of its own."""
     schema["properties"]["env"] = {
         "type": "object",
-        "propertyNames": {"pattern": f"^{VARIABLE}$"},
+        "propertyNames": {"pattern": f"^(?!GATE_){VARIABLE}$"},
         "additionalProperties": {"type": ["string", "number", "boolean"]},
         "description": "Variables for it, prepare and cleanup; $NAME stands for a variable of the gate's.",
     }
     says = {"required": ["shared"], "properties": {"shared": {"enum": [*_SAYS_YES, True]}}}
     return schema | {
         "if": says,
-        "then": {"required": ["port"], "properties": {"run": False}},
+        "then": {
+            "required": ["port"],
+            "properties": {"run": False, "ready": {"pattern": "^(?:port$|https?://)"}},
+        },
         "else": {"required": ["run"], "properties": {"host": False, "port": False}},
     }
 

@@ -8,9 +8,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from gate.services.variables import without
+
 _LONGEST: Final = 16_000_000
 """Bytes after which only the end of a log is kept."""
 _KEPT: Final = 64_000
+_LONGEST_SECRET: Final = 10_000
+"""Bytes before what is kept in which a secret may begin."""
 _LOOK: Final = 0.2
 _LINE: Final = 200
 _ERROR: Final = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception)\b.*|[A-Za-z_]\w*(?:\.\w+)+: .*")
@@ -41,14 +45,15 @@ class Listener:
         return wanted in new
 
 
-def end_of(log: Path) -> str:
-    """The last lines of a log; empty: it cannot be read."""
+def end_of(log: Path, secrets: Iterable[str] = ()) -> str:
+    """The last lines of a log, without secrets; empty: it cannot be read."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _KEPT))
-            return file.read().decode(errors="replace").lstrip("\0")
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _KEPT - _LONGEST_SECRET))
+            text = file.read().decode(errors="replace").lstrip("\0")
     except OSError:
         return ""
+    return without(text, secrets)[-_KEPT:]
 
 
 def last_error(said: str) -> str:

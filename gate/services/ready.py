@@ -3,8 +3,8 @@
 import os
 import re
 import socket
-import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
@@ -47,7 +47,7 @@ def _accepts(host: str, port: int) -> bool:
     try:
         with socket.create_connection((host, port), timeout=_SECONDS):
             return True
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -56,7 +56,7 @@ def _answers(url: str) -> bool:
     try:
         with opener.open(url, timeout=_SECONDS):
             return True
-    except (OSError, ValueError, urllib.error.URLError):  # a status from 400 on is an error, too
+    except (OSError, ValueError, HTTPException):  # a status from 400 on is an error, too
         return False
 
 
@@ -76,8 +76,13 @@ def taken_by_another(port: int, first: int, directory: Path, said: str) -> bool:
 
 
 def _belongs(pid: int, first: int, directory: Path) -> bool:
-    """Whether a process is one of a service: by its session, or by variables, which a title overwrites."""
+    """Whether a process is one of a service: by its session, its parents or its variables."""
     try:
-        return os.getsid(pid) == first or os.fspath(directory) in psutil.Process(pid).environ().values()
+        process = psutil.Process(pid)
+        return (
+            os.getsid(pid) == first
+            or os.getpid() in {parent.pid for parent in process.parents()}
+            or os.fspath(directory) in process.environ().values()
+        )
     except (psutil.Error, OSError):
         return False

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gate.policy import LOOPBACK, Service
-from gate.processes import cleaned_up, end_processes_of, fresh_directory, process_group, run_to_end
+from gate.processes import adopting, cleaned_up, end_processes_of, fresh_directory, process_group, run_to_end
 from gate.services.logs import Listener, end_of, last_error, shortened
 from gate.services.ready import free_port, is_ready, taken_by_another
 from gate.services.variables import (
@@ -70,7 +70,7 @@ class _Running:
     @property
     def said(self) -> str:
         """The last lines of its log, without secrets."""
-        return without("\n".join(end_of(self.log).splitlines()[-_LINES:]), self.secrets)
+        return "\n".join(end_of(self.log, self.secrets).splitlines()[-_LINES:])
 
     def ended(self) -> str:
         """How it ended; empty: it runs."""
@@ -116,6 +116,7 @@ def serving(needs: Sequence[Service], place: Place) -> Generator[Serving]:
         yield Serving()
         return
     with ExitStack() as stack:
+        stack.enter_context(adopting())
         directory = stack.enter_context(fresh_directory("gate-services-"))
         stack.callback(end_processes_of, directory)
         starter = _Starter(place, directory)
@@ -136,6 +137,8 @@ class _Starter:
     known: dict[str, Address] = field(default_factory=dict[str, Address])
     """Where services are, by name."""
     running: list[_Running] = field(default_factory=list[_Running])
+    secrets: set[str] = field(default_factory=set[str])
+    """Of all services so far: each of them has the gate's whole environment."""
 
     @property
     def ports(self) -> frozenset[str]:
@@ -160,15 +163,20 @@ class _Starter:
     def _attempt(self, service: Service, stack: ExitStack) -> bool:
         """Prepare and start a service; whether the port that it listens on is its own."""
         variables = self._variables(service)
-        secrets = secrets_of(service, variables)
+        self.secrets.update(secrets_of(service, variables))
+        secrets = sorted(self.secrets, key=len, reverse=True)
         where = self.place.root / service.cwd
+        if not where.is_dir():
+            raise ServiceError(
+                service.name, f"failed: services.{service.name}.cwd: no directory {service.cwd!r}"
+            )
         if service.cleanup:
             command = self.place.moved(service.cleanup)
             stack.enter_context(cleaned_up(command, cwd=where, env=variables, seconds=_CLEAN_UP_SECONDS))
         if service.prepare:
             self._prepare(service, where, variables, secrets)
         if service.shared:
-            return self._wait(service, variables, None)
+            return self._wait(service, variables, None, secrets)
         log = self.directory / f"{service.name}.log"
         if self.place.logs is not None:
             stack.callback(_keep, log, self.place.logs(service.name), secrets)
@@ -181,7 +189,7 @@ class _Starter:
         self.known[service.name] = replace(self.known[service.name], pid=process.pid)
         running = _Running(service, process, log, secrets)
         self.running.append(running)
-        own = self._wait(service, variables, running)
+        own = self._wait(service, variables, running, secrets)
         if not own:
             self.running.remove(running)
         return own
@@ -209,7 +217,13 @@ class _Starter:
             tail = without("\n".join(said[-_LINES:]), secrets)
             raise ServiceError(service.name, f"failed: its prepare command {how}", tail)
 
-    def _wait(self, service: Service, variables: Mapping[str, str], running: _Running | None) -> bool:
+    def _wait(
+        self,
+        service: Service,
+        variables: Mapping[str, str],
+        running: _Running | None,
+        secrets: Sequence[str],
+    ) -> bool:
         """Wait until a service is ready; whether the port is its own.
 
         Raises:
@@ -217,7 +231,7 @@ class _Starter:
         """
         address = self.known[service.name]
         condition = _filled_in(service.ready, variables, service, f"services.{service.name}.ready")
-        what = f"{address.host}:{address.port}" if condition == "port" else condition
+        what = f"{address.host}:{address.port}" if condition == "port" else without(condition, secrets)
         log = Listener(running.log) if running else None
         begun = say = time.monotonic()
         while True:
@@ -247,4 +261,4 @@ def _filled_in(text: str, variables: Mapping[str, str], service: Service, where:
 def _keep(log: Path, kept: Path, secrets: Sequence[str]) -> None:
     """Leave the end of a log where the user finds it, without secrets."""
     with suppress(OSError):
-        kept.write_text(without(end_of(log), secrets), encoding="utf-8", errors="replace")
+        kept.write_text(end_of(log, secrets), encoding="utf-8", errors="replace")

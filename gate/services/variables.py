@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from gate.policy import Service
 from pytest_regression_gate.services import variable_of
@@ -77,7 +78,8 @@ def secrets_of(service: Service, variables: Mapping[str, str]) -> list[str]:
         names = {match["braced"] or match["plain"] for match in _NAMED.finditer(text)}
         foreign = {variables[name] for name in names if name in variables and not name.startswith("GATE_")}
         found |= foreign | ({filled_in(text, variables)} if foreign and names <= variables.keys() else set())
-    return sorted((value for value in found if len(value) >= _SHORTEST), key=len, reverse=True)
+    long = {value for value in found if len(value) >= _SHORTEST}
+    return sorted(long | {quote(value, safe="") for value in long}, key=len, reverse=True)
 
 
 def without(text: str, secrets: Iterable[str]) -> str:

@@ -149,6 +149,10 @@ def test_prepared_before_it_starts_and_cleaned_up_when_it_has_ended(tmp_path: Pa
             "cannot run: service 'api' failed: services.api.env.URL: $NOT_THERE_AT_ALL is not set",
         ),
         (
+            Service("api", SERVER, cwd="nowhere"),
+            "cannot run: service 'api' failed: services.api.cwd: no directory 'nowhere'",
+        ),
+        (
             Service("db", shared=True, port=1, timeout=SHORT),
             "cannot run: service 'db' was not ready after 300 ms (waited for 127.0.0.1:1)",
         ),
@@ -188,6 +192,24 @@ def test_it_ends_though_it_ignores_being_asked_and_leaves_a_daemon(tmp_path: Pat
         daemon = int(written(tmp_path / "daemon"))
     assert gone(daemon)
     assert not processes_naming("sleep 987.5")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="daemons are adopted on Linux alone")
+def test_a_daemon_without_its_variables_ends_with_it(tmp_path: Path):
+    daemon = 'env -i PATH="$PATH" setsid sh -c "sleep 654.5 & setsid sleep 654.5 &"'
+    with serving([Service("api", f"{daemon}; {SERVER}", prepare=f"{daemon}")], place(tmp_path)):
+        pass
+    assert not processes_naming("sleep 654.5")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="daemons are adopted on Linux alone")
+def test_a_server_that_is_a_daemon_without_its_variables(tmp_path: Path):
+    server = f'env -i PATH="$PATH" GATE_PORT="$GATE_PORT" setsid -f {SERVER}; exec sleep 60'
+    with serving([Service("api", server)], place(tmp_path)) as services:
+        port = services.variables["GATE_PORT"]
+        assert fetched(port) == 200
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", int(port)), timeout=1)
 
 
 def test_a_flood_of_output_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -247,6 +269,23 @@ def refused_prepare(service: Service, where: Place) -> str:
         pass
     assert "sesame" not in str(caught.value)
     return caught.value.line.partition("failed: ")[2]
+
+
+def test_secrets_of_one_service_are_hidden_in_the_others_and_in_what_is_waited_for(tmp_path: Path):
+    kept = tmp_path / "kept.log"
+    where = replace(
+        place(tmp_path, logs=lambda _: kept), environment={**os.environ, "PASSWORD": "sesame 12/34"}
+    )
+    first = Service("db", SERVER, env=(("PW", "$PASSWORD"),))
+    quoted = f"{PYTHON} -c \"import os, urllib.parse as u; print(u.quote(os.environ['PASSWORD'], safe=''))\""
+    waits = "http://127.0.0.1:$GATE_PORT/$PASSWORD"
+    for second in (
+        Service("api", f"echo $PASSWORD; {quoted}; exit 3", after=(first,)),
+        Service("api", "exec sleep 9", ready=waits, after=(first,), timeout=SHORT),
+    ):
+        with pytest.raises(ServiceError) as caught, serving([second], where):
+            pass
+        assert "sesame" not in str(caught.value) + caught.value.line + kept.read_text()
 
 
 def test_only_what_comes_from_outside_is_hidden():

@@ -280,3 +280,24 @@ def test_located_values_know_where_they_stand():
     assert document.keys["b"] == Place(2, 1)
     assert (items[0].value, items[0].place) == ("x", Place(3, 5))
     assert items[1].kind == "a mapping"
+
+
+@pytest.mark.parametrize(
+    ("services", "says"),
+    [
+        ("a: {run: x, env: {GATE_PORT: 1}}", "1:43: services.a.env: GATE_PORT is set by the gate"),
+        ("a: {shared: true, port: 1, ready: up}", "services.a.ready: nobody sees what a shared service"),
+        ("a: {shared: true, port: 1, host: a..b}", "services.a.host: 'a..b' is no name or address"),
+        ('a: {run: "x\\0"}', "services.a.run: holds a NUL character; remove it"),
+        ("a: {run: x, after: [b]}, b: {run: x, after: [a]}", "services wait for each other: a -> b -> a"),
+        ("api: {run: x, after: [aip]}", "unknown service 'aip'; did you mean 'api'?"),
+        ("a: {}", "services.a: 'run' is missing; add the command, or shared: true"),
+        ("a: {run: x, port: 5}", "services.a.port is for a shared service; let others listen on $GATE_PORT"),
+        ("a: {run: x, cwd: ../b}", "services.a.cwd: '../b' is no directory below"),
+    ],
+)
+def test_a_mistake_in_a_service(services: str, says: str):
+    text = f"{{version: 1, services: {{{services}}}, suites: {{api: {{run: pytest}}}}}}"
+    with pytest.raises(LocatedError) as caught:
+        parse_policy(text)
+    assert says in str(caught.value)
