@@ -31,14 +31,15 @@ _KILL_SECONDS: Final = 1.0
 
 
 @dataclass
-class _Interruptions:
-    """Whether an interruption has to wait, and whether one does."""
+class _State:
+    """Whether an interruption has to wait, and whether one does; how many blocks adopt daemons."""
 
     held: bool = False
     waits: bool = False
+    adopting: int = 0
 
 
-_interruptions = _Interruptions()
+_state = _State()
 
 
 class _Guard:
@@ -129,16 +130,18 @@ def adopting() -> Generator[None]:
 
     here = psutil.Process()
     known = {child.pid for child in here.children()}
-    adopts = _set_subreaper(1)
+    adopts = _set_subreaper(on=True)
+    _state.adopting += 1
     try:
         yield
     finally:
+        _state.adopting -= 1
         if adopts:
             with suppress(psutil.Error):
                 for child in here.children():
                     if child.pid not in {*known, *_started, _guard.pid}:
                         _kill_all(child)
-            _set_subreaper(0)
+            _set_subreaper(on=_state.adopting > 0)  # the other side may still run
 
 
 def _kill_all(process: "psutil.Process") -> None:
@@ -155,9 +158,9 @@ def _kill_all(process: "psutil.Process") -> None:
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
-def _set_subreaper(on: int) -> bool:
+def _set_subreaper(*, on: bool) -> bool:
     try:
-        return not ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, on, 0, 0, 0)
+        return not ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0)
     except (OSError, AttributeError):
         return False
 
@@ -236,7 +239,7 @@ def process_group(
     process: subprocess.Popen[bytes] | None = None
     try:
         try:
-            _interruptions.held = True  # in Popen one would leave a child that nobody knows
+            _state.held = True  # in Popen one would leave a child that nobody knows
             process = subprocess.Popen(
                 command,
                 shell=isinstance(command, str),
@@ -252,7 +255,7 @@ def process_group(
             _deliver()
             yield process
         finally:
-            _interruptions.held = True
+            _state.held = True
     finally:  # also if an interruption came between the block's end and the line above
         try:
             if process:
@@ -291,16 +294,16 @@ def run_to_end(
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    if not _interruptions.held:
+    if not _state.held:
         raise KeyboardInterrupt
-    _interruptions.waits = True
+    _state.waits = True
 
 
 def _deliver() -> None:
     """From here on interruptions are heard; one that waits is heard now."""
-    _interruptions.held = False
-    if _interruptions.waits:
-        _interruptions.waits = False
+    _state.held = False
+    if _state.waits:
+        _state.waits = False
         raise KeyboardInterrupt
 
 

@@ -203,6 +203,15 @@ def test_a_daemon_without_its_variables_ends_with_it(tmp_path: Path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="daemons are adopted on Linux alone")
+def test_a_daemon_of_the_side_that_ends_last(tmp_path: Path):
+    """It is nobody's child only when its service ends, and then the other side is over."""
+    daemon = Service("api", f'env -i PATH="$PATH" setsid sleep 543.5 & {SERVER}')
+    with serving([daemon], place(tmp_path)), serving([Service("api", SERVER)], place(tmp_path)):
+        pass
+    assert not processes_naming("sleep 543.5")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="daemons are adopted on Linux alone")
 def test_a_server_that_is_a_daemon_without_its_variables(tmp_path: Path):
     server = f'env -i PATH="$PATH" GATE_PORT="$GATE_PORT" setsid -f {SERVER}; exec sleep 60'
     with serving([Service("api", server)], place(tmp_path)) as services:
