@@ -148,7 +148,10 @@ def _kill_all(process: "psutil.Process") -> None:
     """Kill a process with all below it, and bury it."""
     import psutil  # noqa: PLC0415
 
-    for one in (*process.children(recursive=True), process):
+    below: list[psutil.Process] = []
+    with suppress(psutil.Error):
+        below = process.children(recursive=True)
+    for one in (*below, process):
         with suppress(psutil.Error):
             one.kill()
     with suppress(psutil.Error, ChildProcessError):

@@ -41,6 +41,11 @@ def refused(root: Path, service: Service, **others: Any) -> ServiceError:
     return caught.value
 
 
+def lasting(seconds: int) -> str:
+    """A command that only this process of the test runner starts."""
+    return f"sleep {seconds}.{os.getpid()}"
+
+
 def processes_naming(text: str) -> list[int]:
     """Processes that have a text in their command."""
     return [p.pid for p in psutil.process_iter(["cmdline"]) if text in " ".join(p.info["cmdline"] or [])]
@@ -187,28 +192,28 @@ def test_a_line_of_its_output_may_say_that_it_is_ready(tmp_path: Path):
 
 
 def test_it_ends_though_it_ignores_being_asked_and_leaves_a_daemon(tmp_path: Path):
-    stubborn = f"trap '' TERM; setsid sleep 987.5 & echo $! > daemon; {SERVER}"
+    stubborn = f"trap '' TERM; setsid {lasting(987)} & echo $! > daemon; {SERVER}"
     with serving([Service("api", stubborn)], place(tmp_path)):
         daemon = int(written(tmp_path / "daemon"))
     assert gone(daemon)
-    assert not processes_naming("sleep 987.5")
+    assert not processes_naming(lasting(987))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="daemons are adopted on Linux alone")
 def test_a_daemon_without_its_variables_ends_with_it(tmp_path: Path):
-    daemon = 'env -i PATH="$PATH" setsid sh -c "sleep 654.5 & setsid sleep 654.5 &"'
+    daemon = f'env -i PATH="$PATH" setsid sh -c "{lasting(654)} & setsid {lasting(654)} &"'
     with serving([Service("api", f"{daemon}; {SERVER}", prepare=f"{daemon}")], place(tmp_path)):
         pass
-    assert not processes_naming("sleep 654.5")
+    assert not processes_naming(lasting(654))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="daemons are adopted on Linux alone")
 def test_a_daemon_of_the_side_that_ends_last(tmp_path: Path):
     """It is nobody's child only when its service ends, and then the other side is over."""
-    daemon = Service("api", f'env -i PATH="$PATH" setsid sleep 543.5 & {SERVER}')
+    daemon = Service("api", f'env -i PATH="$PATH" setsid {lasting(543)} & {SERVER}')
     with serving([daemon], place(tmp_path)), serving([Service("api", SERVER)], place(tmp_path)):
         pass
-    assert not processes_naming("sleep 543.5")
+    assert not processes_naming(lasting(543))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="daemons are adopted on Linux alone")
@@ -334,14 +339,14 @@ with serving([service], Place(root, "head", dict(os.environ))) as services:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_however_the_gate_ends(tmp_path: Path, number: int):
-    command = [PYTHON, "-c", KILLED, tmp_path, f"setsid sleep 876.5 & {SERVER}"]
+    command = [PYTHON, "-c", KILLED, tmp_path, f"setsid {lasting(876)} & {SERVER}"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     directory, pid = written(tmp_path / "told").split()
     process.send_signal(number)
     process.wait(timeout=60)
     assert gone(int(pid))
     for _ in range(600):
-        left = [*processes_naming("sleep 876.5"), *([directory] if Path(directory).exists() else [])]
+        left = [*processes_naming(lasting(876)), *([directory] if Path(directory).exists() else [])]
         if not left and (tmp_path / "cleaned").exists():
             break
         time.sleep(0.05)
