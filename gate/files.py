@@ -32,3 +32,13 @@ def read_if_plain(path: Path) -> bytes | None:
         return read_plain(path)
     except OSError:
         return None
+
+
+def end_of(path: Path, most: int) -> str:
+    """The end of a growing text, `most` bytes of it; empty: it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - most))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""

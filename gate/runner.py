@@ -17,11 +17,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal
 
 import msgspec
 
-from gate.files import read_if_plain, read_plain
+from gate.files import end_of, read_if_plain, read_plain
 from gate.git import GitError, top_level
 from gate.imports import search_path
 from gate.model import Problem, Shard
@@ -184,7 +185,7 @@ def _measure(
     log: Path,
     listen: Callable[[Progress], None],
     shard: Shard | None,
-    added: Mapping[str, str] | None = None,
+    added: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[int, str]:
     """Run a suite's command; its exit code and, if it left no report, why."""
     heard = threading.Event()
@@ -210,7 +211,7 @@ def _measure(
     try:
         with serving(suite.needs, place) as services:
             variables = partial(
-                _variables, suite, shard or Shard(1, 1), report, {**(added or {}), **services.variables}
+                _variables, suite, shard or Shard(1, 1), report, {**added, **services.variables}
             )
             code, problem = _execute(suite, root, variables, log, hear)
             services.check()
@@ -226,7 +227,9 @@ def _measure(
     if problem and problem != _TWICE:
         problem += while_running(running)
     elif not problem and not report.exists():
-        problem = why_no_report(suite.run, code, _end_of(log), heard=heard.is_set(), running=running)
+        problem = why_no_report(
+            suite.run, code, end_of(log, _TAIL_BYTES), heard=heard.is_set(), running=running
+        )
     return code, problem
 
 
@@ -256,6 +259,8 @@ def _ending_in(report: Path) -> _Ending | None:
 
 def _named_from_above(ended: _Ending, root: Path) -> str:
     """What is wrong with names of tests that begin with the directory of the checkout: no base has them."""
+    if Path(ended.root) not in root.resolve().parents:
+        return ""  # as nearly always: git is not asked
     with suppress(GitError, ValueError):
         inner = f"{top_level(root).relative_to(ended.root).as_posix()}/"
         named = next((test.nodeid for test in ended.tests if test.nodeid.startswith(inner)), "")
@@ -291,28 +296,18 @@ def lost_reports(directory: Path) -> list[Problem]:
         remedy = f"read {log}, then run it again: {run_command(name)}"
         match state:
             case "running":
-                how = f"did not finish{error_in(_end_of(log))}"
+                how = f"did not finish{error_in(end_of(log, _TAIL_BYTES))}"
             case "failed":
                 how = manifest.why.get(name) or "failed beside its tests"
             case "twice":
                 how, remedy = "started pytest more than once", "define one suite for each pytest command"
             case "crashed":
-                how = manifest.why.get(name) or f"crashed{error_in(_end_of(log))}"
+                how = manifest.why.get(name) or f"crashed{error_in(end_of(log, _TAIL_BYTES))}"
             case _:
                 how = "ended, but its report was changed or removed"
                 remedy = f"stop what writes to {directory}, then run it again: {run_command(name)}"
         problems.append(Problem(str(report), f"suite {name!r} {how}", remedy))
     return problems
-
-
-def _end_of(log: Path) -> str:
-    """The last lines of a log; empty: it cannot be read."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""
 
 
 def _note(out: Path, name: str, state: State, why: str = "") -> None:

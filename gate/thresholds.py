@@ -212,15 +212,20 @@ def _service_names(description: str) -> Field:
     return Field(read, {"anyOf": [items, names], "description": description}, listed=True)
 
 
-def _host(description: str) -> Field:
-    pattern = r"[A-Za-z0-9_:](?:[A-Za-z0-9_:-]|\.(?!\.))*"
+def _matching(pattern: str, wrong: str, description: str) -> Field:
+    """A text of one pattern; `wrong` says of another one what it is not."""
 
     def read(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise _BadValueError(f"{text!r} is no name or address of a host; write e.g. 127.0.0.1")
+            raise _BadValueError(f"{text!r} {wrong}")
         return text
 
     return Field(read, {"type": "string", "pattern": f"^{pattern}$", "description": description})
+
+
+def _host(description: str) -> Field:
+    pattern = r"[A-Za-z0-9_:](?:[A-Za-z0-9_:-]|\.(?!\.))*"
+    return _matching(pattern, "is no name or address of a host; write e.g. 127.0.0.1", description)
 
 
 def _directory(description: str) -> Field:
@@ -235,13 +240,7 @@ def _directory(description: str) -> Field:
 
 def _branch(description: str) -> Field:
     pattern = r"(?!.*(?:\.\.|\.lock(?:/|$)|//))[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
-
-    def read(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise _BadValueError(f"{text!r} is no name of a branch; write e.g. gate-baseline")
-        return text
-
-    return Field(read, {"type": "string", "pattern": f"^{pattern}$", "description": description})
+    return _matching(pattern, "is no name of a branch; write e.g. gate-baseline", description)
 
 
 def _date(description: str) -> Field:

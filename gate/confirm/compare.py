@@ -244,7 +244,10 @@ def _measure(
                 state.missed.pop(question.metric, None)
                 state.lost.discard(question.metric)
             elif not done.cut:
-                (state.lost.add if question.subject in done.lost else state.lost.discard)(question.metric)
+                if question.subject in done.lost:
+                    state.lost.add(question.metric)
+                else:
+                    state.lost.discard(question.metric)
                 state.missed[question.metric] = state.missed.get(question.metric, 0) + 1
 
 

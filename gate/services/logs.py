@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from gate import files
 from gate.services.variables import without
 
 _LONGEST: Final = 16_000_000
@@ -47,12 +48,7 @@ class Listener:
 
 def end_of(log: Path, secrets: Iterable[str] = ()) -> str:
     """The last lines of a log, without secrets; empty: it cannot be read."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _KEPT - _LONGEST_SECRET))
-            text = file.read().decode(errors="replace").lstrip("\0")
-    except OSError:
-        return ""
+    text = files.end_of(log, _KEPT + _LONGEST_SECRET).lstrip("\0")
     return without(text, secrets)[-_KEPT:]
 
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -65,7 +65,7 @@ class _Running:
     service: Service
     process: "subprocess.Popen[bytes]"
     log: Path
-    secrets: Sequence[str]
+    secrets: Collection[str]
 
     @property
     def said(self) -> str:
@@ -164,7 +164,6 @@ class _Starter:
         """Prepare and start a service; whether the port that it listens on is its own."""
         variables = self._variables(service)
         self.secrets.update(secrets_of(service, variables))
-        secrets = sorted(self.secrets, key=len, reverse=True)
         where = self.place.root / service.cwd
         if not where.is_dir():
             raise ServiceError(
@@ -174,12 +173,12 @@ class _Starter:
             command = self.place.moved(service.cleanup)
             stack.enter_context(cleaned_up(command, cwd=where, env=variables, seconds=_CLEAN_UP_SECONDS))
         if service.prepare:
-            self._prepare(service, where, variables, secrets)
+            self._prepare(service, where, variables)
         if service.shared:
-            return self._wait(service, variables, None, secrets)
+            return self._wait(service, variables, None)
         log = self.directory / f"{service.name}.log"
         if self.place.logs is not None:
-            stack.callback(_keep, log, self.place.logs(service.name), secrets)
+            stack.callback(_keep, log, self.place.logs(service.name), self.secrets)
         output = stack.enter_context(log.open("ab"))
         process = stack.enter_context(
             process_group(
@@ -187,9 +186,9 @@ class _Starter:
             )
         )
         self.known[service.name] = replace(self.known[service.name], pid=process.pid)
-        running = _Running(service, process, log, secrets)
+        running = _Running(service, process, log, self.secrets)
         self.running.append(running)
-        own = self._wait(service, variables, running, secrets)
+        own = self._wait(service, variables, running)
         if not own:
             self.running.remove(running)
         return own
@@ -205,25 +204,17 @@ class _Starter:
         }
         return base | own
 
-    def _prepare(
-        self, service: Service, where: Path, variables: Mapping[str, str], secrets: Sequence[str]
-    ) -> None:
+    def _prepare(self, service: Service, where: Path, variables: Mapping[str, str]) -> None:
         self.place.listen(f"service {service.name}: preparing it")
         code, said = run_to_end(
             self.place.moved(service.prepare), cwd=where, env=variables, seconds=service.timeout.to("s")
         )
         if code != 0:
             how = f"takes longer than {service.timeout}" if code is None else f"ended with exit code {code}"
-            tail = without("\n".join(said[-_LINES:]), secrets)
+            tail = without("\n".join(said[-_LINES:]), self.secrets)
             raise ServiceError(service.name, f"failed: its prepare command {how}", tail)
 
-    def _wait(
-        self,
-        service: Service,
-        variables: Mapping[str, str],
-        running: _Running | None,
-        secrets: Sequence[str],
-    ) -> bool:
+    def _wait(self, service: Service, variables: Mapping[str, str], running: _Running | None) -> bool:
         """Wait until a service is ready; whether the port is its own.
 
         Raises:
@@ -231,7 +222,7 @@ class _Starter:
         """
         address = self.known[service.name]
         condition = _filled_in(service.ready, variables, service, f"services.{service.name}.ready")
-        what = f"{address.host}:{address.port}" if condition == "port" else without(condition, secrets)
+        what = f"{address.host}:{address.port}" if condition == "port" else without(condition, self.secrets)
         log = Listener(running.log) if running else None
         begun = say = time.monotonic()
         while True:
@@ -258,7 +249,7 @@ def _filled_in(text: str, variables: Mapping[str, str], service: Service, where:
         raise ServiceError(service.name, f"failed: {where}: {error}") from None
 
 
-def _keep(log: Path, kept: Path, secrets: Sequence[str]) -> None:
+def _keep(log: Path, kept: Path, secrets: Collection[str]) -> None:
     """Leave the end of a log where the user finds it, without secrets."""
     with suppress(OSError):
         kept.write_text(end_of(log, secrets), encoding="utf-8", errors="replace")

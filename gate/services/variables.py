@@ -72,19 +72,19 @@ def filled_in(text: str, variables: Mapping[str, str]) -> str:
 
 
 def secrets_of(service: Service, variables: Mapping[str, str]) -> list[str]:
-    """What its `env` takes from the gate's environment, and what becomes of it; longest first."""
+    """What its `env` takes from the gate's environment, and what becomes of it."""
     found = set[str]()
     for _, text in service.env:
         names = {match["braced"] or match["plain"] for match in _NAMED.finditer(text)}
         foreign = {variables[name] for name in names if name in variables and not name.startswith("GATE_")}
         found |= foreign | ({filled_in(text, variables)} if foreign and names <= variables.keys() else set())
     long = {value for value in found if len(value) >= _SHORTEST}
-    return sorted(long | {quote(value, safe="") for value in long}, key=len, reverse=True)
+    return [*(long | {quote(value, safe="") for value in long})]
 
 
 def without(text: str, secrets: Iterable[str]) -> str:
     """A text in which secrets cannot be read."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be a part of another
         text = text.replace(secret, _HIDDEN)
     return text
 
